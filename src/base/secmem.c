@@ -1,0 +1,43 @@
+#include "base/secmem.h"
+
+#include <errno.h>
+#include <gcrypt.h>
+#include <string.h>
+#include <sys/prctl.h>
+
+#define SECMEM_POOL_LEN (256 * 1024)
+
+enum rc base_init(struct err *err)
+{
+    if (gcry_control(GCRYCTL_INITIALIZATION_FINISHED_P))
+        return RC_OK;
+    if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0)
+        return FAIL(err, RC_HALT_SYSTEM, "errno", errno, "core dumps cannot be switched off: %s",
+                    strerror(errno));
+    if (gcry_check_version(GCRYPT_VERSION) == NULL)
+        return FAIL(err, RC_HALT_SYSTEM, "gcrypt", 0, "libgcrypt %s or newer is needed, found %s",
+                    GCRYPT_VERSION, gcry_check_version(NULL));
+    gcry_control(GCRYCTL_SUSPEND_SECMEM_WARN);
+    gcry_error_t e = gcry_control(GCRYCTL_INIT_SECMEM, SECMEM_POOL_LEN, 0);
+    if (e != 0)
+        return FAIL(err, RC_HALT_SYSTEM, "gcrypt", e, "%d bytes of locked memory: %s (LimitMEMLOCK)",
+                    SECMEM_POOL_LEN, gcry_strerror(e));
+    gcry_control(GCRYCTL_RESUME_SECMEM_WARN);
+    gcry_control(GCRYCTL_INITIALIZATION_FINISHED, 0);
+    return RC_OK;
+}
+
+void *secmem_alloc(size_t len)
+{
+    return gcry_calloc_secure(1, len);
+}
+
+void secmem_free(void *p)
+{
+    gcry_free(p);
+}
+
+void random_bytes(void *out, size_t len)
+{
+    gcry_randomize(out, len, GCRY_STRONG_RANDOM);
+}

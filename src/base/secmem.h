@@ -1,0 +1,36 @@
+/*
+ * secmem: start of the crypto library, locked memory for secrets, random bytes.
+ *
+ * Uses: libgcrypt. base_init() runs once, before any thread and before any other function of base
+ * that hashes. Secrets live in memory from secmem_alloc(): locked, never in a core dump, wiped when
+ * freed.
+ */
+#ifndef BASE_SECMEM_H
+#define BASE_SECMEM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/rc.h"
+
+/**
+ * Initialise libgcrypt with a pool of locked memory and switch core dumps of this process off.
+ * Calling it again does nothing.
+ * @retval RC_HALT_SYSTEM  libgcrypt is older than the one we were built for, or its pool of locked
+ *                         memory cannot be had (RLIMIT_MEMLOCK).
+ */
+enum rc base_init(struct err *err) MUST_CHECK;
+
+/**
+ * Zeroed locked memory.
+ * @return NULL if the pool is used up. Free with secmem_free().
+ */
+void *secmem_alloc(size_t len) MUST_CHECK;
+
+/** Wipe and free; NULL is fine. */
+void secmem_free(void *p);
+
+/** Random bytes for keys and nonces, from libgcrypt's generator. Blocks only before seeding. */
+void random_bytes(void *out, size_t len);
+
+#endif

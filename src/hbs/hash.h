@@ -1,0 +1,42 @@
+/*
+ * hash: the short hashes of LM-OTS and LMS, many independent ones at a time.
+ *
+ * This is the door for many-lane kernels: callers hand over arrays of jobs that do not depend on each
+ * other, so a kernel may run them in lanes. Today's kernel is libgcrypt, one job after another.
+ * Secrets: chain values are secret; no branch or address depends on them.
+ * Threads: any.
+ */
+#ifndef HBS_HASH_H
+#define HBS_HASH_H
+
+#include "hbs/params.h"
+
+/** One Winternitz chain: value := F applied from step `from` up to, not including, step `to`. */
+struct hbs_chain {
+    uint32_t q;           /* leaf number */
+    uint16_t i;           /* chain number */
+    uint16_t from;        /* first step, 0 … 2^w - 1 */
+    uint16_t to;          /* one past the last step, from … 2^w - 1 */
+    uint8_t value[HBS_N_MAX]; /* in: start of the chain; out: its end; n bytes are used */
+};
+
+/**
+ * Run count chains of one tree (RFC 8554 §4.3 and §4.4: H(I || u32(q) || u16(i) || u8(j) || tmp)).
+ * @param[in]     hash, n  Hash and length in bytes.
+ * @param[in]     id       I, 16 bytes.
+ * @param[in,out] chains   count independent jobs of any lengths.
+ */
+void hbs_chains_run(enum hbs_hash_kind hash, uint8_t n, const uint8_t id[LMS_I_LEN],
+                    struct hbs_chain *chains, size_t count);
+
+/** One short message: in (len bytes) hashed to n bytes at out. in and out may overlap. */
+struct hbs_job {
+    const uint8_t *in;
+    size_t len;
+    uint8_t *out;
+};
+
+/** Hash count independent messages, none of which reads what another one writes. */
+void hbs_jobs_run(enum hbs_hash_kind hash, uint8_t n, const struct hbs_job *jobs, size_t count);
+
+#endif

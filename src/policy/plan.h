@@ -1,0 +1,197 @@
+/*
+ * plan: the immutable document made with a key, parsed into a plain value, and the map
+ *       version or time <-> window <-> index (DESIGN section 4).
+ *
+ * Uses: base, Jansson (in plan.c only). Pure: no I/O, no clock, no state; a struct plan is a plain
+ * value that may be copied and read from any thread. Keeps I4 (same input, same index; different
+ * input, different index).
+ *
+ * Every window has the same size, a power of two of indices, aligned: window w holds the indices
+ * w * window_size … (w + 1) * window_size - 1, so it is one subtree. Positions at or above
+ * window_usable in a window are padding (the waste) or the seal index, and never sign an artifact.
+ */
+#ifndef POLICY_PLAN_H
+#define POLICY_PLAN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/digest.h"
+#include "base/lease.h"
+#include "base/rc.h"
+#include "base/text.h"
+
+#define PLAN_LEVELS_MAX 8
+#define PLAN_PARAM_NAME_MAX 47
+#define PLAN_COMPONENTS_MAX 3
+#define PLAN_SLOTS_MAX 64
+#define PLAN_TABLE_MAX 4096
+#define PLAN_TEXT_MAX (1024 * 1024) /* bytes of a plan document */
+#define VERSION_LEN_MAX 63
+#define PLAN_WINDOW_S_MIN 600 /* facts/clock: shorter windows drown in their guard bands */
+
+enum plan_kind { PLAN_TIME, PLAN_VERSION, PLAN_INTERVAL };
+enum plan_profile { PLAN_CNSA2, PLAN_SP800_208, PLAN_RFC };
+enum plan_scheme { PLAN_LMS, PLAN_HSS, PLAN_XMSS, PLAN_XMSSMT };
+enum plan_message { PLAN_RAW, PLAN_SHA256, PLAN_SHA384, PLAN_SHA512 };
+enum plan_format {
+    PLAN_INTEGER,
+    PLAN_MAJOR_MINOR,
+    PLAN_MAJOR_MINOR_PATCH,
+    PLAN_CALENDAR,
+    PLAN_TABLE
+};
+enum plan_order { PLAN_STRICT, PLAN_PER_LINE };
+
+/** Where a plan document is wrong: for people who write one. */
+struct plan_fault {
+    char path[128];    /* JSON path, e.g. "$.assignment.window" */
+    char what[200];    /* what is wrong there */
+    char example[160]; /* what would be right */
+};
+
+struct plan {
+    char key[NAME_LEN_MAX + 1];
+    enum plan_profile profile;
+    enum plan_scheme scheme;
+    uint32_t parameter_count;
+    char parameters[2 * PLAN_LEVELS_MAX][PLAN_PARAM_NAME_MAX + 1]; /* as written in the plan */
+    enum plan_message message;
+    enum plan_kind kind;
+    uint8_t sha256[SHA256_LEN]; /* over the canonical form (RFC 8785) of the document as given */
+
+    uint32_t height;        /* sum of tree heights: 2^height indices */
+    uint64_t window_size;   /* indices of a window, power of two */
+    uint64_t window_usable; /* of these, how many may sign artifacts: positions 0 … usable - 1 */
+    uint64_t window_count;  /* windows that the plan can name; window_count * window_size <= 2^height */
+    bool seal;              /* position window_size - 1 is kept for the seal */
+    uint64_t lease_size;    /* time, interval: indices of one lease; 0 for version plans */
+
+    /* time */
+    int64_t start_s;  /* first second of window 0 */
+    int64_t window_s; /* seconds of a window */
+
+    /* version */
+    enum plan_format format;
+    enum plan_order order;
+    uint32_t component_count;                    /* numbers in a version: 1 … 3 */
+    uint64_t sizes[PLAN_COMPONENTS_MAX];         /* exclusive bound of each, [0] derived from capacity */
+    uint64_t bases[PLAN_COMPONENTS_MAX];         /* first value: calendar year and month; else 0 */
+    uint32_t window_level;                       /* components up to this one name the window */
+    uint32_t line_level;                         /* per-line: components up to this one name the line */
+    uint64_t max_jump;                           /* windows that may be skipped without approval */
+    uint32_t slot_count;                         /* 1 if the plan names none */
+    char slots[PLAN_SLOTS_MAX][NAME_LEN_MAX + 1];
+    bool slots_named;
+    uint32_t table_count;                        /* PLAN_TABLE: entries, in the order of the plan */
+    char (*table)[VERSION_LEN_MAX + 1];          /* malloc'ed by plan_parse(), freed by plan_free() */
+};
+
+/**
+ * Parse and validate a plan document.
+ *
+ * @param[out] plan   Filled on RC_OK, all zero otherwise. plan_free() it.
+ * @param[in]  text   len bytes of UTF-8 JSON, at most PLAN_TEXT_MAX.
+ * @param[out] fault  Filled on RC_REFUSED_PLAN. May be NULL.
+ * @retval RC_REFUSED_PLAN  Not JSON, duplicate or unknown member, wrong type, value out of range,
+ *                          sizes that do not fit the height, a set that the profile forbids, …
+ * @retval RC_RETRY_SYSTEM  No memory.
+ */
+enum rc plan_parse(struct plan *plan, const char *text, size_t len, struct plan_fault *fault,
+                   struct err *err) MUST_CHECK;
+void plan_free(struct plan *plan);
+
+/**
+ * The canonical form (RFC 8785) of any plan document that plan_parse() takes: what is hashed and
+ * stored. Defaults are not filled in, so that outsiders get the same bytes from the same document.
+ * @param[out] canonical  malloc'ed, NUL-terminated; the caller frees it.
+ */
+enum rc plan_canonical(const char *text, size_t len, char **canonical, size_t *canonical_len,
+                       struct err *err) MUST_CHECK;
+
+const char *plan_kind_name(enum plan_kind kind);
+const char *plan_scheme_name(enum plan_scheme scheme);
+const char *plan_profile_name(enum plan_profile profile);
+const char *plan_message_name(enum plan_message message);
+
+/** First index of a window; window < window_count (MUST). */
+uint64_t plan_window_first(const struct plan *plan, uint64_t window);
+
+/** Window of an index. @retval RC_REFUSED_RANGE index is not in any window of the plan. */
+enum rc plan_window_of_index(const struct plan *plan, uint64_t index, uint64_t *window,
+                             struct err *err) MUST_CHECK;
+
+/**
+ * Time plans: the window of a second (UTC as POSIX counts it).
+ * @retval RC_REFUSED_OUTSIDE_PLAN  Before the start or behind the last window.
+ */
+enum rc plan_window_at(const struct plan *plan, int64_t seconds, uint64_t *window,
+                       struct err *err) MUST_CHECK;
+
+/** Time plans: [start, end) of a window in seconds; window < window_count (MUST). */
+void plan_window_times(const struct plan *plan, uint64_t window, int64_t *start, int64_t *end);
+
+/**
+ * Time and interval plans: what lease number k (0-based) of a window covers.
+ * Position depends on w and k only (DESIGN section 6 rule 4).
+ * @param[out] first, count  First index and how many, 1 … lease_size; the last lease may be shorter.
+ * @retval RC_RETRY_WINDOW_FULL  k is beyond the last lease of the window. first = count = 0.
+ */
+enum rc plan_lease(const struct plan *plan, uint64_t window, uint64_t k, uint64_t *first,
+                   uint64_t *count, struct err *err) MUST_CHECK;
+
+/** Where a version plan puts one (version, slot). */
+struct plan_place {
+    uint64_t window;
+    uint64_t index;
+    uint64_t line; /* number of the line, 0 for strict plans: marks are kept for each line */
+    uint64_t rank; /* order of the version among all of its line: a later version ranks higher */
+};
+
+/**
+ * Version plans: version and slot -> place.
+ * @param[in] slot  Name of the slot; NULL or "" is allowed where the plan names no slots or one.
+ * @retval RC_REFUSED_INPUT         Not a version of the plan's format; the text shows one that is.
+ * @retval RC_REFUSED_OUTSIDE_PLAN  A number beyond its size, an unknown slot, not in the table.
+ */
+enum rc plan_place_version(const struct plan *plan, const char *version, const char *slot,
+                           struct plan_place *place, struct err *err) MUST_CHECK;
+
+/**
+ * Version plans: index -> version and slot, the inverse of plan_place_version().
+ * @param[out] version  VERSION_LEN_MAX + 1 characters, in canonical form.
+ * @param[out] slot     NAME_LEN_MAX + 1 characters, "" if the plan names none.
+ * @retval RC_REFUSED_RANGE  Padding, or outside the plan.
+ */
+enum rc plan_version_of_index(const struct plan *plan, uint64_t index, char *version, char *slot,
+                              struct err *err) MUST_CHECK;
+
+/** A human label of a window: version prefix ("4.2"), start time, or number. out: 64 characters. */
+void plan_window_label(const struct plan *plan, uint64_t window, char out[64]);
+
+/** High-water marks that decide about order; -1 means "nothing yet". */
+struct plan_marks {
+    int64_t rank;   /* highest version rank signed or intended in the place's line */
+    int64_t window; /* highest window used in the place's line */
+};
+
+/**
+ * Version plans: may this place be used after these marks?
+ * Strict plans refuse a rank below the mark; per-line plans do so inside each line. Equal rank is
+ * fine (another slot of the same version). A window more than max_jump above the mark's is refused
+ * unless it is the first of its line; `approved_window` (or -1) lifts that for one window.
+ * @retval RC_REFUSED_BELOW_FLOOR  A later version has been signed. The text names the next free one.
+ * @retval RC_REFUSED_JUMP         Skips too many windows without approval.
+ */
+enum rc plan_order_check(const struct plan *plan, const struct plan_place *place,
+                         const struct plan_marks *marks, int64_t approved_window,
+                         struct err *err) MUST_CHECK;
+
+/**
+ * Version plans: the smallest version above `version` in its line, e.g. "4.2.2" after "4.2.1".
+ * @retval RC_REFUSED_OUTSIDE_PLAN  There is none.
+ */
+enum rc plan_next_version(const struct plan *plan, const char *version, char *next,
+                          struct err *err) MUST_CHECK;
+
+#endif
