@@ -1,0 +1,34 @@
+/*
+ * record: the 96 bytes of A, the anchor record (DESIGN section 6). Pure encoding; any thread.
+ *
+ * Layout, big endian: u32 format (1), u64 W, i64 window, u64 L, u64 L_base, i64 wall seconds,
+ * i64 early_window, head[32], then the first 12 bytes of SHA-256 over all before it.
+ */
+#ifndef TPM_RECORD_H
+#define TPM_RECORD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/lease.h"
+#include "base/rc.h"
+
+#define ANCHOR_RECORD_LEN 96
+#define ANCHOR_NO_WINDOW INT64_C(-1)
+
+struct anchor_record {
+    uint64_t w;           /* value of counter W when it was written */
+    int64_t window;       /* W - W_base: highest window ever opened; below 0: none yet */
+    uint64_t l;           /* the epoch that this record anchors: L, or L + 1 before the increment */
+    uint64_t l_base;      /* L when the window was opened */
+    int64_t wall_s;       /* latest wall time under which it was written */
+    int64_t early_window; /* window that may be used before its start, or ANCHOR_NO_WINDOW */
+    uint8_t head[SHA256_LEN]; /* hash of the newest entry of this key's ledger chain */
+};
+
+void anchor_record_encode(const struct anchor_record *a, uint8_t out[ANCHOR_RECORD_LEN]);
+
+/** @return false if the format or the checksum is wrong (torn or never written); *a is zero then. */
+bool anchor_record_decode(struct anchor_record *a, const uint8_t in[ANCHOR_RECORD_LEN]) MUST_CHECK;
+
+#endif
