@@ -11,19 +11,11 @@
 #ifndef TPM_ANCHOR_H
 #define TPM_ANCHOR_H
 
+#include "base/pins.h"
 #include "tpm/device.h"
 #include "tpm/record.h"
 
 #define ANCHOR_AUTH_LEN 32
-
-/** What is pinned about a key's objects at provisioning; stored in the ledger and in the key's folder. */
-struct anchor_pins {
-    uint32_t w_handle, l_handle, a_handle;
-    uint8_t w_name[34], l_name[34], a_name[34]; /* Names with WRITTEN set: SHA-256 names */
-    uint8_t srk_name[34];
-    int64_t w_base; /* W - (window then open or next): fixed at provisioning, may be negative */
-    uint64_t w_first, l_first; /* values right after provisioning */
-};
 
 /** The three values as the TPM holds them now. */
 struct anchor_state {

@@ -1,0 +1,314 @@
+/*
+ * ledger: the append-only record of everything: keys, windows, leases, intents, receipts, burns.
+ *
+ * One SQLite database, one connection, opened so that an acknowledged commit survives a power cut
+ * (facts/service §1: locking_mode=EXCLUSIVE, synchronous=EXTRA, journal_mode=WAL, each read back).
+ * Every entry is one line of canonical JSON. It names the hash of the entry before it of the same key
+ * ("prev"), and its own hash is SHA-256(0x00 || JSON), the leaf hash of RFC 6962 §2.1: so the chain of
+ * each key and the leaves of one log over all entries are the same hashes. The tables binding, lease,
+ * receipt, … are what the entries say in a form that can be searched, written in the same transaction;
+ * UNIQUE(key, index) in them is the last line of defence (I1).
+ *
+ * Uses: base, SQLite. Knows nothing of plans, TPM or signatures.
+ * Threads: a struct ledger belongs to the signer thread; no other thread calls in.
+ * Keeps: I1 (an index is leased at most once), I2 (durable before use). See docs/invariants.md.
+ *
+ * Writing: ledger_begin(), any number of ledger_add_…(), ledger_commit(). Only ledger_commit() syncs.
+ * After any RC_HALT_LEDGER the outcome is unknown: close the ledger, never retry, let start-up decide.
+ */
+#ifndef LEDGER_LEDGER_H
+#define LEDGER_LEDGER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/lease.h"
+#include "base/pins.h"
+#include "base/rc.h"
+#include "base/text.h"
+
+#define LEDGER_SCHEMA_VERSION 1
+#define LEDGER_ID_LEN 16          /* of a receipt: what /signatures/{id} names */
+#define LEDGER_TEXT_MAX 255       /* request ids, idempotency keys, requesters, reasons */
+#define LEDGER_VERSION_MAX 63
+#define LEDGER_PUBLIC_MAX 64
+#define LEDGER_VALUE_MAX 64       /* hash value that a one-time key signs, randomizer */
+#define LEDGER_SIGNATURE_MAX (128 * 1024)
+
+struct ledger; /* opaque: ledger_open() makes it, ledger_close() ends it */
+
+struct ledger_options {
+    const char *path; /* of the database file */
+    const char *vfs;  /* SQLite VFS to use; NULL: the default one (tests bring their own) */
+    bool create;      /* make the database if it is not there */
+};
+
+/**
+ * Open, check the schema version, check integrity (SQLite's own check, contiguous sequence numbers,
+ * every hash and every chain, tables against entries), and read all pragmas back.
+ *
+ * @retval RC_OK
+ * @retval RC_REFUSED_NOT_FOUND    No database and create is false.
+ * @retval RC_REFUSED_UNSUPPORTED  Written by a newer version of the schema.
+ * @retval RC_RETRY_BUSY           Another process has it open.
+ * @retval RC_HALT_LEDGER          Damaged (the text names the entry), or a pragma did not take.
+ */
+enum rc ledger_open(struct ledger **ledger, const struct ledger_options *options,
+                    struct err *err) MUST_CHECK;
+
+/** Close; a transaction that is open is rolled back. NULL inside is fine. For CLEANUP(). */
+void ledger_close(struct ledger **ledger);
+
+/** Entries in the ledger (the size of the log), those of an open transaction included. */
+uint64_t ledger_size(const struct ledger *ledger);
+
+/* Transactions ---------------------------------------------------------------------------------- */
+
+/** @retval RC_HALT_LEDGER. MUST not be nested. */
+enum rc ledger_begin(struct ledger *ledger, struct err *err) MUST_CHECK;
+
+/**
+ * Commit and sync.
+ * @retval RC_OK           No power cut can lose it any more.
+ * @retval RC_HALT_LEDGER  Unknown whether it is there (disk full, I/O error): a sync is never retried.
+ */
+enum rc ledger_commit(struct ledger *ledger, struct err *err) MUST_CHECK;
+
+/** Forget the open transaction; nothing of it is there. Fine without one. */
+void ledger_rollback(struct ledger *ledger);
+
+/* Entries --------------------------------------------------------------------------------------- */
+
+struct ledger_key {
+    uint32_t id; /* 1-based number of the key in this ledger; set by ledger_add_key() */
+    char name[NAME_LEN_MAX + 1];
+    uint8_t key_id[KEY_ID_LEN];
+    uint8_t plan_sha256[SHA256_LEN];
+    uint8_t public_key[LEDGER_PUBLIC_MAX]; /* raw RFC 8554 */
+    size_t public_key_len;
+    struct anchor_pins pins; /* of the newest device-provisioned entry */
+    int64_t min_window;      /* lowest window that this device may sign in (recovery raises it) */
+};
+
+/**
+ * Add a key: entries "key-created" and "device-provisioned". Sets key->id.
+ * @retval RC_REFUSED_EXISTS  The name is taken. Nothing changed.
+ */
+enum rc ledger_add_key(struct ledger *ledger, struct ledger_key *key, int64_t at_s,
+                       struct err *err) MUST_CHECK;
+
+/** Entry "window-opened". @retval RC_REFUSED_SPENT the window has such an entry already. */
+struct ledger_window {
+    uint64_t window;
+    uint64_t w;      /* counter value that opened it */
+    uint64_t l_base; /* L at that moment */
+};
+enum rc ledger_add_window(struct ledger *ledger, uint32_t key, const struct ledger_window *window,
+                          int64_t at_s, struct err *err) MUST_CHECK;
+
+/** Entry "lease". @retval RC_REFUSED_SPENT epoch, or an index of it, stands in another lease. */
+struct ledger_lease {
+    uint64_t epoch;  /* L after the increment that anchors it */
+    uint64_t window;
+    uint64_t number; /* k inside the window */
+    uint64_t first;
+    uint64_t count;
+};
+enum rc ledger_add_lease(struct ledger *ledger, uint32_t key, const struct ledger_lease *lease,
+                         int64_t at_s, struct err *err) MUST_CHECK;
+
+/** Who asked, and how it is found again. All strings may be empty. */
+struct ledger_origin {
+    char requester[LEDGER_TEXT_MAX + 1];
+    char request_id[LEDGER_TEXT_MAX + 1];
+    char idempotency_key[LEDGER_TEXT_MAX + 1]; /* time and interval plans */
+};
+
+/** Entry "intent" and the binding (version, slot) -> (index, digest). Version plans. */
+struct ledger_intent {
+    uint64_t seq; /* number of the entry; set by ledger_add_intent() */
+    uint64_t epoch;
+    uint64_t window;
+    uint64_t index;
+    uint64_t line;
+    uint64_t rank;
+    char version[LEDGER_VERSION_MAX + 1];
+    char slot[NAME_LEN_MAX + 1];
+    uint8_t artifact_sha256[SHA256_LEN];
+    uint64_t artifact_size;
+    uint8_t randomizer[LEDGER_VALUE_MAX];
+    uint8_t value[LEDGER_VALUE_MAX]; /* exactly what the one-time key will sign */
+    size_t value_len;                /* of randomizer and value */
+    struct ledger_origin origin;
+    int64_t at_s;
+};
+/** @retval RC_REFUSED_SPENT the index, or (version, slot), is bound already. Nothing changed. */
+enum rc ledger_add_intent(struct ledger *ledger, uint32_t key, struct ledger_intent *intent,
+                          struct err *err) MUST_CHECK;
+
+/**
+ * Entry "receipt": index, message and signature belong together; stores the signature.
+ * @retval RC_REFUSED_SPENT    The index has a receipt already.
+ * @retval RC_HALT_INVARIANT   No lease and no binding covers the index (or the binding is for another
+ *                             digest): a receipt without reservation cannot be.
+ */
+struct ledger_receipt {
+    uint64_t seq; /* set by ledger_add_receipt() */
+    uint8_t id[LEDGER_ID_LEN]; /* set: first 16 bytes of SHA-256(key_id || be64(index)) */
+    uint64_t epoch;
+    uint64_t window;
+    uint64_t index;
+    char version[LEDGER_VERSION_MAX + 1];
+    char slot[NAME_LEN_MAX + 1];
+    uint8_t artifact_sha256[SHA256_LEN];
+    uint64_t artifact_size;
+    uint8_t signature_sha256[SHA256_LEN]; /* set */
+    struct ledger_origin origin;
+    int64_t at_s;
+    size_t signature_len; /* set by ledger_add_receipt() and by the look-ups */
+};
+enum rc ledger_add_receipt(struct ledger *ledger, uint32_t key, struct ledger_receipt *receipt,
+                           const uint8_t *signature, size_t signature_len,
+                           struct err *err) MUST_CHECK;
+
+/**
+ * Entry "burn": indices that may have been computed and will never be used (again), with the reason.
+ * A window's totals count each index once however often it is burned.
+ */
+enum rc ledger_add_burn(struct ledger *ledger, uint32_t key, uint64_t window, uint64_t first,
+                        uint64_t count, const char *why, int64_t at_s, struct err *err) MUST_CHECK;
+
+/**
+ * Entry "void" for every intent of the key behind entry number seq that has neither receipt, burn nor
+ * void yet; lifts their bindings in the same transaction. Nothing else ever lifts a binding.
+ * @param[out] count  How many were lifted.
+ */
+enum rc ledger_void_after(struct ledger *ledger, uint32_t key, uint64_t seq, int64_t at_s,
+                          uint64_t *count, struct err *err) MUST_CHECK;
+
+/** Other entries: what happened, in one line for people and one number for programs. */
+enum ledger_note_kind {
+    LEDGER_REFUSAL,
+    LEDGER_WARNING,
+    LEDGER_ACKNOWLEDGEMENT,
+    LEDGER_OPERATION,
+    LEDGER_CLOCK,
+    LEDGER_INCIDENT
+};
+/**
+ * @param[in] key   0 for the service as a whole.
+ * @param[in] what  Stable name, e.g. "backup-export", "recover", "state-regression"; <= 63 bytes.
+ * @param[in] text  For people, <= LEDGER_TEXT_MAX bytes.
+ */
+enum rc ledger_add_note(struct ledger *ledger, uint32_t key, enum ledger_note_kind kind,
+                        const char *what, const char *text, int64_t number, int64_t at_s,
+                        struct err *err) MUST_CHECK;
+
+/**
+ * Raise min_window of a key (never lower it): entry "operation-recover".
+ * @retval RC_REFUSED_RANGE  Not above the present one.
+ */
+enum rc ledger_raise_min_window(struct ledger *ledger, uint32_t key, int64_t min_window,
+                                const char *why, int64_t at_s, struct err *err) MUST_CHECK;
+
+/* Reading --------------------------------------------------------------------------------------- */
+
+/** Keys in order of their ids. @retval RC_REFUSED_NOT_FOUND no key with that id or name. */
+enum rc ledger_key_by_id(struct ledger *ledger, uint32_t id, struct ledger_key *key,
+                         struct err *err) MUST_CHECK;
+enum rc ledger_key_by_name(struct ledger *ledger, const char *name, struct ledger_key *key,
+                           struct err *err) MUST_CHECK;
+uint32_t ledger_key_count(const struct ledger *ledger);
+
+/** Hash of the newest entry of a key's chain (of an open transaction too). */
+enum rc ledger_head(struct ledger *ledger, uint32_t key, uint8_t head[SHA256_LEN],
+                    struct err *err) MUST_CHECK;
+
+/** What start-up asks: how the ledger stands to the anchor's head. -1 in a field: none. */
+struct ledger_standing {
+    bool head_known;      /* the anchored head is an entry of this key's chain */
+    uint64_t head_seq;    /* its number; 0 if not known */
+    uint64_t behind;      /* entries of the key behind the head */
+    uint64_t open_intents_behind; /* of these, intents without receipt, burn or void */
+    int64_t lease_epoch;  /* highest epoch of a lease entry */
+    int64_t receipt_epoch; /* highest epoch of a receipt */
+    int64_t intent_epoch; /* highest epoch of an intent that is not void */
+    int64_t window;       /* highest window with a window-opened entry */
+    int64_t window_w;     /* the counter value in that entry */
+};
+enum rc ledger_stand(struct ledger *ledger, uint32_t key, const uint8_t head[SHA256_LEN],
+                     struct ledger_standing *standing, struct err *err) MUST_CHECK;
+
+/**
+ * The oldest intent behind entry number `after` that has neither receipt, burn nor void.
+ * @param[in,out] intent  Filled on RC_OK.
+ * @retval RC_REFUSED_NOT_FOUND  There is none.
+ */
+enum rc ledger_next_open_intent(struct ledger *ledger, uint32_t key, uint64_t after,
+                                struct ledger_intent *intent, struct err *err) MUST_CHECK;
+
+/** The binding of a version and slot (whatever became of it). @retval RC_REFUSED_NOT_FOUND free. */
+enum rc ledger_intent_by_version(struct ledger *ledger, uint32_t key, const char *version,
+                                 const char *slot, struct ledger_intent *intent,
+                                 struct err *err) MUST_CHECK;
+enum rc ledger_intent_by_index(struct ledger *ledger, uint32_t key, uint64_t index,
+                               struct ledger_intent *intent, struct err *err) MUST_CHECK;
+
+/**
+ * Receipts by index, by id, and by idempotency key in windows >= from_window.
+ * @param[out] signature  LEDGER_SIGNATURE_MAX bytes, or NULL if the bytes are not wanted.
+ * @retval RC_REFUSED_NOT_FOUND  No such receipt.
+ */
+enum rc ledger_receipt_by_index(struct ledger *ledger, uint32_t key, uint64_t index,
+                                struct ledger_receipt *receipt, uint8_t *signature,
+                                struct err *err) MUST_CHECK;
+enum rc ledger_receipt_by_id(struct ledger *ledger, uint32_t key, const uint8_t id[LEDGER_ID_LEN],
+                             struct ledger_receipt *receipt, uint8_t *signature,
+                             struct err *err) MUST_CHECK;
+enum rc ledger_receipt_by_idempotency(struct ledger *ledger, uint32_t key, const char *idempotency_key,
+                                      uint64_t from_window, struct ledger_receipt *receipt,
+                                      uint8_t *signature, struct err *err) MUST_CHECK;
+
+/** High-water marks of a line of a version plan; -1 where nothing is bound (voided ones do not count). */
+enum rc ledger_line_marks(struct ledger *ledger, uint32_t key, uint64_t line, int64_t *rank,
+                          int64_t *window, struct err *err) MUST_CHECK;
+
+/** Totals of one window, derived by counting. */
+struct ledger_usage {
+    uint64_t leased;   /* indices in lease entries */
+    uint64_t bound;    /* indices with an intent that is not void */
+    uint64_t receipts; /* signed */
+    uint64_t burned;   /* distinct indices in burn entries */
+    bool opened;       /* has a window-opened entry */
+    int64_t opened_at_s;
+};
+enum rc ledger_window_usage(struct ledger *ledger, uint32_t key, uint64_t window,
+                            struct ledger_usage *usage, struct err *err) MUST_CHECK;
+
+/** The lease entry that covers an index. @retval RC_REFUSED_NOT_FOUND none does. */
+enum rc ledger_lease_of_index(struct ledger *ledger, uint32_t key, uint64_t index,
+                              struct ledger_lease *lease, struct err *err) MUST_CHECK;
+
+/** True in *burned if a burn entry covers the index. */
+enum rc ledger_is_burned(struct ledger *ledger, uint32_t key, uint64_t index, bool *burned,
+                         struct err *err) MUST_CHECK;
+
+/** Bindings of a version plan in order of index, from `from_index` on; at most max. */
+enum rc ledger_bindings(struct ledger *ledger, uint32_t key, uint64_t from_index,
+                        struct ledger_intent *intents, size_t max, size_t *count,
+                        struct err *err) MUST_CHECK;
+
+/** Smallest and largest number of the notes of a kind and name. @retval RC_REFUSED_NOT_FOUND none. */
+enum rc ledger_note_range(struct ledger *ledger, uint32_t key, enum ledger_note_kind kind,
+                          const char *what, int64_t *smallest, int64_t *largest,
+                          struct err *err) MUST_CHECK;
+
+/** The JSON of one entry, malloc'ed, for exports and receipts. seq: 1 … ledger_size(). */
+enum rc ledger_entry_json(struct ledger *ledger, uint64_t seq, char **json,
+                          struct err *err) MUST_CHECK;
+
+/** Every check of ledger_open() again, for tests and the simulator. @retval RC_HALT_LEDGER */
+enum rc ledger_check_invariants(struct ledger *ledger, struct err *err) MUST_CHECK;
+
+#endif
