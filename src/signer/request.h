@@ -139,6 +139,8 @@ struct view_key {
     uint8_t plan_sha256[SHA256_LEN];
     uint8_t public_key[64]; /* raw RFC 8554 */
     uint32_t public_key_len;
+    uint8_t spki[128]; /* the same as SubjectPublicKeyInfo, DER (RFC 9802) */
+    uint32_t spki_len;
     uint32_t state;         /* enum service_state of this key alone */
     char reason[160];       /* "" when operational */
     int64_t floor;          /* W - W_base: highest window opened, or REQUEST_NONE */

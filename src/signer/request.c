@@ -1,0 +1,129 @@
+#include "signer/request.h"
+
+#include <string.h>
+
+const char *service_state_name(uint32_t state)
+{
+    static const char *const names[] = {
+        [STATE_STARTING] = "Starting",          [STATE_OPERATIONAL] = "Operational",
+        [STATE_WINDOW_FULL] = "WindowFull",     [STATE_ACK_REQUIRED] = "AckRequired",
+        [STATE_CLOCK_UNSAFE] = "ClockUnsafe",   [STATE_RECOVERING] = "Recovering",
+        [STATE_HALTED] = "Halted",              [STATE_EXHAUSTED] = "Exhausted"};
+    return state < sizeof(names) / sizeof(names[0]) ? names[state] : "Unknown";
+}
+
+const char *window_state_name(uint32_t state)
+{
+    static const char *const names[] = {[WINDOW_FUTURE] = "future",
+                                        [WINDOW_OPEN] = "open",
+                                        [WINDOW_CLOSED] = "closed",
+                                        [WINDOW_SKIPPED] = "skipped"};
+    return state < sizeof(names) / sizeof(names[0]) ? names[state] : "unknown";
+}
+
+const char *index_state_name(uint32_t state)
+{
+    static const char *const names[] = {
+        [INDEX_UNUSED] = "unused",     [INDEX_LEASED] = "leased",
+        [INDEX_SIGNED] = "signed",     [INDEX_BURNED] = "burned",
+        [INDEX_GIVEN_UP] = "given-up", [INDEX_SEAL] = "seal",
+        [INDEX_PADDING] = "padding"};
+    return state < sizeof(names) / sizeof(names[0]) ? names[state] : "unknown";
+}
+
+static bool terminated(const char *text, size_t size)
+{
+    return strnlen(text, size) < size;
+}
+
+/* Every text field with its room: a front that was taken over may leave the NUL out. */
+static const char *unterminated_field(const struct request *r)
+{
+    if (!terminated(r->key, sizeof(r->key)))
+        return "key";
+    if (!terminated(r->version, sizeof(r->version)))
+        return "version";
+    if (!terminated(r->slot, sizeof(r->slot)))
+        return "slot";
+    if (!terminated(r->idempotency_key, sizeof(r->idempotency_key)))
+        return "idempotency_key";
+    if (!terminated(r->request_id, sizeof(r->request_id)))
+        return "request_id";
+    if (!terminated(r->requester, sizeof(r->requester)))
+        return "requester";
+    return NULL;
+}
+
+static enum rc check_sign(const struct request *r, bool has_handle, struct err *err)
+{
+    if (r->by != REQUEST_BY_VERSION && r->by != REQUEST_BY_WINDOW)
+        return FAIL(err, RC_REFUSED_INPUT, "", r->by, "message field by: %u", r->by);
+    if (r->body != REQUEST_BODY_HANDLE && r->body != REQUEST_BODY_DIGEST)
+        return FAIL(err, RC_REFUSED_INPUT, "", r->body, "message field body: %u", r->body);
+    if (has_handle != (r->body == REQUEST_BODY_HANDLE))
+        return FAIL(err, RC_REFUSED_INPUT, "", 0, "message %s a file handle",
+                    has_handle ? "has" : "lacks");
+    if (r->body == REQUEST_BODY_DIGEST && r->digest_kind > 2)
+        return FAIL(err, RC_REFUSED_INPUT, "", r->digest_kind, "message field digest_kind");
+    if (!token_valid(r->idempotency_key, REQUEST_TEXT_MAX) ||
+        !token_valid(r->request_id, REQUEST_TEXT_MAX) || !token_valid(r->requester, REQUEST_TEXT_MAX))
+        return FAIL(err, RC_REFUSED_INPUT, "", 0, "unprintable characters in a message field");
+    return RC_OK;
+}
+
+enum rc request_check(const struct request *r, uint64_t generation, bool has_handle,
+                      struct err *err)
+{
+    if (r->magic != REQUEST_MAGIC)
+        return FAIL(err, RC_REFUSED_INPUT, "", r->magic, "message field magic");
+    if (r->generation != generation)
+        return FAIL(err, RC_REFUSED_INPUT, "", 0, "message is for another core");
+    if (r->op < REQUEST_STATE || r->op >= REQUEST_OP_END)
+        return FAIL(err, RC_REFUSED_INPUT, "", r->op, "message field op: %u", r->op);
+    const char *field = unterminated_field(r);
+    if (field != NULL)
+        return FAIL(err, RC_REFUSED_INPUT, "", 0, "message field %s does not end", field);
+    if (r->op == REQUEST_SIGN)
+        return check_sign(r, has_handle, err);
+    if (has_handle)
+        return FAIL(err, RC_REFUSED_INPUT, "", 0, "message has a file handle that it needs not");
+    if (r->op == REQUEST_WINDOWS && (r->from < 0 || r->to < r->from))
+        return FAIL(err, RC_REFUSED_INPUT, "", 0, "windows from %lld to %lld",
+                    (long long)r->from, (long long)r->to);
+    return RC_OK;
+}
+
+const char *request_life_name(enum request_life life)
+{
+    static const char *const names[LIFE_COUNT] = {
+        [LIFE_RECEIVED] = "received", [LIFE_PLACED] = "placed",     [LIFE_LEASED] = "leased",
+        [LIFE_ANCHORED] = "anchored", [LIFE_SIGNED] = "signed",     [LIFE_RELEASED] = "released",
+        [LIFE_REFUSED] = "refused",   [LIFE_BURNED] = "burned"};
+    MUST(life < LIFE_COUNT);
+    return names[life];
+}
+
+#define TO(life) (1U << (life))
+
+bool request_move_allowed(enum request_life from, enum request_life to)
+{
+    /* RECEIVED goes straight to RELEASED when a stored signature is returned. After LEASED there is
+     * no way to REFUSED: whatever fails then has cost an index (I1). */
+    static const unsigned moves[LIFE_COUNT] = {
+        [LIFE_RECEIVED] = TO(LIFE_PLACED) | TO(LIFE_RELEASED) | TO(LIFE_REFUSED),
+        [LIFE_PLACED] = TO(LIFE_LEASED) | TO(LIFE_REFUSED),
+        [LIFE_LEASED] = TO(LIFE_ANCHORED) | TO(LIFE_BURNED),
+        [LIFE_ANCHORED] = TO(LIFE_SIGNED) | TO(LIFE_BURNED),
+        [LIFE_SIGNED] = TO(LIFE_RELEASED) | TO(LIFE_BURNED),
+        [LIFE_RELEASED] = 0,
+        [LIFE_REFUSED] = 0,
+        [LIFE_BURNED] = 0,
+    };
+    return from < LIFE_COUNT && to < LIFE_COUNT && (moves[from] & TO(to)) != 0;
+}
+
+void request_move(enum request_life *life, enum request_life to)
+{
+    MUST(request_move_allowed(*life, to));
+    *life = to;
+}
