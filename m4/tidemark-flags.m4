@@ -1,6 +1,6 @@
 dnl TIDEMARK_FLAGS_COMPILE(VARIABLE, FLAGS): append each flag that the compiler takes.
 AC_DEFUN([TIDEMARK_FLAGS_COMPILE], [
-  for tidemark_flag in $2; do
+  for tidemark_flag in m4_normalize([$2]); do
     AC_MSG_CHECKING([whether $CC takes $tidemark_flag])
     tidemark_saved="$CFLAGS"
     CFLAGS="$CFLAGS -Werror $tidemark_flag"
@@ -10,7 +10,7 @@ AC_DEFUN([TIDEMARK_FLAGS_COMPILE], [
   done])
 dnl TIDEMARK_FLAGS_LINK(VARIABLE, FLAGS): append each flag that the linker takes.
 AC_DEFUN([TIDEMARK_FLAGS_LINK], [
-  for tidemark_flag in $2; do
+  for tidemark_flag in m4_normalize([$2]); do
     AC_MSG_CHECKING([whether the linker takes $tidemark_flag])
     tidemark_saved="$LDFLAGS"
     LDFLAGS="$LDFLAGS -Werror $tidemark_flag"
