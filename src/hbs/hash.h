@@ -1,28 +1,40 @@
 /*
  * hash: the short hashes of LM-OTS and LMS, many independent ones at a time.
  *
- * This is the door for many-lane kernels: callers hand over arrays of jobs that do not depend on each
- * other, so a kernel may run them in lanes. Today's kernel is libgcrypt, one job after another.
- * Secrets: chain values are secret; no branch or address depends on them.
- * Threads: any.
+ * This is the door for many-lane kernels: callers hand over arrays of jobs that do not depend on
+ * each other, so a kernel may run them in lanes. Today's kernel is libgcrypt, one job after
+ * another.
+ *
+ * Uses: libgcrypt; base_init() first. Secrets: chain values are secret; no branch or address
+ * depends on them, and no copy of one stays behind in memory of ours. Threads: any. Nothing here
+ * fails: if libgcrypt has no memory for a hash handle (a few hundred bytes, SHAKE256 only), the
+ * process stops.
  */
 #ifndef HBS_HASH_H
 #define HBS_HASH_H
 
 #include "hbs/params.h"
 
+/**
+ * The step number that derives the start of a chain: RFC 8554 Appendix A defines
+ * x_q[i] = H(I || u32str(q) || u16str(i) || u8str(0xff) || SEED), which has the form of a chain
+ * step. A chain from HBS_STEP_SEED to HBS_STEP_SEED + 1 with SEED as its value thus gives x_q[i].
+ * Steps of signatures end below it, since they run up to 2^w - 2.
+ */
+#define HBS_STEP_SEED 0xff
+
 /** One Winternitz chain: value := F applied from step `from` up to, not including, step `to`. */
 struct hbs_chain {
-    uint32_t q;           /* leaf number */
-    uint16_t i;           /* chain number */
-    uint16_t from;        /* first step, 0 … 2^w - 1 */
-    uint16_t to;          /* one past the last step, from … 2^w - 1 */
+    uint32_t q;               /* leaf number */
+    uint16_t i;               /* chain number */
+    uint16_t from;            /* first step, 0 … 2^w - 1, or HBS_STEP_SEED */
+    uint16_t to;              /* one past the last step, from … 2^w - 1, or HBS_STEP_SEED + 1 */
     uint8_t value[HBS_N_MAX]; /* in: start of the chain; out: its end; n bytes are used */
 };
 
 /**
  * Run count chains of one tree (RFC 8554 §4.3 and §4.4: H(I || u32(q) || u16(i) || u8(j) || tmp)).
- * @param[in]     hash, n  Hash and length in bytes.
+ * @param[in]     hash, n  Hash and length in bytes, 24 or 32.
  * @param[in]     id       I, 16 bytes.
  * @param[in,out] chains   count independent jobs of any lengths.
  */
@@ -38,5 +50,8 @@ struct hbs_job {
 
 /** Hash count independent messages, none of which reads what another one writes. */
 void hbs_jobs_run(enum hbs_hash_kind hash, uint8_t n, const struct hbs_job *jobs, size_t count);
+
+/** libgcrypt's number of the hash, for the streamed message. */
+int hbs_hash_gcrypt(enum hbs_hash_kind hash);
 
 #endif

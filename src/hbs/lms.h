@@ -44,6 +44,14 @@ void lms_node(const struct lms_tree *tree, uint32_t r, const uint8_t *left, cons
               uint8_t *out);
 
 /**
+ * One level of a tree: the nodes r … r + count - 1 from their 2 · count children.
+ * @param[in]  children  2 · count · m bytes: nodes 2r, 2r + 1, …
+ * @param[out] out       count · m bytes; may be the same memory as children.
+ */
+void lms_level(const struct lms_tree *tree, uint32_t r, uint32_t count, const uint8_t *children,
+               uint8_t *out);
+
+/**
  * Reduce count = 2^k leaves to the root of their subtree.
  * @param[in]     first   First leaf, a multiple of count.
  * @param[in,out] nodes   count · m bytes of leaves; destroyed.
@@ -87,12 +95,22 @@ void hbs_sign(struct ots_lease *lease, const struct lms_tree *tree,
               const uint8_t *path, uint8_t *sig);
 
 /**
- * Check an LMS signature over an already hashed message: rebuilds the root (RFC 8554 §5.4.2 step 4).
- * Used before release, where C and the value are known.
+ * Check an LMS signature over an already hashed message: rebuilds the root (RFC 8554 §5.4.2 step
+ * 4). The C inside sig is not looked at, because it went into value before: whoever hashed the
+ * message with the C of this very signature needs no more, whoever did not uses
+ * lms_verify_release().
  * @param[in] root  m bytes.
- * @return true if sig (sig_len bytes) is well formed, carries leaf q and C, and leads to root.
+ * @return true if sig (sig_len bytes) is well formed, carries leaf q, and leads to root.
  */
 bool lms_verify_value(const struct lms_tree *tree, const uint8_t *root, uint32_t q,
                       const uint8_t *value, const uint8_t *sig, size_t sig_len) MUST_CHECK;
+
+/**
+ * The check before release (I10): lms_verify_value(), and sig carries this C.
+ * @param[in] c  The randomizer that went into value, n bytes.
+ */
+bool lms_verify_release(const struct lms_tree *tree, const uint8_t *root, uint32_t q,
+                        const uint8_t *c, const uint8_t *value, const uint8_t *sig,
+                        size_t sig_len) MUST_CHECK;
 
 #endif

@@ -1,13 +1,19 @@
 /*
  * nodes: all nodes of one LMS tree in a mapped file; made once, checked when opened.
  *
- * Nodes are public. With the file a signature costs one OTS and a copy of its path. File layout, big
- * endian: header of 4096 bytes { magic "TIDENODE", u32 format 1, u32 lms type, u32 ots type, I[16],
- * root[32], SHA-256 of the header so far }, then node r (RFC 8554 §5.3 numbering, r = 1 … 2^(h+1)-1) at
- * 4096 + r · m.
+ * Nodes are public. With the file a signature costs one OTS and a copy of its path. File layout,
+ * big endian: header of 4096 bytes { magic "TIDENODE", u32 format 1, u32 lms type, u32 ots type,
+ * I[16], root[32], SHA-256 of the header so far }, then node r (RFC 8554 §5.3 numbering, r = 1 …
+ * 2^(h+1)-1) at 4096 + r · m.
  *
- * Uses: base, lms; file I/O on this file only. Threads: making uses its own worker threads; an open
- * node file is read-only and may be read from any thread.
+ * A file is written under the name ".NAME.tmp" and renamed when it is complete and on disk. A make
+ * or repair that fails or is stopped removes it; one that is killed leaves it, and the next one
+ * takes it over. A lock on that file keeps two processes from writing one NAME at once.
+ *
+ * Uses: base, lms; file I/O on these two files only. Memory: a few hundred KiB, whatever the
+ * height. Threads: making uses its own worker threads; an open node file is read-only and may be
+ * read from any thread. A disk that cannot read a page of an open file back ends the process
+ * (SIGBUS).
  */
 #ifndef HBS_NODES_H
 #define HBS_NODES_H
@@ -16,6 +22,11 @@
 
 struct hbs_nodes; /* opaque: hbs_nodes_open() makes it, hbs_nodes_close() ends it */
 
+/** Longest name of a node file. */
+#define HBS_NODES_NAME_MAX 240
+
+#define HBS_NODES_THREADS_MAX 64
+
 /**
  * Where window secrets come from while the tree is made; called from the calling thread only.
  * @param[out] secret  Secret of window number window. Wiped by the caller of the callback.
@@ -23,22 +34,32 @@ struct hbs_nodes; /* opaque: hbs_nodes_open() makes it, hbs_nodes_close() ends i
 typedef enum rc (*hbs_secret_source)(void *ctx, uint64_t window, struct window_secret *secret,
                                      struct err *err);
 
-/** Told now and then how many of total leaves are done; return false to stop (RC_RETRY_BUSY). */
+/**
+ * Told now and then how many of total leaves are done, the last time with done = total; return
+ * false to stop (RC_RETRY_BUSY). Called from the calling thread only.
+ */
 typedef bool (*hbs_progress)(void *ctx, uint64_t done, uint64_t total);
 
 /**
  * Make the node file: every leaf from its window's secret, then every inner node.
  *
- * @param[in]  dirfd, name    New file; must not exist. Synced before return, directory too.
+ * @param[in]  dirfd, name    New file; must not exist. At most HBS_NODES_NAME_MAX bytes, no '/'
+ * (MUST). Synced before return, directory too.
  * @param[in]  tree           Set and I.
  * @param[in]  window_size    Leaves of one window, a power of two, at most 2^h (MUST).
  * @param[in]  source         Called once for each window, in order.
  * @param[in]  progress       May be NULL.
- * @param[in]  threads        1 … 64.
+ * @param[in]  ctx            Handed to both.
+ * @param[in]  threads        1 … HBS_NODES_THREADS_MAX (MUST).
  * @param[out] root           m bytes (32 bytes of room).
- * @retval RC_REFUSED_EXISTS  The name exists.
- * @retval RC_RETRY_BUSY      progress asked to stop; the file was removed.
- * @retval RC_HALT_SYSTEM     I/O failed; the file was removed. Or what source returned.
+ * @retval RC_REFUSED_EXISTS  The name exists; it was not touched.
+ * @retval RC_RETRY_BUSY      progress asked to stop, and nothing is left; or another process is
+ * making this very file, and it was not touched.
+ * @retval RC_RETRY_SYSTEM    No locked memory for the window secrets, or no threads. Nothing is
+ * left.
+ * @retval RC_HALT_SYSTEM     I/O failed. Nothing is left, unless the last step failed, the sync of
+ * the directory: then a complete file may stand there, or come back.
+ * @return Or what source returned, with its err; nothing is left.
  * Blocks: 2^h · p · 2^w hashes over threads.
  */
 enum rc hbs_nodes_make(int dirfd, const char *name, const struct lms_tree *tree,
@@ -50,19 +71,25 @@ enum rc hbs_nodes_make(int dirfd, const char *name, const struct lms_tree *tree,
  * Map a node file and check it against the public key: header, length, and every inner node
  * recomputed from its children up to the root.
  *
- * Wrong inner nodes over sound leaves are rewritten (a new file replaces the old one; *repaired is
- * set). Wrong leaves cannot be repaired here.
+ * A wrong header or wrong inner nodes over sound leaves are rewritten (a new file replaces the old
+ * one; *repaired is set). Wrong leaves cannot be repaired here, since they need the window secrets.
  *
- * @param[out] nodes     Owned by the caller; hbs_nodes_close().
+ * @param[out] nodes     Owned by the caller; hbs_nodes_close(). NULL on failure.
  * @param[in]  root      m bytes of the public key.
  * @param[out] repaired  True if the file had to be rewritten.
  * @retval RC_REFUSED_NOT_FOUND  No such file.
- * @retval RC_HALT_NODES         Not a node file of this key, or leaves are damaged; the text says
- *                               what to restore.
+ * @retval RC_HALT_NODES         Not a node file of this key, truncated, or leaves are damaged; the
+ * text says which and what to restore. The file was not changed.
+ * @retval RC_RETRY_BUSY         It needs repair, and another process is writing it.
+ * @retval RC_HALT_SYSTEM        The file cannot be read, or the repaired one cannot be written;
+ * then the old one stands, or, if only the sync of the directory failed, either of the two. Blocks:
+ * 2^h hashes.
  */
 enum rc hbs_nodes_open(struct hbs_nodes **nodes, int dirfd, const char *name,
                        const struct lms_tree *tree, const uint8_t *root, bool *repaired,
                        struct err *err) MUST_CHECK;
+
+/** Unmap, free, and set *nodes to NULL; fine on NULL. For CLEANUP(). */
 void hbs_nodes_close(struct hbs_nodes **nodes);
 
 /** Authentication path of leaf q < 2^h (MUST), bottom first; path: h · m bytes. */

@@ -30,9 +30,9 @@ size_t hss_public_print(const struct hss_public *key, uint8_t *out);
 /** A parsed signature, pointing into the caller's bytes. */
 struct hss_signature {
     uint32_t levels;
-    struct lms_tree tree[HSS_LEVELS_MAX];      /* keys from the top down, [0] from the public key */
-    const uint8_t *root[HSS_LEVELS_MAX];       /* m bytes each */
-    const uint8_t *sig[HSS_LEVELS_MAX];        /* LMS signatures from the top down */
+    struct lms_tree tree[HSS_LEVELS_MAX]; /* keys from the top down, [0] from the public key */
+    const uint8_t *root[HSS_LEVELS_MAX];  /* m bytes each */
+    const uint8_t *sig[HSS_LEVELS_MAX];   /* LMS signatures from the top down */
     size_t sig_len[HSS_LEVELS_MAX];
     uint32_t q[HSS_LEVELS_MAX];
     uint64_t index; /* all q as one number, top first; UINT64_MAX if it has more than 64 bits */
@@ -41,7 +41,8 @@ struct hss_signature {
 /**
  * Take a signature apart under a public key. Nothing is verified yet.
  * @param[in] data  len bytes; must outlive *sig.
- * @retval RC_REFUSED_SIGNATURE  Malformed, truncated, too long, or of other parameters than the key.
+ * @retval RC_REFUSED_SIGNATURE  Malformed, truncated, too long, or of other parameters than the
+ * key.
  */
 enum rc hss_signature_parse(struct hss_signature *sig, const struct hss_public *key,
                             const uint8_t *data, size_t len, struct err *err) MUST_CHECK;

@@ -1,0 +1,139 @@
+#include "hbs/lmots.h"
+
+#include <string.h>
+
+#include "base/bytes.h"
+
+#define KEY_PREFIX (LMS_I_LEN + 4 + 2) /* I, q, D_PBLK */
+#define BATCH_LEAVES_MAX (LMOTS_BATCH_CHAINS / 26)
+
+_Static_assert(LMOTS_BATCH_CHAINS >= 2 * LMOTS_P_MAX, "a batch must hold whole leaves");
+
+struct chain_set {
+    struct hbs_chain chains[LMOTS_BATCH_CHAINS];
+};
+
+static void chain_set_wipe(struct chain_set *set)
+{
+    wipe(set, sizeof(*set));
+}
+
+size_t lmots_batch_leaves(const struct lmots_params *ots)
+{
+    return LMOTS_BATCH_CHAINS / ots->p;
+}
+
+static uint16_t digit(const uint8_t *text, size_t i, uint8_t w)
+{
+    size_t bit = i * w;
+    unsigned shift = 8 - w - (unsigned)(bit % 8);
+    return (uint16_t)((text[bit / 8] >> shift) & ((1U << w) - 1));
+}
+
+void lmots_digits(const struct lmots_params *ots, const uint8_t *value,
+                  uint16_t digits[LMOTS_P_MAX])
+{
+    uint8_t text[HBS_N_MAX + 2];
+    memcpy(text, value, ots->n);
+    size_t message_digits = (size_t)ots->n * 8 / ots->w;
+    unsigned top = (1U << ots->w) - 1;
+    unsigned sum = 0;
+    for (size_t i = 0; i < message_digits; i++)
+        sum += top - digit(text, i, ots->w);
+    be_put16(text + ots->n, (uint16_t)(sum << ots->ls));
+    for (size_t i = 0; i < ots->p; i++)
+        digits[i] = digit(text, i, ots->w);
+}
+
+/* Set the chains of one leaf to their starts: one step from SEED each, not yet run. */
+static void chains_from_seed(const struct lmots_params *ots, uint32_t q, const uint8_t *seed,
+                             struct hbs_chain *chains)
+{
+    for (uint16_t i = 0; i < ots->p; i++) {
+        chains[i].q = q;
+        chains[i].i = i;
+        chains[i].from = HBS_STEP_SEED;
+        chains[i].to = HBS_STEP_SEED + 1;
+        memcpy(chains[i].value, seed, ots->n);
+    }
+}
+
+/* Write I || u32str(q) || u16str(D_PBLK) || ends of the chains, the text whose hash is K. */
+static void key_text(const struct lmots_params *ots, const uint8_t *id, uint32_t q,
+                     const struct hbs_chain *chains, uint8_t *text)
+{
+    memcpy(text, id, LMS_I_LEN);
+    be_put32(text + LMS_I_LEN, q);
+    be_put16(text + LMS_I_LEN + 4, D_PBLK);
+    for (size_t i = 0; i < ots->p; i++)
+        memcpy(text + KEY_PREFIX + i * ots->n, chains[i].value, ots->n);
+}
+
+void lmots_public_keys(const struct lmots_params *ots, const uint8_t *id, uint32_t first,
+                       size_t count, const uint8_t *seed, uint8_t *keys)
+{
+    MUST(count >= 1);
+    MUST(count <= lmots_batch_leaves(ots));
+    struct chain_set set CLEANUP(chain_set_wipe) = {0};
+    for (size_t k = 0; k < count; k++)
+        chains_from_seed(ots, first + (uint32_t)k, seed, set.chains + k * ots->p);
+    size_t total = count * ots->p;
+    hbs_chains_run(ots->hash, ots->n, id, set.chains, total);
+    for (size_t i = 0; i < total; i++) {
+        set.chains[i].from = 0;
+        set.chains[i].to = (uint16_t)((1U << ots->w) - 1);
+    }
+    hbs_chains_run(ots->hash, ots->n, id, set.chains, total);
+
+    /* The ends of the chains are public: they are the public key. */
+    uint8_t texts[BATCH_LEAVES_MAX * KEY_PREFIX + LMOTS_BATCH_CHAINS * HBS_N_MAX];
+    struct hbs_job jobs[BATCH_LEAVES_MAX];
+    size_t len = KEY_PREFIX + (size_t)ots->p * ots->n;
+    for (size_t k = 0; k < count; k++) {
+        key_text(ots, id, first + (uint32_t)k, set.chains + k * ots->p, texts + k * len);
+        jobs[k] = (struct hbs_job){texts + k * len, len, keys + k * ots->n};
+    }
+    hbs_jobs_run(ots->hash, ots->n, jobs, count);
+}
+
+void lmots_sign(const struct lmots_params *ots, const uint8_t *id, uint32_t q, const uint8_t *seed,
+                const uint8_t *c, const uint8_t *value, uint8_t *sig)
+{
+    uint16_t digits[LMOTS_P_MAX];
+    lmots_digits(ots, value, digits);
+    struct chain_set set CLEANUP(chain_set_wipe) = {0};
+    chains_from_seed(ots, q, seed, set.chains);
+    hbs_chains_run(ots->hash, ots->n, id, set.chains, ots->p);
+    for (size_t i = 0; i < ots->p; i++) {
+        set.chains[i].from = 0;
+        set.chains[i].to = digits[i];
+    }
+    hbs_chains_run(ots->hash, ots->n, id, set.chains, ots->p);
+
+    be_put32(sig, ots->type);
+    memcpy(sig + 4, c, ots->n);
+    uint8_t *y = sig + 4 + ots->n;
+    for (size_t i = 0; i < ots->p; i++)
+        memcpy(y + i * ots->n, set.chains[i].value, ots->n);
+}
+
+void lmots_candidate(const struct lmots_params *ots, const uint8_t *id, uint32_t q,
+                     const uint8_t *value, const uint8_t *sig, uint8_t *key)
+{
+    uint16_t digits[LMOTS_P_MAX];
+    lmots_digits(ots, value, digits);
+    const uint8_t *y = sig + 4 + ots->n;
+    struct hbs_chain chains[LMOTS_P_MAX];
+    for (uint16_t i = 0; i < ots->p; i++) {
+        chains[i].q = q;
+        chains[i].i = i;
+        chains[i].from = digits[i];
+        chains[i].to = (uint16_t)((1U << ots->w) - 1);
+        memcpy(chains[i].value, y + (size_t)i * ots->n, ots->n);
+    }
+    hbs_chains_run(ots->hash, ots->n, id, chains, ots->p);
+    uint8_t text[KEY_PREFIX + LMOTS_P_MAX * HBS_N_MAX];
+    key_text(ots, id, q, chains, text);
+    struct hbs_job job = {text, KEY_PREFIX + (size_t)ots->p * ots->n, key};
+    hbs_jobs_run(ots->hash, ots->n, &job, 1);
+}

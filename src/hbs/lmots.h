@@ -1,0 +1,62 @@
+/*
+ * lmots: the one-time scheme LM-OTS (RFC 8554 §4), inside hbs only.
+ *
+ * Uses: base, hash, params. Pure; any thread. Called by lms.c alone, since a one-time key that
+ * signs without a lease would break I1. Leaf numbers, messages and signatures are public; chain
+ * values below a signature's are secret, are never branched on, and are wiped.
+ */
+#ifndef HBS_LMOTS_H
+#define HBS_LMOTS_H
+
+#include "hbs/hash.h"
+
+#define D_PBLK 0x8080
+#define D_MESG 0x8181
+#define D_LEAF 0x8282
+#define D_INTR 0x8383
+
+/** Chains that one hbs_chains_run() call gets at most: two leaves at W1, sixteen and more at W8. */
+#define LMOTS_BATCH_CHAINS 544
+
+/** Leaves that lmots_public_keys() takes at once: as many as fit into LMOTS_BATCH_CHAINS. */
+size_t lmots_batch_leaves(const struct lmots_params *ots);
+
+/**
+ * The base-2^w digits of Q || Cksm(Q): chain i of a signature stands at step digits[i].
+ * @param[in]  value   Q, n bytes.
+ * @param[out] digits  p entries below 2^w.
+ * Source: RFC 8554 §3.1.3 (coef), §4.4 (checksum).
+ */
+void lmots_digits(const struct lmots_params *ots, const uint8_t *value,
+                  uint16_t digits[LMOTS_P_MAX]);
+
+/**
+ * Public keys K of the leaves first … first + count - 1.
+ * @param[in]  id     I, 16 bytes.
+ * @param[in]  count  1 … lmots_batch_leaves() (MUST).
+ * @param[in]  seed   SEED, n bytes. Secret.
+ * @param[out] keys   count · n bytes.
+ * Source: RFC 8554 §4.3, Appendix A.
+ */
+void lmots_public_keys(const struct lmots_params *ots, const uint8_t *id, uint32_t first,
+                       size_t count, const uint8_t *seed, uint8_t *keys);
+
+/**
+ * Sign a message value with the one-time key of leaf q.
+ * @param[in]  c      Randomizer that went into value, n bytes.
+ * @param[in]  value  Q, n bytes.
+ * @param[out] sig    lmots_sig_len() bytes: u32 type, C, y[0] … y[p-1].
+ * Source: RFC 8554 §4.5.
+ */
+void lmots_sign(const struct lmots_params *ots, const uint8_t *id, uint32_t q, const uint8_t *seed,
+                const uint8_t *c, const uint8_t *value, uint8_t *sig);
+
+/**
+ * The public key that a signature leads to: Kc of RFC 8554 §4.6, algorithm 4b.
+ * @param[in]  sig  lmots_sig_len() bytes; its type was checked by the caller.
+ * @param[out] key  n bytes.
+ */
+void lmots_candidate(const struct lmots_params *ots, const uint8_t *id, uint32_t q,
+                     const uint8_t *value, const uint8_t *sig, uint8_t *key);
+
+#endif

@@ -1,0 +1,222 @@
+#include "hbs/lms.h"
+
+#include <gcrypt.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "hbs/lmots.h"
+
+#define D_RANDOMIZER 0xfffd /* no standard names it; the public vectors derive C with it */
+
+#define NODE_PREFIX (LMS_I_LEN + 4 + 2) /* I, node number, D_LEAF or D_INTR */
+#define NODE_TEXT_MAX (NODE_PREFIX + 2 * HBS_N_MAX)
+#define NODE_BATCH 64
+
+void window_secret_wipe(struct window_secret *secret)
+{
+    wipe(secret, sizeof(*secret));
+}
+
+/* Texts of up to NODE_BATCH nodes; the results go straight to where they belong. */
+struct node_batch {
+    uint8_t text[NODE_BATCH][NODE_TEXT_MAX];
+    struct hbs_job jobs[NODE_BATCH];
+};
+
+/* Hash nodes r … r + count - 1, each over `each` bytes of `in`. All texts are copied before the
+ * first result is written, so out may lie at the start of in. */
+static void batch_run(struct node_batch *batch, const struct lms_tree *tree, uint32_t r,
+                      uint32_t count, uint16_t domain, const uint8_t *in, size_t each, uint8_t *out)
+{
+    for (uint32_t k = 0; k < count; k++) {
+        uint8_t *text = batch->text[k];
+        memcpy(text, tree->i, LMS_I_LEN);
+        be_put32(text + LMS_I_LEN, r + k);
+        be_put16(text + LMS_I_LEN + 4, domain);
+        memcpy(text + NODE_PREFIX, in + k * each, each);
+        batch->jobs[k] =
+            (struct hbs_job){text, NODE_PREFIX + each, out + (size_t)k * tree->set.lms->m};
+    }
+    hbs_jobs_run(tree->set.lms->hash, tree->set.lms->m, batch->jobs, count);
+}
+
+static void nodes_hash(const struct lms_tree *tree, uint32_t r, uint32_t count, uint16_t domain,
+                       const uint8_t *in, size_t each, uint8_t *out)
+{
+    struct node_batch batch;
+    for (uint32_t done = 0; done < count; done += NODE_BATCH) {
+        uint32_t now = count - done < NODE_BATCH ? count - done : NODE_BATCH;
+        batch_run(&batch, tree, r + done, now, domain, in + done * each, each,
+                  out + (size_t)done * tree->set.lms->m);
+    }
+}
+
+static uint32_t leaf_count(const struct lms_tree *tree)
+{
+    return UINT32_C(1) << tree->set.lms->h;
+}
+
+void lms_leaves(const struct lms_tree *tree, uint32_t first, uint32_t count,
+                const struct window_secret *secret, uint8_t *leaves)
+{
+    MUST(lms_set_valid(&tree->set));
+    MUST(count <= leaf_count(tree));
+    MUST(first <= leaf_count(tree) - count);
+    const struct lmots_params *ots = tree->set.ots;
+    uint32_t batch = (uint32_t)lmots_batch_leaves(ots);
+    for (uint32_t done = 0; done < count; done += batch) {
+        uint32_t now = count - done < batch ? count - done : batch;
+        uint8_t *out = leaves + (size_t)done * ots->n;
+        lmots_public_keys(ots, tree->i, first + done, now, secret->seed, out);
+        nodes_hash(tree, leaf_count(tree) + first + done, now, D_LEAF, out, ots->n, out);
+    }
+}
+
+void lms_level(const struct lms_tree *tree, uint32_t r, uint32_t count, const uint8_t *children,
+               uint8_t *out)
+{
+    nodes_hash(tree, r, count, D_INTR, children, 2 * (size_t)tree->set.lms->m, out);
+}
+
+void lms_node(const struct lms_tree *tree, uint32_t r, const uint8_t *left, const uint8_t *right,
+              uint8_t *out)
+{
+    uint8_t m = tree->set.lms->m;
+    uint8_t children[2 * HBS_N_MAX];
+    memcpy(children, left, m);
+    memcpy(children + m, right, m);
+    lms_level(tree, r, 1, children, out);
+}
+
+void lms_subtree_root(const struct lms_tree *tree, uint32_t first, uint32_t count, uint8_t *nodes,
+                      uint8_t *root)
+{
+    MUST(count != 0 && (count & (count - 1)) == 0);
+    MUST(first % count == 0);
+    MUST(first < leaf_count(tree));
+    uint32_t r = leaf_count(tree) + first;
+    for (; count > 1; count /= 2) {
+        r /= 2;
+        lms_level(tree, r, count / 2, nodes, nodes);
+    }
+    memcpy(root, nodes, tree->set.lms->m);
+}
+
+void lms_randomizer(const struct lms_tree *tree, uint32_t q, const struct window_secret *secret,
+                    uint8_t c[HBS_N_MAX])
+{
+    uint8_t n = tree->set.ots->n;
+    uint8_t text[LMS_I_LEN + 4 + 2 + 1 + HBS_N_MAX];
+    memcpy(text, tree->i, LMS_I_LEN);
+    be_put32(text + LMS_I_LEN, q);
+    be_put16(text + LMS_I_LEN + 4, D_RANDOMIZER);
+    text[LMS_I_LEN + 6] = HBS_STEP_SEED;
+    memcpy(text + LMS_I_LEN + 7, secret->seed, n);
+    struct hbs_job job = {text, LMS_I_LEN + 7 + (size_t)n, c};
+    hbs_jobs_run(tree->set.ots->hash, n, &job, 1);
+    wipe(text, sizeof(text));
+}
+
+enum rc lms_message_open(struct lms_message *m, const struct lms_tree *tree, uint32_t q,
+                         const uint8_t *c, struct err *err)
+{
+    *m = (struct lms_message){.ots = tree->set.ots};
+    gcry_md_hd_t handle = NULL;
+    gcry_error_t e = gcry_md_open(&handle, hbs_hash_gcrypt(m->ots->hash), 0);
+    if (e != 0)
+        return FAIL(err, RC_RETRY_SYSTEM, "gcrypt", e, "message hash: %s", gcry_strerror(e));
+    m->handle = handle;
+    uint8_t prefix[LMS_I_LEN + 4 + 2 + HBS_N_MAX];
+    memcpy(prefix, tree->i, LMS_I_LEN);
+    be_put32(prefix + LMS_I_LEN, q);
+    be_put16(prefix + LMS_I_LEN + 4, D_MESG);
+    memcpy(prefix + LMS_I_LEN + 6, c, m->ots->n);
+    gcry_md_write(handle, prefix, LMS_I_LEN + 6 + (size_t)m->ots->n);
+    return RC_OK;
+}
+
+void lms_message_update(struct lms_message *m, const void *data, size_t len)
+{
+    gcry_md_write(m->handle, data, len);
+}
+
+void lms_message_final(struct lms_message *m, uint8_t *value)
+{
+    if (m->ots->hash == HBS_SHA256)
+        memcpy(value, gcry_md_read(m->handle, GCRY_MD_SHA256), m->ots->n);
+    else
+        MUST(gcry_md_extract(m->handle, GCRY_MD_SHAKE256, value, m->ots->n) == 0);
+}
+
+void lms_message_close(struct lms_message *m)
+{
+    gcry_md_close(m->handle);
+    m->handle = NULL;
+}
+
+/* Take the leaf number out of a lease, and the lease out of the world. */
+static uint32_t lease_spend(struct ots_lease *lease, const struct lms_tree *tree)
+{
+    struct ots_lease taken = *lease;
+    wipe(lease, sizeof(*lease));
+    MUST(taken.epoch != 0);
+    MUST(taken.index < leaf_count(tree));
+    return (uint32_t)taken.index;
+}
+
+void hbs_sign(struct ots_lease *lease, const struct lms_tree *tree,
+              const struct window_secret *secret, const uint8_t *c, const uint8_t *value,
+              const uint8_t *path, uint8_t *sig)
+{
+    /* I1: first of all. Whatever happens below, a signal or a fault included, this lease is gone.
+     */
+    uint32_t q = lease_spend(lease, tree);
+    MUST(lms_set_valid(&tree->set));
+    size_t ots_len = lmots_sig_len(tree->set.ots);
+    be_put32(sig, q);
+    lmots_sign(tree->set.ots, tree->i, q, secret->seed, c, value, sig + 4);
+    be_put32(sig + 4 + ots_len, tree->set.lms->type);
+    memcpy(sig + 4 + ots_len + 4, path, (size_t)tree->set.lms->h * tree->set.lms->m);
+}
+
+/* RFC 8554 §5.4.2 algorithm 6a, step 4: from the leaf's candidate up along the path. */
+static void root_candidate(const struct lms_tree *tree, uint32_t q, const uint8_t *value,
+                           const uint8_t *sig, uint8_t *node)
+{
+    const struct lmots_params *ots = tree->set.ots;
+    uint8_t m = tree->set.lms->m;
+    const uint8_t *path = sig + 4 + lmots_sig_len(ots) + 4;
+    uint32_t r = leaf_count(tree) + q;
+    lmots_candidate(ots, tree->i, q, value, sig + 4, node);
+    nodes_hash(tree, r, 1, D_LEAF, node, m, node);
+    for (; r > 1; r /= 2, path += m) {
+        if (r % 2 == 1)
+            lms_node(tree, r / 2, path, node, node);
+        else
+            lms_node(tree, r / 2, node, path, node);
+    }
+}
+
+bool lms_verify_value(const struct lms_tree *tree, const uint8_t *root, uint32_t q,
+                      const uint8_t *value, const uint8_t *sig, size_t sig_len)
+{
+    /* §5.4.2 step 2: lengths and types are those of the public key, or the signature is invalid. */
+    if (!lms_set_valid(&tree->set) || sig_len != lms_sig_len(&tree->set))
+        return false;
+    if (q >= leaf_count(tree) || be_get32(sig) != q)
+        return false;
+    if (be_get32(sig + 4) != tree->set.ots->type)
+        return false;
+    if (be_get32(sig + 4 + lmots_sig_len(tree->set.ots)) != tree->set.lms->type)
+        return false;
+    uint8_t node[HBS_N_MAX];
+    root_candidate(tree, q, value, sig, node);
+    return ct_equal(node, root, tree->set.lms->m);
+}
+
+bool lms_verify_release(const struct lms_tree *tree, const uint8_t *root, uint32_t q,
+                        const uint8_t *c, const uint8_t *value, const uint8_t *sig, size_t sig_len)
+{
+    return lms_verify_value(tree, root, q, value, sig, sig_len) &&
+           ct_equal(c, sig + 4 + 4, tree->set.ots->n);
+}

@@ -1,0 +1,151 @@
+#include "hbs/nodes_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/bytes.h"
+#include "base/digest.h"
+#include "base/file.h"
+
+#define MAGIC "TIDENODE"
+#define FORMAT 1
+#define AT_FORMAT 8
+#define AT_LMS 12
+#define AT_OTS 16
+#define AT_I 20
+#define AT_ROOT (AT_I + LMS_I_LEN)
+#define AT_CHECKSUM (AT_ROOT + HBS_N_MAX)
+
+off_t nodes_offset(const struct lms_tree *tree, uint64_t r)
+{
+    return NODES_HEADER_LEN + (off_t)r * tree->set.lms->m;
+}
+
+off_t nodes_file_len(const struct lms_tree *tree)
+{
+    return nodes_offset(tree, UINT64_C(2) << tree->set.lms->h);
+}
+
+static void header_print(uint8_t out[NODES_HEADER_LEN], const struct lms_tree *tree,
+                         const uint8_t *root)
+{
+    memset(out, 0, NODES_HEADER_LEN);
+    memcpy(out, MAGIC, AT_FORMAT);
+    be_put32(out + AT_FORMAT, FORMAT);
+    be_put32(out + AT_LMS, tree->set.lms->type);
+    be_put32(out + AT_OTS, tree->set.ots->type);
+    memcpy(out + AT_I, tree->i, LMS_I_LEN);
+    memcpy(out + AT_ROOT, root, tree->set.lms->m);
+    digest_buffer(DIGEST_SHA256, out + AT_CHECKSUM, out, AT_CHECKSUM);
+}
+
+enum nodes_header nodes_header_check(const uint8_t header[NODES_HEADER_LEN],
+                                     const struct lms_tree *tree, const uint8_t *root)
+{
+    uint8_t expected[NODES_HEADER_LEN];
+    header_print(expected, tree, root);
+    if (ct_equal(header, expected, NODES_HEADER_LEN))
+        return NODES_HEADER_SOUND;
+    uint8_t checksum[SHA256_LEN];
+    digest_buffer(DIGEST_SHA256, checksum, header, AT_CHECKSUM);
+    bool whole = ct_equal(header + AT_CHECKSUM, checksum, SHA256_LEN);
+    bool same = ct_equal(header, expected, AT_CHECKSUM);
+    return whole && !same ? NODES_HEADER_FOREIGN : NODES_HEADER_DAMAGED;
+}
+
+/* Lock the file, and see that the name still stands for it: between open and lock, the process that
+ * held the lock may have renamed it to its final name or removed it. */
+static enum rc temp_lock(struct nodes_temp *temp, struct err *err)
+{
+    if (flock(temp->fd, LOCK_EX | LOCK_NB) != 0)
+        return FAIL(err, errno == EWOULDBLOCK ? RC_RETRY_BUSY : RC_HALT_SYSTEM, "errno", errno,
+                    "%s is being written by another process", temp->name);
+    struct stat opened;
+    struct stat named;
+    if (fstat(temp->fd, &opened) != 0)
+        return FAIL(err, RC_HALT_SYSTEM, "errno", errno, "%s: %s", temp->name, strerror(errno));
+    if (fstatat(temp->dirfd, temp->name, &named, AT_SYMLINK_NOFOLLOW) != 0 ||
+        opened.st_ino != named.st_ino || opened.st_dev != named.st_dev)
+        return FAIL(err, RC_RETRY_BUSY, "", 0, "%s was just finished by another process",
+                    temp->name);
+    temp->owned = true;
+    return RC_OK;
+}
+
+enum rc nodes_temp_open(struct nodes_temp *temp, int dirfd, const char *name,
+                        const struct lms_tree *tree, struct err *err)
+{
+    *temp = NODES_TEMP_CLOSED;
+    temp->dirfd = dirfd;
+    MUST(name[0] != '\0');
+    MUST(strlen(name) <= HBS_NODES_NAME_MAX);
+    MUST(strchr(name, '/') == NULL);
+    int printed = snprintf(temp->name, sizeof(temp->name), ".%s.tmp", name);
+    MUST(printed > 0 && (size_t)printed < sizeof(temp->name));
+    temp->fd = openat(dirfd, temp->name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+    if (temp->fd < 0)
+        return FAIL(err, RC_HALT_SYSTEM, "errno", errno, "create %s: %s", temp->name,
+                    strerror(errno));
+    enum rc rc = temp_lock(temp, err);
+    if (rc != RC_OK)
+        return rc;
+    if (ftruncate(temp->fd, 0) != 0)
+        return FAIL(err, RC_HALT_SYSTEM, "errno", errno, "%s: %s", temp->name, strerror(errno));
+    /* A full disk is found now, not after hours of hashing. */
+    int e = posix_fallocate(temp->fd, 0, nodes_file_len(tree));
+    if (e != 0)
+        return FAIL(err, RC_HALT_SYSTEM, "errno", e, "%s needs %lld bytes: %s", temp->name,
+                    (long long)nodes_file_len(tree), strerror(e));
+    return RC_OK;
+}
+
+void nodes_temp_close(struct nodes_temp *temp)
+{
+    /* Removed under the lock, so that it cannot be somebody else's. */
+    if (temp->owned)
+        (void)unlinkat(temp->dirfd, temp->name, 0);
+    temp->owned = false;
+    fd_close(&temp->fd);
+}
+
+enum rc nodes_temp_levels(const struct nodes_temp *temp, const struct lms_tree *tree, uint8_t *root,
+                          struct err *err)
+{
+    uint8_t m = tree->set.lms->m;
+    uint8_t nodes[2 * NODES_CHUNK * HBS_N_MAX];
+    for (uint32_t level = UINT32_C(1) << (tree->set.lms->h - 1); level >= 1; level /= 2) {
+        uint32_t count = level < NODES_CHUNK ? level : NODES_CHUNK;
+        for (uint32_t r = level; r < 2 * level; r += count) {
+            if (!pread_full(temp->fd, nodes, 2 * (size_t)count * m, nodes_offset(tree, 2 * r)))
+                return FAIL(err, RC_HALT_SYSTEM, "errno", errno, "read %s: %s", temp->name,
+                            strerror(errno));
+            lms_level(tree, r, count, nodes, nodes);
+            if (!pwrite_full(temp->fd, nodes, (size_t)count * m, nodes_offset(tree, r)))
+                return FAIL(err, RC_HALT_SYSTEM, "errno", errno, "write %s: %s", temp->name,
+                            strerror(errno));
+        }
+    }
+    memcpy(root, nodes, m);
+    return RC_OK;
+}
+
+enum rc nodes_temp_commit(struct nodes_temp *temp, const char *name, const struct lms_tree *tree,
+                          const uint8_t *root, bool replace, struct err *err)
+{
+    uint8_t header[NODES_HEADER_LEN];
+    header_print(header, tree, root);
+    /* The sync before the rename: a power cut must never show the name over missing nodes. */
+    if (!pwrite_full(temp->fd, header, sizeof(header), 0) || fsync(temp->fd) != 0)
+        return FAIL(err, RC_HALT_SYSTEM, "errno", errno, "write %s: %s", temp->name,
+                    strerror(errno));
+    if (renameat2(temp->dirfd, temp->name, temp->dirfd, name, replace ? 0 : RENAME_NOREPLACE) != 0)
+        return FAIL(err, errno == EEXIST ? RC_REFUSED_EXISTS : RC_HALT_SYSTEM, "errno", errno,
+                    "rename to %s: %s", name, strerror(errno));
+    temp->owned = false;
+    return dir_sync(temp->dirfd, err);
+}
