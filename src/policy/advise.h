@@ -1,35 +1,35 @@
 /*
- * advise: help to choose a plan from a rate or from past releases (DESIGN section 4, last paragraph).
- * Pure functions, any thread.
+ * advise: help to choose a plan from a rate or from past releases (DESIGN section 4, last
+ * paragraph). Pure functions, any thread.
  */
 #ifndef POLICY_ADVISE_H
 #define POLICY_ADVISE_H
 
-#include <stdint.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/rc.h"
 
 /** What the key must serve. */
 struct advise_need {
-    int64_t window_s;           /* time plans: seconds of a window */
+    int64_t window_s;             /* time plans: seconds of a window */
     double signatures_per_window; /* expected mean in one window */
-    double years;               /* life that is wanted */
-    double exhaust_max;         /* accepted probability that any one window runs full */
-    const char *verifier;       /* profile name, NULL or "any": see advise_verifiers() */
+    double years;                 /* life that is wanted */
+    double exhaust_max;           /* accepted probability that any one window runs full */
+    const char *verifier;         /* profile name, NULL or "any": see advise_verifiers() */
 };
 
 /** One way to serve it. */
 struct advise_choice {
-    uint32_t height;               /* tree height, 5 … 25 */
-    uint64_t window_size;          /* indices of a window, power of two */
+    uint32_t height;      /* tree height, 5 … 25 */
+    uint64_t window_size; /* indices of a window, power of two */
     uint64_t window_count;
-    double years;                  /* life in years */
-    double exhaust;                /* probability that a window runs full (Poisson tail) */
-    uint32_t n, w;                 /* hash bytes and Winternitz width */
-    uint64_t sig_len;              /* bytes of a signature (HSS with L = 1) */
-    double keygen_hashes;          /* compressions to make the key */
-    char parameters[2][48];        /* names for the plan */
+    double years;           /* life in years */
+    double exhaust;         /* probability that a window runs full (Poisson tail) */
+    uint32_t n, w;          /* hash bytes and Winternitz width */
+    uint64_t sig_len;       /* bytes of a signature (HSS with L = 1) */
+    double keygen_hashes;   /* compressions to make the key */
+    char parameters[2][48]; /* names for the plan */
 };
 
 /** Names of the verifier profiles, NULL-terminated: "any", "mcuboot" (SHA-256 H10 W8 only), … */

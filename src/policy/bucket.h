@@ -11,10 +11,10 @@
 #include "base/rc.h"
 
 struct bucket {
-    uint64_t capacity;   /* tokens that it holds when full; 0 switches the limit off */
-    uint64_t per_hour;   /* tokens that come back in an hour, >= 1 when capacity is not 0 */
-    uint64_t level_ppm;  /* tokens now, in millionths */
-    int64_t at_ns;       /* raw clock of the last change */
+    uint64_t capacity;  /* tokens that it holds when full; 0 switches the limit off */
+    uint64_t per_hour;  /* tokens that come back in an hour, >= 1 when capacity is not 0 */
+    uint64_t level_ppm; /* tokens now, in millionths */
+    int64_t at_ns;      /* raw clock of the last change */
 };
 
 /** A full bucket at time now_ns (raw clock). */
@@ -27,6 +27,7 @@ void bucket_init(struct bucket *b, uint64_t capacity, uint64_t per_hour, int64_t
  * @return false if there is no token; nothing changed but the refill. A clock that runs backwards
  *         refills nothing.
  */
-bool bucket_take(struct bucket *b, int64_t now_ns, uint64_t *wait_s, uint64_t *remaining) MUST_CHECK;
+bool bucket_take(struct bucket *b, int64_t now_ns, uint64_t *wait_s,
+                 uint64_t *remaining) MUST_CHECK;
 
 #endif

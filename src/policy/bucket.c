@@ -1,0 +1,62 @@
+#include "policy/bucket.h"
+
+#define TOKEN_PPM UINT64_C(1000000)
+#define NS_PER_S UINT64_C(1000000000)
+/* Nanoseconds in which a rate of one token an hour brings one millionth of a token. */
+#define NS_PER_PPM_HOUR UINT64_C(3600000)
+
+typedef unsigned __int128 wide; /* a product of two counters fits */
+
+static uint64_t level_full(const struct bucket *b)
+{
+    return b->capacity > UINT64_MAX / TOKEN_PPM ? UINT64_MAX : b->capacity * TOKEN_PPM;
+}
+
+void bucket_init(struct bucket *b, uint64_t capacity, uint64_t per_hour, int64_t now_ns)
+{
+    MUST(capacity == 0 || per_hour >= 1);
+    *b = (struct bucket){.capacity = capacity, .per_hour = per_hour, .at_ns = now_ns};
+    b->level_ppm = level_full(b);
+}
+
+/* Add what the time since at_ns has brought. at_ns moves on by exactly the time that was paid out,
+ * rounded up, so that asking often neither loses tokens nor makes any. */
+static void refill(struct bucket *b, int64_t now_ns)
+{
+    if (now_ns <= b->at_ns)
+        return;
+    wide elapsed = (wide)((__int128)now_ns - b->at_ns);
+    wide gained = elapsed * b->per_hour / NS_PER_PPM_HOUR;
+    uint64_t room = level_full(b) - b->level_ppm;
+    if (gained >= room) {
+        b->level_ppm = level_full(b);
+        b->at_ns = now_ns;
+        return;
+    }
+    b->level_ppm += (uint64_t)gained;
+    wide paid = (gained * NS_PER_PPM_HOUR + b->per_hour - 1) / b->per_hour;
+    b->at_ns = (int64_t)((__int128)b->at_ns + (__int128)paid);
+}
+
+static uint64_t wait_for_token(const struct bucket *b)
+{
+    wide ns = ((wide)(TOKEN_PPM - b->level_ppm) * NS_PER_PPM_HOUR + b->per_hour - 1) / b->per_hour;
+    wide s = (ns + NS_PER_S - 1) / NS_PER_S;
+    return s == 0 ? 1 : (uint64_t)s;
+}
+
+bool bucket_take(struct bucket *b, int64_t now_ns, uint64_t *wait_s, uint64_t *remaining)
+{
+    *wait_s = 0;
+    *remaining = UINT64_MAX;
+    if (b->capacity == 0)
+        return true;
+    refill(b, now_ns);
+    bool taken = b->level_ppm >= TOKEN_PPM;
+    if (taken)
+        b->level_ppm -= TOKEN_PPM;
+    else
+        *wait_s = wait_for_token(b);
+    *remaining = b->level_ppm / TOKEN_PPM;
+    return taken;
+}
