@@ -1,10 +1,21 @@
 /*
- * device: one TPM 2.0 through ESAPI: connection, identity, sealing, counters of no key in particular.
+ * device: one TPM 2.0 through ESAPI: connection, identity, sealing, counters of no key in
+ * particular.
  *
- * Uses: base, tpm2-tss. A struct tpm belongs to one thread (ESAPI is not thread-safe: facts/tpm §11).
- * After any error of the transport the struct is dead: close it, open a new one, read W, L, A again
- * (DESIGN section 6 rule 12). A watchdog ends the process when a command takes longer than
- * watchdog_s, because the TCTI's own time-outs do not work.
+ * Uses: base, tpm2-tss. A struct tpm belongs to one thread (ESAPI is not thread-safe: facts/tpm
+ * §11). After any error of the transport the struct is dead: every later call returns the same
+ * failure without talking to the TPM. Close it, open a new one, read W, L, A again (DESIGN section
+ * 6 rule 12). A watchdog thread logs one line and ends the process with EXIT_TPM_STUCK when a
+ * command takes longer than watchdog_s (noticed within 1 s more), because the TCTI's own time-outs
+ * do not work.
+ *
+ * A TPM that answers "busy" (RETRY, NV_RATE, NV_UNAVAILABLE, out of slots) has not run the command;
+ * it is asked again up to 8 times over 1.3 s, then the call returns RC_RETRY_ANCHOR, unless an
+ * earlier command of the same call has changed something (RC_HALT_ANCHOR).
+ *
+ * The process must ignore SIGPIPE (the TCTIs write to sockets), and base_init() comes first.
+ * tpm_open() sets TSS2_LOG=all+none in the environment unless it is set, so call it for the first
+ * time before other threads read the environment.
  */
 #ifndef TPM_DEVICE_H
 #define TPM_DEVICE_H
@@ -16,25 +27,47 @@
 #include "base/rc.h"
 
 #define TPM_NAME_LEN_MAX 68
-#define TPM_SEALED_MAX 512  /* bytes of a sealed blob on disk */
-#define TPM_SECRET_MAX 128  /* bytes that fit in one */
+#define TPM_SEALED_MAX 512 /* bytes of a sealed blob on disk */
+#define TPM_SECRET_MAX 128 /* bytes that fit in one */
+
+/** Exit code of a process whose watchdog saw a TPM command that did not end (EX_TEMPFAIL). */
+#define EXIT_TPM_STUCK 75
 
 struct tpm; /* opaque */
 
 struct tpm_config {
-    const char *tcti;       /* "device:/dev/tpmrm0", "swtpm:path=…", "swtpm:host=…,port=…" */
-    uint32_t srk_handle;    /* persistent handle of our storage key; 0 means TPM_SRK_DEFAULT */
-    uint32_t watchdog_s;    /* 0: no watchdog; else 1 … 600 */
+    const char *tcti;    /* "device:/dev/tpmrm0", "swtpm:path=…", "swtpm:host=…,port=…" */
+    uint32_t srk_handle; /* persistent handle of our storage key; 0 means TPM_SRK_DEFAULT */
+    uint32_t watchdog_s; /* 0: no watchdog; else 1 … TPM_WATCHDOG_S_MAX */
+    /* Authorisation of the owner hierarchy: needed to make the storage key, to provision and to
+     * undefine. Borrowed by tpm_open(), which keeps a copy in the library; NULL and 0: empty. */
+    const uint8_t *owner_auth;
+    size_t owner_auth_len; /* 0 … TPM_OWNER_AUTH_MAX */
 };
 #define TPM_SRK_DEFAULT UINT32_C(0x81000544)
+#define TPM_WATCHDOG_S_MAX 600
+#define TPM_OWNER_AUTH_MAX 32
 
-/** What the TPM says about itself, for status and for the policy on virtual TPMs. */
+/**
+ * What the TPM says about itself, for status and for the policy on virtual TPMs.
+ *
+ * Judged by the manufacturer (TCG Vendor ID Registry):
+ *
+ *   manufacturer                          is_virtual  keeps_writes
+ *   IFX STM NTC NTZ NSG ATML WEC SEAL     no          yes   discrete chips: NV of their own
+ *   INTC AMD QCOM                         no          no    firmware: flash shared with the host
+ *   IBM MSFT VMW GOOG AMZN SIM0 … SIM3    yes         no    software, also in a hypervisor
+ *   anything else                         yes         no    unknown counts as the worst
+ *
+ * libtpms (swtpm) reports manufacturer "IBM" and vendor "SW   TPM". A hypervisor can report what it
+ * likes, so "no" is a claim of the platform and not a proof.
+ */
 struct tpm_identity {
-    char manufacturer[5];
-    char vendor[17];
-    bool is_virtual;      /* known software TPM, or unknown vendor counted as such: see header */
+    char manufacturer[5]; /* printable, trailing blanks cut */
+    char vendor[17];      /* the same */
+    bool is_virtual;      /* may be rolled back together with its machine (DESIGN 6 rule 11) */
     bool keeps_writes;    /* known not to lose acknowledged writes (DESIGN section 6 rule 5) */
-    uint32_t counters_available;
+    uint32_t counters_available;        /* how many more counters the TPM says it has room for */
     uint8_t srk_name[TPM_NAME_LEN_MAX]; /* Name of the storage key: which TPM this is */
     size_t srk_name_len;
 };
@@ -49,38 +82,72 @@ struct tpm_time {
 
 /**
  * Connect: load the TCTI, start up, flush stray sessions and transient objects left by earlier
- * processes, find or (if create_srk) make the persistent storage key (ECC P-256, noDA).
+ * processes, find or (if create_srk) make the persistent storage key (ECC P-256, noDA), and start
+ * the long-lived salted HMAC session that all later commands on keys and indexes use.
  *
- * @param[out] tpm         Owned by the caller; tpm_close().
- * @param[in]  create_srk  True at provisioning only.
+ * Nothing is flushed behind a resource manager (/dev/tpmrm0, tabrmd): it frees what a process
+ * leaves and its list of sessions shows other processes' too.
+ *
+ * @param[out] tpm         Owned by the caller; tpm_close(). NULL unless RC_OK.
+ * @param[in]  config      Borrowed for the call, the strings too.
+ * @param[in]  create_srk  True at provisioning only. A storage key that is there already is kept.
  * @retval RC_RETRY_ANCHOR     The TPM does not answer, or is in lock-out or failure mode.
- * @retval RC_HALT_REGRESSION  No storage key at the handle and create_srk is false: not our TPM.
- * @retval RC_REFUSED_CONFIG   The TCTI string names no module that can be loaded.
+ * @retval RC_RETRY_SYSTEM     No memory, no thread for the watchdog.
+ * @retval RC_HALT_REGRESSION  No storage key of ours at the handle and create_srk is false: not our
+ *                             TPM.
+ * @retval RC_HALT_ANCHOR      The TPM refused a command that it must know.
+ * @retval RC_REFUSED_CONFIG   The TCTI string names no module that can be loaded, or has bad
+ *                             parameters; a number is out of range; with create_srk: the handle is
+ *                             taken by another object, or the owner authorisation is wrong.
+ * In all cases but RC_OK nothing has changed, except that a storage key may have been made.
  */
 enum rc tpm_open(struct tpm **tpm, const struct tpm_config *config, bool create_srk,
                  struct err *err) MUST_CHECK;
+/** Flush the session and disconnect; *tpm becomes NULL. Fine on NULL. For CLEANUP(). */
 void tpm_close(struct tpm **tpm);
 
 /** Identity, read once at tpm_open(). Borrowed until close. */
 const struct tpm_identity *tpm_identify(const struct tpm *tpm);
 
-/** @retval RC_HALT_ANCHOR transport error. */
+/**
+ * The TPM's clock and boot counts, unauthenticated: some chips refuse a session here.
+ * anchor_prove() ties them to the session.
+ * @retval RC_HALT_ANCHOR   Transport error.
+ * @retval RC_RETRY_ANCHOR  Busy.
+ * @retval RC_HALT_CANARY   The TPM was reset and not started up.
+ */
 enum rc tpm_read_time(struct tpm *tpm, struct tpm_time *time, struct err *err) MUST_CHECK;
 
 /**
- * Seal up to TPM_SECRET_MAX bytes under the storage key (fixedTPM, fixedParent, noDA).
- * @param[in]  auth      32 bytes of authorisation value.
- * @param[out] blob      TPM_SEALED_MAX bytes; *blob_len receives the length used.
- * @retval RC_HALT_ANCHOR  The TPM refused or failed.
+ * Seal up to TPM_SECRET_MAX bytes under the storage key (fixedTPM, fixedParent, noDA), encrypted on
+ * the bus. Changes nothing in the TPM.
+ *
+ * Layout of a blob, big endian: "TMSB", u16 version (1), u16 length and public area, u16 length and
+ * private area, nothing behind it.
+ *
+ * @param[in]  auth        32 bytes of authorisation value.
+ * @param[in]  secret_len  1 … TPM_SECRET_MAX.
+ * @param[out] blob        TPM_SEALED_MAX bytes; *blob_len receives the length used.
+ * @retval RC_HALT_ANCHOR   The TPM refused or failed.
+ * @retval RC_RETRY_ANCHOR  Busy.
+ * @retval RC_HALT_CANARY   The session is gone: the TPM was reset.
  */
 enum rc tpm_seal(struct tpm *tpm, const uint8_t auth[32], const void *secret, size_t secret_len,
                  uint8_t *blob, size_t *blob_len, struct err *err) MUST_CHECK;
 
 /**
  * Unseal, with parameter encryption on the bus.
- * @param[out] secret  secret_len bytes; the blob must hold exactly so many.
- * @retval RC_HALT_SEEDS   The blob is damaged, of another TPM, or the auth value is wrong.
- * @retval RC_HALT_ANCHOR  Transport error.
+ *
+ * Anyone who may use the storage key can make a blob, so what comes out is not authentic: compare
+ * the public key that belongs to it (DESIGN section 6 rule 9).
+ *
+ * @param[in]  blob    Untrusted; parsed strictly.
+ * @param[out] secret  secret_len bytes, 1 … TPM_SECRET_MAX; the blob must hold exactly so many.
+ * Zero unless RC_OK.
+ * @retval RC_HALT_SEEDS    The blob is damaged, of another TPM, or the auth value is wrong.
+ * @retval RC_HALT_ANCHOR   Transport error.
+ * @retval RC_RETRY_ANCHOR  Busy.
+ * @retval RC_HALT_CANARY   The session is gone: the TPM was reset.
  */
 enum rc tpm_unseal(struct tpm *tpm, const uint8_t auth[32], const uint8_t *blob, size_t blob_len,
                    void *secret, size_t secret_len, struct err *err) MUST_CHECK;

@@ -1,6 +1,8 @@
 /*
  * record: the 96 bytes of A, the anchor record (DESIGN section 6). Pure encoding; any thread.
  *
+ * Uses: base (base_init() first, for the checksum).
+ *
  * Layout, big endian: u32 format (1), u64 W, i64 window, u64 L, u64 L_base, i64 wall seconds,
  * i64 early_window, head[32], then the first 12 bytes of SHA-256 over all before it.
  */
@@ -26,9 +28,11 @@ struct anchor_record {
     uint8_t head[SHA256_LEN]; /* hash of the newest entry of this key's ledger chain */
 };
 
+/** Write a record and its checksum. */
 void anchor_record_encode(const struct anchor_record *a, uint8_t out[ANCHOR_RECORD_LEN]);
 
-/** @return false if the format or the checksum is wrong (torn or never written); *a is zero then. */
+/** Read a record. @retval false  Torn or never written (format or checksum is wrong); *a is zero.
+ */
 bool anchor_record_decode(struct anchor_record *a, const uint8_t in[ANCHOR_RECORD_LEN]) MUST_CHECK;
 
 #endif

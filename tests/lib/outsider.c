@@ -1,0 +1,191 @@
+#include "lib/outsider.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <tss2/tss2_esys.h>
+#include <tss2/tss2_tctildr.h>
+
+#define NONE3 ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE
+#define PASSWORD ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE
+
+struct link {
+    TSS2_TCTI_CONTEXT *tcti;
+    ESYS_CONTEXT *esys;
+};
+
+static void link_close(struct link *l)
+{
+    if (l->esys != NULL)
+        Esys_Finalize(&l->esys);
+    if (l->tcti != NULL)
+        Tss2_TctiLdr_Finalize(&l->tcti);
+}
+#define LINK(l) struct link l __attribute__((cleanup(link_close))) = {0}
+
+static bool link_open(struct link *l, const char *tcti)
+{
+    (void)setenv("TSS2_LOG", "all+none", 0);
+    return Tss2_TctiLdr_Initialize(tcti, &l->tcti) == 0 &&
+           Esys_Initialize(&l->esys, l->tcti, NULL) == 0;
+}
+
+static bool find(struct link *l, const char *tcti, uint32_t handle, const uint8_t *auth,
+                 ESYS_TR *object)
+{
+    if (!link_open(l, tcti) || Esys_TR_FromTPMPublic(l->esys, handle, NONE3, object) != 0)
+        return false;
+    if (auth == NULL)
+        return true;
+    TPM2B_AUTH value = {.size = 32};
+    memcpy(value.buffer, auth, 32);
+    return Esys_TR_SetAuth(l->esys, *object, &value) == 0;
+}
+
+bool outsider_increment(const char *tcti, uint32_t handle, const uint8_t auth[32])
+{
+    LINK(l);
+    ESYS_TR index;
+    return find(&l, tcti, handle, auth, &index) &&
+           Esys_NV_Increment(l.esys, index, index, PASSWORD) == 0;
+}
+
+bool outsider_write(const char *tcti, uint32_t handle, const uint8_t auth[32], const void *data,
+                    size_t len)
+{
+    LINK(l);
+    ESYS_TR index;
+    TPM2B_MAX_NV_BUFFER buffer = {.size = (UINT16)len};
+    memcpy(buffer.buffer, data, len);
+    return find(&l, tcti, handle, auth, &index) &&
+           Esys_NV_Write(l.esys, index, index, PASSWORD, &buffer, 0) == 0;
+}
+
+static bool define(const char *tcti, const TPMS_NV_PUBLIC *pub, const TPM2B_AUTH *auth)
+{
+    LINK(l);
+    ESYS_TR index;
+    TPM2B_NV_PUBLIC in = {.nvPublic = *pub};
+    return link_open(&l, tcti) &&
+           Esys_NV_DefineSpace(l.esys, ESYS_TR_RH_OWNER, PASSWORD, auth, &in, &index) == 0;
+}
+
+bool outsider_define(const char *tcti, uint32_t handle, bool counter, const uint8_t auth[32])
+{
+    TPM2B_AUTH value = {.size = 32};
+    memcpy(value.buffer, auth, 32);
+    TPMS_NV_PUBLIC pub = {
+        .nvIndex = handle,
+        .nameAlg = TPM2_ALG_SHA256,
+        .attributes =
+            TPMA_NV_AUTHREAD | TPMA_NV_AUTHWRITE | TPMA_NV_NO_DA |
+            (counter ? (TPMA_NV)TPM2_NT_COUNTER << TPMA_NV_TPM2_NT_SHIFT : TPMA_NV_WRITEALL),
+        .dataSize = counter ? 8 : 96,
+    };
+    return define(tcti, &pub, &value);
+}
+
+bool outsider_define_byte(const char *tcti, uint32_t handle)
+{
+    TPM2B_AUTH none = {0};
+    TPMS_NV_PUBLIC pub = {
+        .nvIndex = handle,
+        .nameAlg = TPM2_ALG_SHA256,
+        .attributes = TPMA_NV_OWNERREAD | TPMA_NV_OWNERWRITE,
+        .dataSize = 1,
+    };
+    return define(tcti, &pub, &none);
+}
+
+bool outsider_undefine(const char *tcti, uint32_t handle)
+{
+    LINK(l);
+    ESYS_TR index;
+    return find(&l, tcti, handle, NULL, &index) &&
+           Esys_NV_UndefineSpace(l.esys, ESYS_TR_RH_OWNER, index, PASSWORD) == 0;
+}
+
+bool outsider_persist_key(const char *tcti, uint32_t handle)
+{
+    static const TPM2B_SENSITIVE_CREATE no_secret = {0};
+    static const TPM2B_DATA no_data = {0};
+    static const TPML_PCR_SELECTION no_pcr = {0};
+    const TPM2B_PUBLIC in = {
+        .publicArea =
+            {
+                .type = TPM2_ALG_ECC,
+                .nameAlg = TPM2_ALG_SHA256,
+                .objectAttributes = TPMA_OBJECT_FIXEDTPM | TPMA_OBJECT_FIXEDPARENT |
+                                    TPMA_OBJECT_SENSITIVEDATAORIGIN | TPMA_OBJECT_USERWITHAUTH |
+                                    TPMA_OBJECT_RESTRICTED | TPMA_OBJECT_DECRYPT,
+                .parameters.eccDetail = {.symmetric = {.algorithm = TPM2_ALG_AES,
+                                                       .keyBits = {.aes = 128},
+                                                       .mode = {.aes = TPM2_ALG_CFB}},
+                                         .scheme = {.scheme = TPM2_ALG_NULL},
+                                         .curveID = TPM2_ECC_NIST_P256,
+                                         .kdf = {.scheme = TPM2_ALG_NULL}},
+            },
+    };
+    LINK(l);
+    ESYS_TR key, kept;
+    return link_open(&l, tcti) &&
+           Esys_CreatePrimary(l.esys, ESYS_TR_RH_OWNER, PASSWORD, &no_secret, &in, &no_data,
+                              &no_pcr, &key, NULL, NULL, NULL, NULL) == 0 &&
+           Esys_EvictControl(l.esys, ESYS_TR_RH_OWNER, key, PASSWORD, handle, &kept) == 0 &&
+           Esys_FlushContext(l.esys, key) == 0;
+}
+
+bool outsider_evict(const char *tcti, uint32_t handle)
+{
+    LINK(l);
+    ESYS_TR object, gone;
+    return find(&l, tcti, handle, NULL, &object) &&
+           Esys_EvictControl(l.esys, ESYS_TR_RH_OWNER, object, PASSWORD, handle, &gone) == 0;
+}
+
+bool outsider_own(const char *tcti, const uint8_t *auth, size_t len)
+{
+    LINK(l);
+    TPM2B_AUTH value = {.size = (UINT16)len};
+    memcpy(value.buffer, auth, len);
+    return link_open(&l, tcti) &&
+           Esys_HierarchyChangeAuth(l.esys, ESYS_TR_RH_OWNER, PASSWORD, &value) == 0;
+}
+
+static int count(struct link *l, TPM2_HANDLE first)
+{
+    TPMS_CAPABILITY_DATA *data = NULL;
+    TPMI_YES_NO more = 0;
+    if (Esys_GetCapability(l->esys, NONE3, TPM2_CAP_HANDLES, first, TPM2_MAX_CAP_HANDLES, &more,
+                           &data) != 0)
+        return -1000;
+    int n = (int)data->data.handles.count;
+    Esys_Free(data);
+    return n;
+}
+
+int outsider_count_strays(const char *tcti)
+{
+    LINK(l);
+    if (!link_open(&l, tcti))
+        return -1;
+    int n = count(&l, TPM2_TRANSIENT_FIRST) + count(&l, TPM2_LOADED_SESSION_FIRST) +
+            count(&l, TPM2_ACTIVE_SESSION_FIRST);
+    return n < 0 ? -1 : n;
+}
+
+int outsider_count_indexes(const char *tcti)
+{
+    LINK(l);
+    int n = link_open(&l, tcti) ? count(&l, TPM2_NV_INDEX_FIRST) : -1;
+    return n < 0 ? -1 : n;
+}
+
+bool outsider_leave_session(const char *tcti)
+{
+    LINK(l);
+    static const TPMT_SYM_DEF none = {.algorithm = TPM2_ALG_NULL};
+    ESYS_TR session;
+    return link_open(&l, tcti) &&
+           Esys_StartAuthSession(l.esys, ESYS_TR_NONE, ESYS_TR_NONE, NONE3, NULL, TPM2_SE_HMAC,
+                                 &none, TPM2_ALG_SHA256, &session) == 0;
+}

@@ -1,0 +1,44 @@
+/*
+ * outsider: somebody else who talks to the same TPM: plain ESAPI calls with passwords, beside the
+ * connection under test and without flushing anything.
+ *
+ * Each function connects, does one thing and disconnects. @return false: the TPM refused it.
+ */
+#ifndef TESTS_LIB_OUTSIDER_H
+#define TESTS_LIB_OUTSIDER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/** auth: 32 bytes, the value of the index; see anchor_provision() for how it is derived. */
+bool outsider_increment(const char *tcti, uint32_t handle, const uint8_t auth[32]);
+bool outsider_write(const char *tcti, uint32_t handle, const uint8_t auth[32], const void *data,
+                    size_t len);
+
+/** Index like W and L (counter) or like A (96 bytes), but for the authorisation value. */
+bool outsider_define(const char *tcti, uint32_t handle, bool counter, const uint8_t auth[32]);
+bool outsider_undefine(const char *tcti, uint32_t handle);
+
+/** An index of one byte without any authorisation value, of the owner's. */
+bool outsider_define_byte(const char *tcti, uint32_t handle);
+
+/** Make a storage key that is subject to dictionary-attack protection persistent at the handle. */
+bool outsider_persist_key(const char *tcti, uint32_t handle);
+
+/** Remove a persistent object of the owner. */
+bool outsider_evict(const char *tcti, uint32_t handle);
+
+/** Give the owner hierarchy an authorisation value; the old one must be empty. */
+bool outsider_own(const char *tcti, const uint8_t *auth, size_t len);
+
+/** How many sessions (loaded and saved) and transient objects stand in the TPM; -1 on failure. */
+int outsider_count_strays(const char *tcti);
+
+/** How many NV indexes there are; -1 on failure. */
+int outsider_count_indexes(const char *tcti);
+
+/** Start an HMAC session and leave it there. */
+bool outsider_leave_session(const char *tcti);
+
+#endif
