@@ -199,10 +199,11 @@ enum rc doc_load(const struct doc *doc, const char *text, size_t len, json_t **r
         return doc_bad(doc, "$", "a document of a few hundred bytes",
                        "the document has %zu bytes, but at most %d are read", len, PLAN_TEXT_MAX);
     json_error_t error = {0};
-    *root = json_loadb(text, len, JSON_REJECT_DUPLICATES, &error);
+    *root = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
     if (*root != NULL)
         return RC_OK;
-    if (json_error_code(&error) == json_error_out_of_memory)
+    /* Jansson forgets to say so in some places; then it says nothing at all. */
+    if (json_error_code(&error) == json_error_out_of_memory || error.text[0] == '\0')
         return FAIL(doc->err, RC_RETRY_SYSTEM, "jansson", json_error_out_of_memory, "no memory");
     char path[sizeof(doc->fault->path)];
     size_t stopped = error.position > 0 ? (size_t)error.position : 0;

@@ -119,7 +119,8 @@ struct plan {
  * @retval RC_REFUSED_PLAN  Not JSON, duplicate or unknown member, wrong type, value out of range,
  *                          sizes that do not fit the height, a set that the profile forbids, …
  *                          err has the same in one line.
- * @retval RC_RETRY_SYSTEM  No memory.
+ * @retval RC_RETRY_SYSTEM  No memory. (Where memory runs out inside the JSON library, that may call
+ *                          it a syntax error instead; no plan comes out of it either way.)
  */
 enum rc plan_parse(struct plan *plan, const char *text, size_t len, struct plan_fault *fault,
                    struct err *err) MUST_CHECK;
