@@ -38,10 +38,13 @@ static void refill(struct bucket *b, int64_t now_ns)
     b->at_ns = (int64_t)((__int128)b->at_ns + (__int128)paid);
 }
 
-static uint64_t wait_for_token(const struct bucket *b)
+/* Seconds from now until the level reaches a token. What has passed since at_ns without being paid
+ * out (less than a millionth of a token) counts. */
+static uint64_t wait_for_token(const struct bucket *b, int64_t now_ns)
 {
     wide ns = ((wide)(TOKEN_PPM - b->level_ppm) * NS_PER_PPM_HOUR + b->per_hour - 1) / b->per_hour;
-    wide s = (ns + NS_PER_S - 1) / NS_PER_S;
+    wide passed = now_ns > b->at_ns ? (wide)((__int128)now_ns - b->at_ns) : 0;
+    wide s = ns > passed ? (ns - passed + NS_PER_S - 1) / NS_PER_S : 0;
     return s == 0 ? 1 : (uint64_t)s;
 }
 
@@ -56,7 +59,7 @@ bool bucket_take(struct bucket *b, int64_t now_ns, uint64_t *wait_s, uint64_t *r
     if (taken)
         b->level_ppm -= TOKEN_PPM;
     else
-        *wait_s = wait_for_token(b);
+        *wait_s = wait_for_token(b, now_ns);
     *remaining = b->level_ppm / TOKEN_PPM;
     return taken;
 }
