@@ -27,7 +27,7 @@ static uint16_t digit(const uint8_t *text, size_t i, uint8_t w)
 {
     size_t bit = i * w;
     unsigned shift = 8 - w - (unsigned)(bit % 8);
-    return (uint16_t)((text[bit / 8] >> shift) & ((1U << w) - 1));
+    return (uint16_t)(((unsigned)text[bit / 8] >> shift) & ((1U << w) - 1));
 }
 
 void lmots_digits(const struct lmots_params *ots, const uint8_t *value,

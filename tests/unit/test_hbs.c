@@ -245,6 +245,15 @@ static enum rc parse_exact(const uint8_t *data, size_t len)
     return rc;
 }
 
+static void assert_same_key(const struct hss_public *a, const struct hss_public *b)
+{
+    assert_int_equal(a->levels, b->levels);
+    assert_ptr_equal(a->top.set.lms, b->top.set.lms);
+    assert_ptr_equal(a->top.set.ots, b->top.set.ots);
+    assert_memory_equal(a->top.i, b->top.i, LMS_I_LEN);
+    assert_memory_equal(a->root, b->root, HBS_N_MAX);
+}
+
 static enum rc read_exact(const void *data, size_t len)
 {
     struct exact e CLEANUP(exact_free) = exact_copy(data, len);
@@ -401,7 +410,7 @@ static unsigned digit_by_bits(const uint8_t *text, unsigned i, unsigned w)
 {
     unsigned digit = 0;
     for (unsigned b = i * w; b < (i + 1) * w; b++)
-        digit = digit * 2 + (text[b / 8] >> (7 - b % 8) & 1U);
+        digit = digit * 2 + ((unsigned)text[b / 8] >> (7 - b % 8) & 1U);
     return digit;
 }
 
@@ -879,7 +888,7 @@ static void test_public_parse(void **state)
     assert_int_equal(len, 4 + 4 + 4 + 16 + 24);
     struct hss_public back;
     assert_int_equal(hss_public_parse(&back, raw, len, NULL), RC_OK);
-    assert_memory_equal(&back, &key, sizeof(key));
+    assert_same_key(&back, &key);
 
     for (size_t cut = 0; cut < len; cut++)
         assert_int_equal(parse_exact(raw, cut), RC_REFUSED_INPUT);
@@ -1046,13 +1055,13 @@ static void test_spki_round_trip(void **state)
         assert_int_equal(p.der_len, p.raw_len + 20);
         struct hss_public back;
         assert_int_equal(spki_public_read(&back, p.raw, p.raw_len, NULL), RC_OK);
-        assert_memory_equal(&back, &p.key, sizeof(back));
+        assert_same_key(&back, &p.key);
         assert_int_equal(spki_public_read(&back, p.der, p.der_len, NULL), RC_OK);
-        assert_memory_equal(&back, &p.key, sizeof(back));
+        assert_same_key(&back, &p.key);
         assert_int_equal(read_exact(p.pem, strlen(p.pem)), RC_OK);
         assert_int_equal(spki_public_read(&back, (const uint8_t *)p.pem, strlen(p.pem), NULL),
                          RC_OK);
-        assert_memory_equal(&back, &p.key, sizeof(back));
+        assert_same_key(&back, &p.key);
     }
 }
 
