@@ -24,14 +24,14 @@
 # clock. Replace FILE by rename, so that nobody reads half of it.
 #
 # Measured with chronyd 4.3 and libfaketime 0.9.10: when FILE changes while all run, server and client
-# move together. A shift of 10 s or more, up to weeks and in both directions, is noticed ("Forward time
-# jump detected"): the client forgets its source, reports leap status 3, and is synchronised with an
-# error below 1 ms again half a second later, at most 0.8 s. A smaller shift it does not notice: it
-# only looks as if the last update came from the future or was that much older, until the next. The
-# signer sees the step itself, since its raw clock did not move, and warms up anew: three more updates,
-# which is 3 s where the clock is read once a second. Not faked: adjtimex (another reason for
-# kernel_witness off), timerfd, and sleeping until a point of CLOCK_MONOTONIC (clock_nanosleep with
-# TIMER_ABSTIME fails with EINVAL there).
+# move together. Shifts of 20 s to a week, in both directions, are noticed ("Forward time jump
+# detected"): the client forgets its source, reports leap status 3, and is synchronised with an error
+# below 1 ms again half a second later, at most 0.8 s. Shifts of 2 and 3 s it did not notice: the last
+# update only looks that much older or from the future, until the next. The signer sees the step
+# itself, since its raw clock did not move, and warms up anew: three more updates, which is 3 s where
+# the clock is read once a second. Not faked: adjtimex (another reason for kernel_witness off),
+# timerfd, and sleeping until a point of CLOCK_MONOTONIC (clock_nanosleep with TIMER_ABSTIME fails
+# with EINVAL there).
 set -eu
 
 fail() {
