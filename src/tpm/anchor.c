@@ -279,7 +279,7 @@ enum rc anchor_step_l(struct anchor *anchor, uint64_t expected, struct err *err)
 
 /* Proof -----------------------------------------------------------------------------------------*/
 
-static enum rc check_clock(const struct tpm_time *last, const struct tpm_time *now, struct err *err)
+enum rc anchor_check_clock(const struct tpm_time *last, const struct tpm_time *now, struct err *err)
 {
     if (now->reset_count != last->reset_count || now->restart_count != last->restart_count)
         return FAIL(err, RC_HALT_CANARY, "", 0,
@@ -304,7 +304,7 @@ static enum rc prove(struct anchor *a, uint64_t expected_l, struct tpm_time *now
     if (l != expected_l)
         return FAIL(err, RC_HALT_CANARY, "", 0, "L is %" PRIu64 ", expected %" PRIu64, l,
                     expected_l);
-    rc = check_clock(&a->tpm->last, now, err);
+    rc = anchor_check_clock(&a->tpm->last, now, err);
     if (rc == RC_OK)
         a->tpm->last = *now;
     return rc;

@@ -286,7 +286,7 @@ static const struct maker makers[] = {
     {"INTC", false, false}, {"AMD", false, false}, {"QCOM", false, false},
 };
 
-static void judge_maker(struct tpm_identity *id)
+void tpm_judge_maker(struct tpm_identity *id)
 {
     id->is_virtual = true;
     id->keeps_writes = false;
@@ -337,7 +337,7 @@ static enum rc read_identity(struct tpm *tpm, struct err *err)
     for (uint32_t i = 0; i < 4; i++)
         put_chars(id->vendor + (size_t)4 * i, value[1 + i]);
     cut_blanks(id->vendor, 16);
-    judge_maker(id);
+    tpm_judge_maker(id);
     return RC_OK;
 }
 _Static_assert(TPM2_PT_VENDOR_STRING_4 == TPM2_PT_MANUFACTURER + 4, "five properties in a row");

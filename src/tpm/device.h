@@ -13,6 +13,10 @@
  * it is asked again up to 8 times over 1.3 s, then the call returns RC_RETRY_ANCHOR, unless an
  * earlier command of the same call has changed something (RC_HALT_ANCHOR).
  *
+ * Sealed secrets are wiped from the library's buffers after each call. Authorisation values are
+ * not: ESAPI keeps copies in memory that it frees without wiping, so the process must not dump
+ * core, nor swap, and may have the heap overwrite what is freed (mallopt M_PERTURB).
+ *
  * The process must ignore SIGPIPE (the TCTIs write to sockets), and base_init() comes first.
  * tpm_open() sets TSS2_LOG=all+none in the environment unless it is set, so call it for the first
  * time before other threads read the environment.

@@ -122,6 +122,9 @@ void tpm_tr_flush(struct tpm *tpm, ESYS_TR *object);
 /** One property of TPM2_CAP_TPM_PROPERTIES; 0 where the TPM does not have it. */
 TSS2_RC tpm_property(struct tpm *tpm, TPM2_PT property, uint32_t *value) MUST_CHECK;
 
+/** Fill is_virtual and keeps_writes from the manufacturer: the table of device.h. */
+void tpm_judge_maker(struct tpm_identity *id);
+
 /* NV (nv.c): every command goes through the long-lived session. ---------------------------------*/
 
 /** The TPM's answer to a handle that names nothing (TPM_RC_HANDLE for the first handle). */
@@ -151,5 +154,13 @@ enum anchor_object { OBJECT_W, OBJECT_L, OBJECT_A, OBJECT_COUNT };
 
 /** Authorisation value of one object: HMAC(auth_secret, "W" | "L" | "A"). */
 void anchor_auth(TPM2B_AUTH *auth, const uint8_t auth_secret[32], enum anchor_object object);
+
+/**
+ * The clock part of anchor_prove(). The session does not survive a reset, so on a TPM that keeps to
+ * the rules this finds nothing; it is for the ones that are saved and resumed sessions and all.
+ * @retval RC_HALT_CANARY  Reset or restart count moved, or the clock ran backwards.
+ */
+enum rc anchor_check_clock(const struct tpm_time *last, const struct tpm_time *now,
+                           struct err *err) MUST_CHECK;
 
 #endif

@@ -39,18 +39,47 @@ static TPM2B_PUBLIC seal_template(const TPM2B_DIGEST *policy)
     return p;
 }
 
+/* The library wipes nothing. After a Create or an Unseal the plain secret stands in its command
+ * buffer; the answer to this command is longer than the largest secret and takes its place. */
+static void overwrite_command_buffer(struct tpm *tpm)
+{
+    TPM2B_PUBLIC *pub = NULL;
+    TSS2_RC r =
+        TPM_RUN(tpm, "ReadPublic",
+                Esys_ReadPublic(tpm->esys, tpm->srk, ESYS_TR_NONE, NO_SESSION, &pub, NULL, NULL));
+    if (r == TSS2_RC_SUCCESS)
+        Esys_Free(pub);
+}
+
+static const TPM2B_DATA no_data;
+static const TPML_PCR_SELECTION no_pcr;
+
+/* ESAPI also keeps the parameters of its latest Create. A Create of nothing takes their place; it
+ * fails inside the library, for want of a parent, and nothing is sent. A test looks through the
+ * memory of the process for what is left. */
+static void overwrite_kept_parameters(struct tpm *tpm)
+{
+    static const TPM2B_SENSITIVE_CREATE no_secret;
+    static const TPM2B_PUBLIC no_public;
+    (void)Esys_Create_Async(tpm->esys, ESYS_TR_NONE, tpm->session, NO_SESSION, &no_secret,
+                            &no_public, &no_data, &no_pcr);
+}
+
 static TSS2_RC create(struct tpm *tpm, const TPM2B_SENSITIVE_CREATE *secret,
                       const TPM2B_DIGEST *policy, TPM2B_PUBLIC **pub, TPM2B_PRIVATE **priv)
 {
-    static const TPM2B_DATA no_data = {0};
-    static const TPML_PCR_SELECTION no_pcr = {0};
     TPM2B_PUBLIC in = seal_template(policy);
     TSS2_RC r = tpm_session_use(tpm, TPMA_SESSION_DECRYPT);
     if (r != TSS2_RC_SUCCESS)
         return r;
-    return TPM_RUN(tpm, "Create",
-                   Esys_Create(tpm->esys, tpm->srk, tpm->session, NO_SESSION, secret, &in, &no_data,
-                               &no_pcr, priv, pub, NULL, NULL, NULL));
+    r = TPM_RUN(tpm, "Create",
+                Esys_Create(tpm->esys, tpm->srk, tpm->session, NO_SESSION, secret, &in, &no_data,
+                            &no_pcr, priv, pub, NULL, NULL, NULL));
+    if (tpm->dead == 0) {
+        overwrite_kept_parameters(tpm);
+        overwrite_command_buffer(tpm);
+    }
+    return r;
 }
 
 static TSS2_RC blob_write(uint8_t blob[TPM_SEALED_MAX], size_t *len, const TPM2B_PUBLIC *pub,
@@ -129,18 +158,6 @@ static TSS2_RC load(struct tpm *tpm, const TPM2B_PUBLIC *pub, const TPM2B_PRIVAT
         return r;
     return TPM_RUN(tpm, "Load",
                    Esys_Load(tpm->esys, tpm->srk, tpm->session, NO_SESSION, priv, pub, object));
-}
-
-/* After an unseal the plain secret stands in ESAPI's command buffer, which nothing wipes. The
- * answer to this command is longer than the largest secret and takes its place. */
-static void overwrite_command_buffer(struct tpm *tpm)
-{
-    TPM2B_PUBLIC *pub = NULL;
-    TSS2_RC r =
-        TPM_RUN(tpm, "ReadPublic",
-                Esys_ReadPublic(tpm->esys, tpm->srk, ESYS_TR_NONE, NO_SESSION, &pub, NULL, NULL));
-    if (r == TSS2_RC_SUCCESS)
-        Esys_Free(pub);
 }
 
 static TSS2_RC unseal(struct tpm *tpm, ESYS_TR object, const uint8_t auth[AUTH_LEN], void *secret,

@@ -16,10 +16,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "base/bytes.h"
 #include "base/digest.h"
 #include "base/secmem.h"
 #include "lib/outsider.h"
@@ -779,6 +781,71 @@ static void test_seal_after_reset(void **state)
     FAILS(RC_HALT_ANCHOR, tpm_seal(f->tpm, secret, "x", 1, b.bytes, &b.len, err));
 }
 
+/* A secret that stands nowhere in the program, so that the memory can be searched for it. */
+static uint8_t pattern(size_t i)
+{
+    uint32_t x = (uint32_t)i * UINT32_C(2654435761) + 12345;
+    x ^= x >> 13;
+    x *= UINT32_C(0x5bd1e995);
+    return (uint8_t)(x >> 20);
+}
+
+static size_t count_pattern(const uint8_t *p, size_t len)
+{
+    size_t found = 0;
+    for (size_t i = 0; i + 16 <= len; i++) {
+        for (size_t at = 0; at < TPM_SECRET_MAX; at += 16) {
+            size_t same = 0;
+            while (same < 16 && p[i + same] == pattern(at + same))
+                same++;
+            found += same == 16 ? 1 : 0;
+        }
+    }
+    return found;
+}
+
+/* Copies of 16 bytes of the pattern in all writable memory of this process. */
+static size_t search_memory(void)
+{
+    FILE *maps = fopen("/proc/self/maps", "re");
+    int mem = open("/proc/self/mem", O_RDONLY | O_CLOEXEC);
+    assert_non_null(maps);
+    assert_true(mem >= 0);
+    char line[512], access[8];
+    unsigned long from, to;
+    size_t found = 0;
+    while (fgets(line, sizeof(line), maps) != NULL) {
+        if (sscanf(line, "%lx-%lx %7s", &from, &to, access) != 3 || access[1] != 'w' ||
+            to - from > (64UL << 20))
+            continue;
+        size_t len = to - from;
+        uint8_t *copy = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        assert_true(copy != MAP_FAILED);
+        ssize_t got = pread(mem, copy, len, (off_t)from);
+        found += got > 0 ? count_pattern(copy, (size_t)got) : 0;
+        (void)munmap(copy, len);
+    }
+    (void)fclose(maps);
+    (void)close(mem);
+    return found;
+}
+
+static void test_no_copy_in_memory(void **state)
+{
+    struct fixture *f = *state;
+    static uint8_t plain[TPM_SECRET_MAX];
+    struct blob b = {0};
+    for (size_t i = 0; i < sizeof(plain); i++)
+        plain[i] = pattern(i);
+    assert_true(search_memory() >= TPM_SECRET_MAX / 16); /* the search does find things */
+    OK(tpm_seal(f->tpm, secret, plain, sizeof(plain), b.bytes, &b.len, err));
+    wipe(plain, sizeof(plain));
+    assert_int_equal(search_memory(), 0);
+    OK(tpm_unseal(f->tpm, secret, b.bytes, b.len, plain, sizeof(plain), err));
+    wipe(plain, sizeof(plain));
+    assert_int_equal(search_memory(), 0);
+}
+
 /* Sessions, objects, configuration --------------------------------------------------------------*/
 
 static void test_nothing_leaks(void **state)
@@ -976,6 +1043,7 @@ int main(void)
         TEST(test_unseal_damaged),
         TEST(test_unseal_on_other_tpm),
         TEST(test_seal_after_reset),
+        TEST(test_no_copy_in_memory),
         TEST(test_nothing_leaks),
         TEST(test_strays_are_flushed),
         TEST(test_config),
