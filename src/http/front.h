@@ -1,5 +1,6 @@
 /*
- * front: the process that talks HTTP. Parses everything from outside, holds no key, no TPM, no ledger.
+ * front: the process that talks HTTP. Parses everything from outside, holds no key, no TPM, no
+ * ledger.
  *
  * Uses: base, policy (plans, read only), signer/request.h, libmicrohttpd, Jansson.
  * One process, one call: front_run() returns when told to stop.
@@ -15,13 +16,14 @@
 #define FRONT_LISTENERS_MAX 4
 
 struct front_config {
-    int listeners[FRONT_LISTENERS_MAX]; /* bound, listening sockets (unix or loopback TCP); borrowed */
+    int listeners[FRONT_LISTENERS_MAX]; /* bound, listening sockets (unix or loopback TCP); borrowed
+                                         */
     size_t listener_count;
     int spool_dirfd;          /* folder for bodies that do not fit in memory (O_TMPFILE) */
     uint64_t body_max;        /* bytes of an artifact */
     uint64_t body_memory_max; /* up to this size a body is spooled into a memfd */
     uint32_t connections_max;
-    uint32_t requests_max;    /* signing requests in flight; more get 503 with Retry-After */
+    uint32_t requests_max;      /* signing requests in flight; more get 503 with Retry-After */
     uint32_t header_deadline_s; /* complete headers within, from connect or end of last answer */
     uint32_t body_deadline_s;   /* whole body within */
     uint32_t core_deadline_s;   /* answer of the core within, else 503 */

@@ -1,0 +1,109 @@
+#include "http/answer.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define RETRY_DEFAULT_S 1 /* for refusals that pass by themselves and name no time */
+
+void answer_wipe(struct answer *a)
+{
+    free(a->body);
+    *a = (struct answer){0};
+}
+
+void answer_header(struct answer *a, const char *name, const char *format, ...)
+{
+    MUST(a->header_count < ANSWER_HEADERS_MAX);
+    a->headers[a->header_count].name = name;
+    char *value = a->headers[a->header_count].value;
+    va_list args;
+    va_start(args, format);
+    int len = vsnprintf(value, sizeof(a->headers[0].value), format, args);
+    va_end(args);
+    MUST(len >= 0);
+    MUST((size_t)len < sizeof(a->headers[0].value));
+    a->header_count++;
+}
+
+void answer_fixed(struct answer *a, unsigned status, const char *type, const char *text, size_t len)
+{
+    free(a->body);
+    a->body = NULL;
+    a->ready = true;
+    a->status = status;
+    a->content_type = type;
+    a->fixed = text;
+    a->len = len;
+}
+
+void answer_bytes(struct answer *a, unsigned status, const char *type, char *body, size_t len)
+{
+    answer_fixed(a, status, type, NULL, len);
+    a->body = body;
+}
+
+void answer_json(struct answer *a, unsigned status, struct jcs *j)
+{
+    static const char no_memory[] =
+        "{\"status\":503,\"title\":\"Too much work in progress\",\"type\":\"/problems/busy\"}";
+    if (!jcs_finish(j)) {
+        answer_fixed(a, 503, "application/problem+json", no_memory, sizeof(no_memory) - 1);
+        return;
+    }
+    answer_bytes(a, status, "application/json", j->text, j->len);
+    j->text = NULL; /* the answer's from here on */
+    jcs_wipe(j);
+}
+
+/* Clients that obey Retry-After must not hammer: it is there whenever waiting can help. */
+static void retry_after(struct answer *a, const struct problem *problem, const struct reply *reply)
+{
+    if (reply != NULL && reply->retry_after_s > 0)
+        answer_header(a, "Retry-After", "%" PRId64, reply->retry_after_s);
+    else if (problem->status == 503 || problem->status == 429)
+        answer_header(a, "Retry-After", "%d", RETRY_DEFAULT_S);
+}
+
+void answer_problem(struct answer *a, enum problem_id id, const char *detail,
+                    const char *request_id, const struct reply *reply)
+{
+    const struct problem *problem = problem_get(id);
+    struct jcs j CLEANUP(jcs_wipe) = {0};
+    problem_print(&j, problem, detail, request_id, reply);
+    answer_json(a, problem->status, &j);
+    a->content_type = "application/problem+json";
+    retry_after(a, problem, reply);
+}
+
+/* One item of a structured-field list: "name";q=10;w=60 or "name";r=3;t=20. */
+static void item(char *list, size_t size, const char *name, char first, uint64_t value, char second,
+                 int64_t seconds)
+{
+    size_t at = strlen(list);
+    (void)snprintf(list + at, size - at, "%s\"%s\";%c=%" PRIu64, at > 0 ? ", " : "", name, first,
+                   value);
+    at = strlen(list);
+    if (seconds > 0)
+        (void)snprintf(list + at, size - at, ";%c=%" PRId64, second, seconds);
+}
+
+void answer_limits(struct answer *a, const struct reply *reply, int64_t window_s)
+{
+    char policy[160] = "";
+    char now[160] = "";
+    if (reply->window_limit > 0) {
+        item(policy, sizeof(policy), "window", 'q', reply->window_limit, 'w', window_s);
+        item(now, sizeof(now), "window", 'r', reply->window_remaining, 't', reply->window_reset_s);
+    }
+    if (reply->rate_limit > 0) {
+        item(policy, sizeof(policy), "rate", 'q', reply->rate_limit, 'w', 0);
+        item(now, sizeof(now), "rate", 'r', reply->rate_remaining, 't', reply->rate_reset_s);
+    }
+    if (policy[0] == '\0')
+        return;
+    answer_header(a, "RateLimit-Policy", "%s", policy);
+    answer_header(a, "RateLimit", "%s", now);
+}

@@ -1,0 +1,66 @@
+/*
+ * answer: what goes back to the client, as a plain value; exchange.c hands it to the HTTP library.
+ *
+ * Uses: base, problem. A struct answer belongs to one thread.
+ */
+#ifndef HTTP_ANSWER_H
+#define HTTP_ANSWER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/jcs.h"
+#include "base/rc.h"
+#include "http/problem.h"
+#include "signer/request.h"
+
+#define ANSWER_HEADERS_MAX 20
+
+/* Said in every answer of a service whose TPM is virtual (DESIGN section 6 rule 11). */
+#define ANSWER_VIRTUAL_TPM                                                                         \
+    "virtual TPM: a snapshot of the whole machine also turns its counters back"
+
+struct answer {
+    bool ready; /* complete: status and body are set */
+    unsigned status;
+    const char *content_type; /* static */
+    char *body;               /* malloc'ed, or NULL */
+    const char *fixed;        /* instead of body: static memory */
+    size_t len;
+    bool close; /* end the connection afterwards */
+    size_t header_count;
+    struct {
+        const char *name; /* static */
+        char value[240];
+    } headers[ANSWER_HEADERS_MAX];
+};
+
+/** Free the body and zero the struct; fine on a zeroed struct. For CLEANUP(). */
+void answer_wipe(struct answer *a);
+
+/** Add a header. A value that does not fit is a bug (MUST). name: static. */
+void answer_header(struct answer *a, const char *name, const char *format, ...) PRINTF_LIKE(3, 4);
+
+/** Answer with static text. */
+void answer_fixed(struct answer *a, unsigned status, const char *type, const char *text,
+                  size_t len);
+
+/** Answer with bytes. body: malloc'ed, becomes the answer's. */
+void answer_bytes(struct answer *a, unsigned status, const char *type, char *body, size_t len);
+
+/** Answer with a finished JSON text, which becomes the answer's; out of memory becomes a 503. */
+void answer_json(struct answer *a, unsigned status, struct jcs *j);
+
+/**
+ * Answer with a problem document and the headers that go with it (Retry-After).
+ * @param[in] reply  What the core said, or NULL.
+ */
+void answer_problem(struct answer *a, enum problem_id id, const char *detail,
+                    const char *request_id, const struct reply *reply);
+
+/** RateLimit-Policy and RateLimit from the limits in a reply. window_s: length of a window, or 0.
+ */
+void answer_limits(struct answer *a, const struct reply *reply, int64_t window_s);
+
+#endif

@@ -1,0 +1,454 @@
+#include "http/exchange.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/bytes.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/secmem.h"
+#include "http/routes.h"
+
+#define PAYLOAD_MAX (UINT64_C(4) << 20) /* the longest list is about 0.7 MiB, a plan 1 MiB */
+
+static uint64_t now(const struct exchange *x)
+{
+    return atomic_load(&x->front->now);
+}
+
+static void deadline_in(struct exchange *x, uint32_t seconds)
+{
+    conns_set_deadline(x->front->conns, x->conn, now(x) + (uint64_t)seconds * TICKS_PER_S);
+}
+
+/* Answers ----------------------------------------------------------------------------------------
+ */
+
+void exchange_problem(struct exchange *x, enum problem_id id, const char *format, ...)
+{
+    char detail[ERR_TEXT_MAX];
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(detail, sizeof(detail), format, args);
+    va_end(args);
+    answer_problem(&x->answer, id, detail, x->request_id, NULL);
+}
+
+void exchange_fail(struct exchange *x, const struct err *err)
+{
+    exchange_problem(x, problem_of_rc(err->rc), "%s", err_text(err));
+}
+
+void exchange_answer_payload(struct exchange *x, unsigned status, const char *type)
+{
+    answer_bytes(&x->answer, status, type, (char *)x->payload, x->payload_len);
+    x->payload = NULL;
+    x->payload_len = 0;
+}
+
+/* Asking the core --------------------------------------------------------------------------------
+ */
+
+void exchange_request(struct exchange *x, enum request_op op)
+{
+    x->job.request = (struct request){.op = op};
+    memcpy(x->job.request.key, x->key, sizeof(x->key));
+}
+
+/* Any thread, without the link's lock. The library runs exchange_handle() again on its own thread.
+ */
+static void job_done(struct core_job *job)
+{
+    struct exchange *x = (struct exchange *)((char *)job - offsetof(struct exchange, job));
+    MHD_resume_connection(x->connection);
+}
+
+void exchange_ask(struct exchange *x, int body, exchange_step then)
+{
+    x->then = then;
+    x->submit_err = (struct err){0};
+    x->job.body = body;
+    x->job.deadline = now(x) + (uint64_t)x->front->config->core_deadline_s * TICKS_PER_S;
+    x->job.done = job_done;
+    x->phase = EXCHANGE_ASKING;
+    conns_set_deadline(x->front->conns, x->conn, CONNS_NO_DEADLINE);
+    /* Suspended first, and then submitted: the answer may be there before the call returns, and a
+     * connection that is resumed before it is suspended sleeps for ever. */
+    MHD_suspend_connection(x->connection);
+    if (core_link_submit(x->front->link, &x->job, &x->submit_err) != RC_OK) {
+        x->job.end = JOB_UNSENT;
+        MHD_resume_connection(x->connection);
+    }
+}
+
+static enum rc load_payload(struct exchange *x, struct err *err)
+{
+    int fd CLEANUP(fd_close) = x->job.payload;
+    x->job.payload = -1;
+    free(x->payload);
+    x->payload = NULL;
+    x->payload_len = 0;
+    uint64_t len = x->job.reply.payload_len;
+    struct stat status;
+    if (len == 0)
+        return RC_OK;
+    if (fstat(fd, &status) != 0 || (uint64_t)status.st_size != len || len > PAYLOAD_MAX)
+        return FAIL(err, RC_HALT_INVARIANT, "", 0, "the core's payload is not what it says");
+    x->payload = malloc(len);
+    if (x->payload == NULL || !pread_full(fd, x->payload, len, 0))
+        return FAIL(err, RC_RETRY_SYSTEM, "errno", errno, "cannot read the core's payload");
+    x->payload_len = len;
+    return RC_OK;
+}
+
+static void outcome_unknown(struct exchange *x, const char *why)
+{
+    exchange_problem(x, PROBLEM_OUTCOME_UNKNOWN, "%s", why);
+}
+
+/* The job was not sent, so nothing happened. */
+static void unsent(struct exchange *x)
+{
+    if (x->used)
+        outcome_unknown(x,
+                        "the signature was made and stored, but the answer could not be finished");
+    else if (x->submit_err.rc == RC_REFUSED_EXISTS)
+        exchange_problem(x, PROBLEM_IDEMPOTENCY_KEY_IN_USE, "%s", err_text(&x->submit_err));
+    else if (x->submit_err.rc != RC_OK)
+        exchange_fail(x, &x->submit_err);
+    else
+        exchange_problem(x, PROBLEM_STARTING,
+                         "the signing process went away; it had not seen this");
+}
+
+static void unanswered(struct exchange *x, bool late)
+{
+    if (x->used || x->job.request.op == REQUEST_SIGN)
+        outcome_unknown(x, late ? "the signing process has not answered in time"
+                                : "the signing process went away before it answered");
+    else if (late)
+        exchange_problem(x, PROBLEM_BUSY, "the signing process has not answered in time");
+    else
+        exchange_problem(x, PROBLEM_STARTING, "the signing process is being restarted");
+}
+
+static void refused(struct exchange *x)
+{
+    const struct reply *reply = &x->job.reply;
+    enum rc rc = (enum rc)reply->rc;
+    if (x->used) {
+        outcome_unknown(x,
+                        "the signature was made and stored, but the answer could not be finished");
+        return;
+    }
+    const char *detail = reply->text[0] != '\0' ? reply->text : rc_text(rc);
+    answer_problem(&x->answer, problem_of_rc(rc), detail, x->request_id, reply);
+    answer_limits(&x->answer, reply, x->facts.window_s);
+}
+
+static void answered(struct exchange *x)
+{
+    struct err err = {0};
+    if (x->job.reply.rc != RC_OK) {
+        fd_close(&x->job.payload);
+        refused(x);
+        return;
+    }
+    if (x->job.request.op == REQUEST_SIGN)
+        x->used = true;
+    if (load_payload(x, &err) == RC_OK)
+        x->then(x);
+    else if (x->used)
+        outcome_unknown(x, "the signature was made and stored, but could not be read");
+    else
+        exchange_fail(x, &err);
+}
+
+static void resumed(struct exchange *x)
+{
+    enum job_end end = x->job.end;
+    MUST(end != JOB_RUNNING);
+    x->job.end = JOB_IDLE;
+    x->phase = EXCHANGE_BODY;
+    switch (end) {
+    case JOB_ANSWERED:
+        answered(x);
+        break;
+    case JOB_LOST:
+    case JOB_LATE:
+        unanswered(x, end == JOB_LATE);
+        break;
+    default:
+        unsent(x);
+        break;
+    }
+    /* If there is an answer now, no further job is running, and the reply is that of the last one.
+     * Whatever it was about, it said what the TPM is; the warning goes with every such answer. */
+    if (x->answer.ready && end == JOB_ANSWERED && x->job.reply.tpm_virtual)
+        answer_header(&x->answer, "Tidemark-Warning", "%s", ANSWER_VIRTUAL_TPM);
+}
+
+/* The first call: headers are there --------------------------------------------------------------
+ */
+
+static enum MHD_Result show_header(void *cls, enum MHD_ValueKind kind, const char *name,
+                                   size_t name_len, const char *value, size_t value_len)
+{
+    (void)kind;
+    guard_header(cls, name, name_len, value == NULL ? "" : value, value == NULL ? 0 : value_len);
+    return MHD_YES;
+}
+
+static void make_request_id(struct exchange *x)
+{
+    uint8_t bytes[16];
+    random_bytes(bytes, sizeof(bytes));
+    hex_encode(x->request_id, bytes, sizeof(bytes));
+}
+
+/* From here on answers carry an id: the client's if it has a usable one, else one of ours. */
+static bool choose_request_id(struct exchange *x)
+{
+    const char *sent = guard_value(&x->guard, GUARD_REQUEST_ID);
+    make_request_id(x);
+    if (sent == NULL)
+        return true;
+    if (!request_id_valid(sent)) {
+        exchange_problem(x, PROBLEM_BAD_REQUEST,
+                         "Request-Id may hold 1 to %d printable characters without quotes",
+                         REQUEST_ID_MAX);
+        return false;
+    }
+    strcpy(x->request_id, sent);
+    return true;
+}
+
+/* May we believe what the headers say about where the request ends? */
+static bool pass_guard(struct exchange *x, const char *version)
+{
+    (void)MHD_get_connection_values_n(x->connection, MHD_HEADER_KIND, show_header, &x->guard);
+    bool pass = guard_finish(&x->guard, version);
+    if (pass && !x->too_long)
+        return true;
+    make_request_id(x);
+    if (!pass)
+        exchange_problem(x, x->guard.problem, "%s", x->guard.detail);
+    else
+        exchange_problem(x, PROBLEM_URI_TOO_LONG, "more than %d characters", TARGET_LEN_MAX);
+    x->answer.close = true;
+    return false;
+}
+
+static bool find_route(struct exchange *x, const char *method)
+{
+    struct err err = {0};
+    char allow[ROUTES_ALLOW_SIZE];
+    if (target_parse(&x->target, x->raw, &err) != RC_OK) {
+        exchange_fail(x, &err);
+        return false;
+    }
+    switch (routes_find(x, method, allow)) {
+    case ROUTE_FOUND:
+        break;
+    case ROUTE_NO_PATH:
+        exchange_problem(x, PROBLEM_NOT_FOUND, "nothing is served at this address");
+        return false;
+    case ROUTE_NO_METHOD:
+        exchange_problem(x, PROBLEM_METHOD_NOT_ALLOWED, "this address takes %s", allow);
+        answer_header(&x->answer, "Allow", "%s", allow);
+        return false;
+    }
+    if (target_allow(&x->target, x->route->params, &err) != RC_OK)
+        exchange_fail(x, &err);
+    return !x->answer.ready;
+}
+
+static void begin(struct exchange *x, const char *method, const char *version)
+{
+    if (!pass_guard(x, version) || !choose_request_id(x) || !find_route(x, method))
+        return;
+    if (atomic_load(&x->front->stopping)) {
+        exchange_problem(x, PROBLEM_STARTING, "the service is stopping");
+        x->answer.close = true;
+    } else if (x->route->begin != NULL) {
+        x->route->begin(x);
+    } else if (x->guard.content_length > 0) {
+        exchange_problem(x, PROBLEM_BAD_REQUEST, "this operation takes no body");
+    }
+}
+
+/* The library's callbacks ------------------------------------------------------------------------
+ */
+
+void *exchange_open(void *cls, const char *uri, struct MHD_Connection *connection)
+{
+    struct exchange *x = calloc(1, sizeof(*x));
+    if (x == NULL)
+        return NULL; /* exchange_handle() drops the connection then */
+    x->front = cls;
+    x->connection = connection;
+    x->spool = SPOOL_CLOSED;
+    x->job.payload = -1;
+    size_t len = strnlen(uri, sizeof(x->raw) - 1);
+    x->too_long = len > TARGET_LEN_MAX;
+    memcpy(x->raw, uri, len);
+    return x;
+}
+
+static void take_body(struct exchange *x, const char *data, size_t len)
+{
+    /* A response cannot be given in the middle of a body, so after a failure the rest is read and
+     * thrown away; the deadline of the connection bounds that. */
+    if (x->spool.fd < 0 || x->spool_err.rc != RC_OK)
+        return;
+    if (spool_write(&x->spool, data, len, &x->spool_err) != RC_OK)
+        spool_close(&x->spool);
+}
+
+static enum MHD_Result add_headers(const struct exchange *x, struct MHD_Response *response)
+{
+    const struct answer *a = &x->answer;
+    enum MHD_Result ok = MHD_add_response_header(response, "Content-Type", a->content_type);
+    ok &= MHD_add_response_header(response, "Request-Id", x->request_id);
+    ok &= MHD_add_response_header(response, "Cache-Control", "no-store");
+    ok &= MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
+    if (a->close)
+        ok &= MHD_add_response_header(response, "Connection", "close");
+    for (size_t i = 0; i < a->header_count; i++)
+        ok &= MHD_add_response_header(response, a->headers[i].name, a->headers[i].value);
+    return ok;
+}
+
+static struct MHD_Response *make_response(struct answer *a)
+{
+    if (a->body == NULL) /* static memory, which the library only reads in this mode */
+        return MHD_create_response_from_buffer(a->len, (void *)(uintptr_t)a->fixed,
+                                               MHD_RESPMEM_PERSISTENT);
+    struct MHD_Response *response =
+        MHD_create_response_from_buffer(a->len, a->body, MHD_RESPMEM_MUST_FREE);
+    if (response != NULL)
+        a->body = NULL; /* the library's from here on */
+    return response;
+}
+
+/* One line for every signing request that ended, whatever became of it. Nothing of its body. */
+static void log_end(struct exchange *x, const char *what)
+{
+    if (!x->signing || x->logged)
+        return;
+    x->logged = true;
+    const struct signature_view *s = &x->made.signature;
+    struct log_fields fields = LOG_NOTHING;
+    fields.key = x->key;
+    fields.request_id = x->request_id;
+    if (x->signature != NULL)
+        fields.index = (int64_t)s->index;
+    enum log_level level = x->answer.status >= 500 ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO;
+    uint64_t ticks = now(x) - x->started;
+    log_event(level, &fields,
+              "sign %s for %s: %s, status %u, %" PRIu64 " bytes, %" PRIu64 ".%" PRIu64 " s%s%s%s%s",
+              x->key, conn_requester(x->conn), what, x->answer.status, x->guard.content_length,
+              ticks / TICKS_PER_S, ticks % TICKS_PER_S,
+              x->sign.version[0] != '\0' ? ", version " : "", x->sign.version,
+              x->sign.slot[0] != '\0' ? ", slot " : "", x->sign.slot);
+}
+
+static const char *end_name(const struct exchange *x)
+{
+    if (x->signature != NULL && x->answer.status < 300)
+        return x->made.replayed ? "stored signature returned" : "signed";
+    return "no signature";
+}
+
+static enum MHD_Result queue_answer(struct exchange *x)
+{
+    struct MHD_Response *response = make_response(&x->answer);
+    if (response == NULL)
+        return MHD_NO;
+    x->phase = EXCHANGE_ANSWERED;
+    deadline_in(x, x->front->config->body_deadline_s);
+    log_end(x, end_name(x));
+    enum MHD_Result ok = add_headers(x, response);
+    if (ok == MHD_YES)
+        ok = MHD_queue_response(x->connection, x->answer.status, response);
+    MHD_destroy_response(response);
+    return ok;
+}
+
+/* The first call. An answer that comes before the body makes the library close the connection
+ * behind it, so with no body on the way it waits for the second call, and the connection stays
+ * open. */
+static enum MHD_Result first_call(struct exchange *x, const char *method, const char *version)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(x->connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    if (info == NULL || info->socket_context == NULL)
+        return MHD_NO; /* no memory when it was opened */
+    x->conn = info->socket_context;
+    x->started = now(x);
+    x->counted = true;
+    atomic_fetch_add(&x->front->active, 1);
+    x->phase = EXCHANGE_BODY;
+    deadline_in(x, x->front->config->body_deadline_s);
+    begin(x, method, version);
+    bool body_comes = x->guard.content_length > 0 || x->answer.close;
+    return x->answer.ready && body_comes ? queue_answer(x) : MHD_YES;
+}
+
+enum MHD_Result exchange_handle(void *cls, struct MHD_Connection *connection, const char *url,
+                                const char *method, const char *version, const char *upload_data,
+                                size_t *upload_data_size, void **con_cls)
+{
+    (void)cls;
+    (void)connection;
+    (void)url; /* decoded more leniently than we like: target_parse() reads the raw one */
+    struct exchange *x = *con_cls;
+    if (x == NULL)
+        return MHD_NO;
+    if (x->phase == EXCHANGE_NEW)
+        return first_call(x, method, version);
+    if (x->phase == EXCHANGE_ANSWERED)
+        return MHD_YES;
+    if (*upload_data_size > 0) {
+        take_body(x, upload_data, *upload_data_size);
+        *upload_data_size = 0;
+        return MHD_YES;
+    }
+    if (x->phase == EXCHANGE_ASKING)
+        resumed(x);
+    else if (!x->answer.ready)
+        x->route->start(x);
+    return x->answer.ready ? queue_answer(x) : MHD_YES;
+}
+
+void exchange_close(void *cls, struct MHD_Connection *connection, void **con_cls,
+                    enum MHD_RequestTerminationCode why)
+{
+    (void)cls;
+    (void)connection;
+    (void)why;
+    struct exchange *x = *con_cls;
+    *con_cls = NULL;
+    if (x == NULL)
+        return;
+    MUST(x->job.end != JOB_RUNNING);
+    if (x->conn != NULL) {
+        log_end(x, "the client went away before it had an answer");
+        deadline_in(x, x->front->config->header_deadline_s);
+    }
+    if (x->counted)
+        atomic_fetch_sub(&x->front->active, 1);
+    spool_close(&x->spool);
+    fd_close(&x->job.payload);
+    free(x->payload);
+    free(x->signature);
+    free(x->keys);
+    free(x->key_facts);
+    answer_wipe(&x->answer);
+    free(x);
+}

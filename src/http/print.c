@@ -1,0 +1,286 @@
+#include "http/print.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "http/answer.h"
+
+#define END(field) (field)[sizeof(field) - 1] = '\0'
+
+void key_terminate(struct view_key *view)
+{
+    END(view->name);
+    END(view->reason);
+    if (view->public_key_len > sizeof(view->public_key))
+        view->public_key_len = 0;
+    if (view->spki_len > sizeof(view->spki))
+        view->spki_len = 0;
+}
+
+void window_terminate(struct view_window *view)
+{
+    END(view->label);
+}
+
+void version_terminate(struct view_version *view)
+{
+    END(view->version);
+    END(view->slot);
+}
+
+void index_terminate(struct view_index *view)
+{
+    END(view->version);
+    END(view->slot);
+}
+
+void signature_path(char out[SIGNATURE_PATH_SIZE], const char *key, const uint8_t id[16])
+{
+    char text[ID_TEXT_SIZE];
+    hex_encode(text, id, 16);
+    (void)snprintf(out, SIGNATURE_PATH_SIZE, "/v1/keys/%s/signatures/%s", key, text);
+}
+
+void print_clean(struct jcs *j, const char *key, const char *text)
+{
+    char clean[512];
+    size_t len = strnlen(text, sizeof(clean) - 1);
+    for (size_t i = 0; i < len; i++)
+        clean[i] = text[i] >= 0x20 && text[i] <= 0x7e ? text[i] : '?';
+    clean[len] = '\0';
+    jcs_member_string(j, key, clean);
+}
+
+/* Small members -----------------------------------------------------------------------------------
+ */
+
+static void member_time(struct jcs *j, const char *key, int64_t seconds)
+{
+    char text[RFC3339_SIZE];
+    rfc3339_print(text, seconds);
+    jcs_member_string(j, key, text);
+}
+
+/* A number, or null where there is none. */
+static void member_or_null(struct jcs *j, const char *key, int64_t value)
+{
+    jcs_key(j, key);
+    if (value < 0)
+        jcs_null(j);
+    else
+        jcs_u64(j, (uint64_t)value);
+}
+
+static void member_text(struct jcs *j, const char *key, const char *text)
+{
+    if (text[0] != '\0')
+        print_clean(j, key, text);
+}
+
+static void member_signature_path(struct jcs *j, const char *key, const uint8_t id[16])
+{
+    char path[SIGNATURE_PATH_SIZE];
+    signature_path(path, key, id);
+    jcs_member_string(j, "signature", path);
+}
+
+static void print_parameters(struct jcs *j, const struct plan_facts *facts)
+{
+    jcs_key(j, "parameters");
+    jcs_array_open(j);
+    for (uint32_t i = 0; i < facts->parameter_count; i++)
+        jcs_string(j, facts->parameters[i]);
+    jcs_array_close(j);
+}
+
+static void print_remaining(struct jcs *j, uint64_t window, uint64_t key)
+{
+    jcs_key(j, "remaining");
+    jcs_object_open(j);
+    jcs_member_u64(j, "key", key);
+    jcs_member_u64(j, "window", window);
+    jcs_object_close(j);
+}
+
+static void print_tpm(struct jcs *j, const struct reply *reply)
+{
+    jcs_key(j, "tpm");
+    jcs_object_open(j);
+    print_clean(j, "description", reply->tpm);
+    jcs_member_bool(j, "virtual", reply->tpm_virtual);
+    jcs_object_close(j);
+}
+
+void print_warnings(struct jcs *j, bool tpm_virtual)
+{
+    jcs_key(j, "warnings");
+    jcs_array_open(j);
+    if (tpm_virtual)
+        jcs_string(j, ANSWER_VIRTUAL_TPM);
+    jcs_array_close(j);
+}
+
+/* Objects -----------------------------------------------------------------------------------------
+ */
+
+static void print_key_windows(struct jcs *j, const struct view_key *view,
+                              const struct plan_facts *facts)
+{
+    jcs_key(j, "windows");
+    jcs_object_open(j);
+    jcs_member_u64(j, "count", facts->window_count);
+    member_or_null(j, "floor", view->floor);
+    member_or_null(j, "min", view->min_window);
+    member_or_null(j, "open", view->open_window);
+    jcs_member_u64(j, "size", facts->window_size);
+    jcs_member_u64(j, "usable", facts->window_usable);
+    jcs_object_close(j);
+}
+
+void print_key(struct jcs *j, const struct view_key *view, const struct plan_facts *facts,
+               const struct reply *reply)
+{
+    jcs_object_open(j);
+    jcs_member_u64(j, "burned", view->burned_total);
+    jcs_member_u64(j, "epoch", view->epoch);
+    member_or_null(j, "export_limit", view->export_limit);
+    print_clean(j, "key", view->name);
+    jcs_member_hex(j, "key_id", view->key_id, KEY_ID_LEN);
+    jcs_member_string(j, "kind", plan_kind_name(facts->kind));
+    jcs_member_string(j, "message", plan_message_name(facts->message));
+    print_parameters(j, facts);
+    jcs_member_hex(j, "plan_sha256", view->plan_sha256, SHA256_LEN);
+    jcs_member_string(j, "profile", plan_profile_name(facts->profile));
+    member_text(j, "reason", view->reason);
+    print_remaining(j, view->remaining_window, view->remaining_key);
+    jcs_member_string(j, "scheme", plan_scheme_name(facts->scheme));
+    jcs_member_u64(j, "signed", view->signed_total);
+    jcs_member_string(j, "state", service_state_name(view->state));
+    print_tpm(j, reply);
+    print_warnings(j, reply->tpm_virtual);
+    print_key_windows(j, view, facts);
+    jcs_object_close(j);
+}
+
+void print_window(struct jcs *j, const struct view_window *view)
+{
+    jcs_object_open(j);
+    jcs_member_u64(j, "burned", view->burned);
+    if (view->closes_s >= 0)
+        member_time(j, "closes", view->closes_s);
+    jcs_member_u64(j, "first_index", view->first_index);
+    jcs_member_u64(j, "given_up", view->given_up);
+    print_clean(j, "label", view->label);
+    if (view->opens_s >= 0)
+        member_time(j, "opens", view->opens_s);
+    jcs_member_u64(j, "remaining", view->remaining);
+    jcs_member_u64(j, "signed", view->signatures);
+    jcs_member_u64(j, "size", view->size);
+    jcs_member_string(j, "state", window_state_name(view->state));
+    jcs_member_u64(j, "usable", view->usable);
+    jcs_member_u64(j, "window", view->window);
+    jcs_object_close(j);
+}
+
+void print_version(struct jcs *j, const struct view_version *view, const char *key)
+{
+    bool has_receipt = view->state == INDEX_SIGNED;
+    jcs_object_open(j);
+    if (has_receipt)
+        jcs_member_hex(j, "artifact_sha256", view->artifact_sha256, SHA256_LEN);
+    jcs_member_u64(j, "index", view->index);
+    if (has_receipt) {
+        member_signature_path(j, key, view->id);
+        member_time(j, "signed_at", view->signed_at_s);
+    }
+    member_text(j, "slot", view->slot);
+    jcs_member_string(j, "state", index_state_name(view->state));
+    print_clean(j, "version", view->version);
+    jcs_member_u64(j, "window", view->window);
+    jcs_object_close(j);
+}
+
+void print_index(struct jcs *j, const struct view_index *view, const char *key)
+{
+    bool has_receipt = view->state == INDEX_SIGNED;
+    jcs_object_open(j);
+    if (view->epoch > 0)
+        jcs_member_u64(j, "epoch", view->epoch);
+    jcs_member_u64(j, "index", view->index);
+    if (has_receipt) {
+        member_signature_path(j, key, view->id);
+        member_time(j, "signed_at", view->signed_at_s);
+    }
+    member_text(j, "slot", view->slot);
+    jcs_member_string(j, "state", index_state_name(view->state));
+    member_text(j, "version", view->version);
+    jcs_member_u64(j, "window", view->window);
+    jcs_object_close(j);
+}
+
+static void print_receipt(struct jcs *j, const struct signature_view *view)
+{
+    jcs_key(j, "receipt");
+    jcs_object_open(j);
+    jcs_member_u64(j, "checkpoint_size", view->checkpoint_size);
+    jcs_member_u64(j, "epoch", view->epoch);
+    jcs_member_u64(j, "log_index", view->log_index);
+    jcs_object_close(j);
+}
+
+void print_signature(struct jcs *j, const struct reply *reply, const struct plan_facts *facts,
+                     const char *base64)
+{
+    const struct signature_view *view = &reply->signature;
+    jcs_object_open(j);
+    jcs_member_hex(j, "artifact_sha256", view->artifact_sha256, SHA256_LEN);
+    jcs_member_hex(j, "id", view->id, sizeof(view->id));
+    jcs_member_u64(j, "index", view->index);
+    print_clean(j, "key", view->key);
+    print_parameters(j, facts);
+    jcs_member_hex(j, "plan_sha256", view->plan_sha256, SHA256_LEN);
+    print_receipt(j, view);
+    print_remaining(j, view->remaining_window, view->remaining_key);
+    jcs_member_string(j, "scheme", plan_scheme_name(facts->scheme));
+    jcs_member_string(j, "signature", base64);
+    member_time(j, "signed_at", view->signed_at_s);
+    member_text(j, "slot", view->slot);
+    member_text(j, "version", view->version);
+    print_warnings(j, reply->tpm_virtual);
+    jcs_member_u64(j, "window", view->window);
+    jcs_object_close(j);
+}
+
+/* "2026-12-08T09:36:00.125Z" */
+static void member_time_ms(struct jcs *j, const char *key, int64_t ms)
+{
+    char text[RFC3339_SIZE + 4];
+    char seconds[RFC3339_SIZE];
+    rfc3339_print(seconds, ms / 1000);
+    (void)snprintf(text, sizeof(text), "%.19s.%03uZ", seconds, (unsigned)(ms % 1000));
+    jcs_member_string(j, key, text);
+}
+
+void print_state(struct jcs *j, const struct reply *reply)
+{
+    jcs_object_open(j);
+    jcs_key(j, "checks");
+    jcs_object_open(j);
+    print_clean(j, "clock", reply->check_clock);
+    print_clean(j, "ledger", reply->check_ledger);
+    print_clean(j, "nodes", reply->check_nodes);
+    print_clean(j, "tpm", reply->check_tpm);
+    jcs_object_close(j);
+    if (reply->clock_earliest_ms > 0 && reply->clock_latest_ms > 0) {
+        jcs_key(j, "clock");
+        jcs_object_open(j);
+        member_time_ms(j, "earliest", reply->clock_earliest_ms);
+        member_time_ms(j, "latest", reply->clock_latest_ms);
+        jcs_object_close(j);
+    }
+    jcs_member_string(j, "state", service_state_name(reply->state));
+    print_tpm(j, reply);
+    print_warnings(j, reply->tpm_virtual);
+    jcs_object_close(j);
+}

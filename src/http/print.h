@@ -1,0 +1,52 @@
+/*
+ * print: the JSON objects of answers, from the plain structs that the core sends
+ * (docs/openapi.json).
+ *
+ * Uses: base, signer/request.h, plans. Pure functions, any thread. Each writes one JSON value;
+ * texts that come from the core end inside their fields (view_terminate()).
+ */
+#ifndef HTTP_PRINT_H
+#define HTTP_PRINT_H
+
+#include "base/jcs.h"
+#include "http/plans.h"
+#include "signer/request.h"
+
+/** End every text of an entry inside its field, whatever the core believes. */
+void key_terminate(struct view_key *view);
+void window_terminate(struct view_window *view);
+void version_terminate(struct view_version *view);
+void index_terminate(struct view_index *view);
+
+/** A text member; bytes outside printable ASCII become '?', since JSON must be UTF-8 and nobody
+ * knows what a TPM vendor or a client wrote. Cut at 511 characters. */
+void print_clean(struct jcs *j, const char *key, const char *text);
+
+/** KEY. tpm: description and virtual, from the reply that the view came with. */
+void print_key(struct jcs *j, const struct view_key *view, const struct plan_facts *facts,
+               const struct reply *reply);
+
+void print_window(struct jcs *j, const struct view_window *view);
+
+/** key: whose it is, for the path of the signature. */
+void print_version(struct jcs *j, const struct view_version *view, const char *key);
+void print_index(struct jcs *j, const struct view_index *view, const char *key);
+
+/** The answer to a signing request (API section 2), with the signature in base64. */
+void print_signature(struct jcs *j, const struct reply *reply, const struct plan_facts *facts,
+                     const char *base64);
+
+/** GET /health/state. */
+void print_state(struct jcs *j, const struct reply *reply);
+
+/** The member "warnings", which every answer about signatures and keys has. */
+void print_warnings(struct jcs *j, bool tpm_virtual);
+
+/** 16 bytes of an id as 32 hex characters and NUL. */
+#define ID_TEXT_SIZE 33
+
+/** "/v1/keys/KEY/signatures/ID". */
+#define SIGNATURE_PATH_SIZE (sizeof("/v1/keys//signatures/") + NAME_LEN_MAX + ID_TEXT_SIZE)
+void signature_path(char out[SIGNATURE_PATH_SIZE], const char *key, const uint8_t id[16]);
+
+#endif

@@ -1,0 +1,354 @@
+/*
+ * The operations that only look: keys, plans, public keys, windows, versions, indices.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "http/print.h"
+#include "http/routes.h"
+
+#define PEM_COLUMNS 64
+
+static void internal(struct exchange *x)
+{
+    exchange_problem(x, PROBLEM_INTERNAL, "the core's answer cannot be read");
+}
+
+/* How many entries of this size the payload has; false if it is no list of them. */
+static bool entries(const struct exchange *x, size_t size, size_t max, size_t *count)
+{
+    *count = x->payload_len / size;
+    return x->payload_len % size == 0 && *count <= max;
+}
+
+/* Keys -------------------------------------------------------------------------------------------
+ */
+
+static void keys_answer(struct exchange *x)
+{
+    struct jcs j CLEANUP(jcs_wipe) = {0};
+    bool one = x->key[0] != '\0';
+    if (!one) {
+        jcs_object_open(&j);
+        jcs_key(&j, "keys");
+        jcs_array_open(&j);
+    }
+    for (size_t i = 0; i < x->key_count; i++)
+        print_key(&j, &x->keys[i], &x->key_facts[i], &x->job.reply);
+    if (!one) {
+        jcs_array_close(&j);
+        jcs_object_close(&j);
+    }
+    answer_json(&x->answer, 200, &j);
+}
+
+static void keys_with_plan(struct exchange *x);
+
+/* Each key is shown with its plan: ask for those that are not known yet, one after the other. */
+static void keys_next(struct exchange *x)
+{
+    for (; x->key_at < x->key_count; x->key_at++) {
+        const struct view_key *view = &x->keys[x->key_at];
+        if (plans_get(x->front->plans, view->name, view->plan_sha256, &x->key_facts[x->key_at]))
+            continue;
+        exchange_request(x, REQUEST_PLAN);
+        memcpy(x->job.request.key, view->name, sizeof(view->name));
+        exchange_ask(x, -1, keys_with_plan);
+        return;
+    }
+    keys_answer(x);
+}
+
+static void keys_with_plan(struct exchange *x)
+{
+    struct err err = {0};
+    const struct view_key *view = &x->keys[x->key_at];
+    struct plan_facts *facts = &x->key_facts[x->key_at];
+    if (plans_put(x->front->plans, view->name, (const char *)x->payload, x->payload_len, facts,
+                  &err) != RC_OK ||
+        !ct_equal(facts->sha256, view->plan_sha256, SHA256_LEN)) {
+        internal(x);
+        return;
+    }
+    x->key_at++;
+    keys_next(x);
+}
+
+/* Take the payload as keys; false if an answer was given instead. */
+static bool take_keys(struct exchange *x)
+{
+    size_t count = 0;
+    bool one = x->key[0] != '\0';
+    if (!entries(x, sizeof(struct view_key), REQUEST_LIST_MAX, &count) || (one && count != 1)) {
+        internal(x);
+        return false;
+    }
+    x->keys = (struct view_key *)(void *)x->payload; /* malloc'ed, so aligned for anything */
+    x->payload = NULL;
+    x->payload_len = 0;
+    x->key_count = count;
+    for (size_t i = 0; i < count; i++) {
+        key_terminate(&x->keys[i]);
+        if (!name_valid(x->keys[i].name)) {
+            internal(x);
+            return false;
+        }
+    }
+    return true;
+}
+
+static void keys_done(struct exchange *x)
+{
+    if (!take_keys(x))
+        return;
+    x->key_facts = calloc(x->key_count + 1, sizeof(*x->key_facts));
+    if (x->key_facts == NULL) {
+        exchange_problem(x, PROBLEM_BUSY, "no memory for the answer");
+        return;
+    }
+    keys_next(x);
+}
+
+void keys_start(struct exchange *x)
+{
+    exchange_request(x, REQUEST_KEYS);
+    exchange_ask(x, -1, keys_done);
+}
+
+void key_start(struct exchange *x)
+{
+    keys_start(x); /* exchange_request() names the key of the path */
+}
+
+static void plan_done(struct exchange *x)
+{
+    char hex[HEX_SIZE(SHA256_LEN)];
+    struct plan_facts facts;
+    struct err err = {0};
+    if (plans_put(x->front->plans, x->key, (const char *)x->payload, x->payload_len, &facts,
+                  &err) != RC_OK) {
+        internal(x);
+        return;
+    }
+    exchange_answer_payload(x, 200, "application/json");
+    hex_encode(hex, facts.sha256, SHA256_LEN);
+    answer_header(&x->answer, "Tidemark-Plan-SHA256", "%s", hex);
+}
+
+void plan_start(struct exchange *x)
+{
+    exchange_request(x, REQUEST_PLAN);
+    exchange_ask(x, -1, plan_done);
+}
+
+/* Public keys ------------------------------------------------------------------------------------
+ */
+
+static void answer_copy(struct exchange *x, const char *type, const uint8_t *bytes, size_t len)
+{
+    char *copy = malloc(len + 1);
+    if (copy == NULL) {
+        exchange_problem(x, PROBLEM_BUSY, "no memory for the answer");
+        return;
+    }
+    memcpy(copy, bytes, len);
+    answer_bytes(&x->answer, 200, type, copy, len);
+}
+
+/* RFC 7468 §13: lines of 64 characters. */
+static void answer_pem(struct exchange *x, const uint8_t *der, size_t len)
+{
+    char base64[BASE64_SIZE(sizeof(x->keys->spki))];
+    char pem[sizeof(base64) + sizeof(base64) / PEM_COLUMNS + 80];
+    base64_encode(base64, der, len);
+    size_t at = (size_t)snprintf(pem, sizeof(pem), "-----BEGIN PUBLIC KEY-----\n");
+    for (size_t i = 0; i < strlen(base64); i += PEM_COLUMNS)
+        at += (size_t)snprintf(pem + at, sizeof(pem) - at, "%.*s\n", PEM_COLUMNS, base64 + i);
+    at += (size_t)snprintf(pem + at, sizeof(pem) - at, "-----END PUBLIC KEY-----\n");
+    answer_copy(x, "application/x-pem-file", (const uint8_t *)pem, at);
+}
+
+static void public_done(struct exchange *x)
+{
+    const char *format = target_param(&x->target, "format");
+    if (!take_keys(x))
+        return;
+    const struct view_key *view = &x->keys[0];
+    if (format == NULL || strcmp(format, "raw") == 0)
+        answer_copy(x, "application/octet-stream", view->public_key, view->public_key_len);
+    else if (view->spki_len == 0)
+        exchange_problem(x, PROBLEM_NOT_SUPPORTED, "this scheme has no SubjectPublicKeyInfo here");
+    else if (strcmp(format, "spki-der") == 0)
+        answer_copy(x, "application/octet-stream", view->spki, view->spki_len);
+    else
+        answer_pem(x, view->spki, view->spki_len);
+}
+
+void public_start(struct exchange *x)
+{
+    const char *format = target_param(&x->target, "format");
+    if (format != NULL && strcmp(format, "raw") != 0 && strcmp(format, "spki-der") != 0 &&
+        strcmp(format, "spki-pem") != 0) {
+        exchange_problem(x, PROBLEM_BAD_REQUEST, "format must be raw, spki-pem or spki-der");
+        return;
+    }
+    exchange_request(x, REQUEST_KEYS);
+    exchange_ask(x, -1, public_done);
+}
+
+/* Lists ------------------------------------------------------------------------------------------
+ */
+
+/* A number among the query parameters; *value stays as it is without one. */
+static bool number_param(struct exchange *x, const char *name, int64_t *value)
+{
+    const char *text = target_param(&x->target, name);
+    uint64_t number = 0;
+    if (text == NULL)
+        return true;
+    if (!text_to_u64(&number, text, INT64_MAX)) {
+        exchange_problem(x, PROBLEM_BAD_REQUEST, "query parameter '%s' is not a number", name);
+        return false;
+    }
+    *value = (int64_t)number;
+    return true;
+}
+
+/* Cursors are texts for clients, who should not count with them. */
+static void print_next(struct jcs *j, int64_t next)
+{
+    char text[24];
+    jcs_key(j, "next");
+    if (next < 0) {
+        jcs_null(j);
+        return;
+    }
+    (void)snprintf(text, sizeof(text), "%" PRId64, next);
+    jcs_string(j, text);
+}
+
+static void windows_done(struct exchange *x)
+{
+    struct jcs j CLEANUP(jcs_wipe) = {0};
+    struct view_window *views = (struct view_window *)(void *)x->payload;
+    size_t count = 0;
+    if (!entries(x, sizeof(*views), REQUEST_LIST_MAX, &count)) {
+        internal(x);
+        return;
+    }
+    jcs_object_open(&j);
+    print_next(&j, x->job.reply.next);
+    jcs_key(&j, "windows");
+    jcs_array_open(&j);
+    for (size_t i = 0; i < count; i++) {
+        window_terminate(&views[i]);
+        print_window(&j, &views[i]);
+    }
+    jcs_array_close(&j);
+    jcs_object_close(&j);
+    answer_json(&x->answer, 200, &j);
+}
+
+void windows_start(struct exchange *x)
+{
+    exchange_request(x, REQUEST_WINDOWS);
+    struct request *r = &x->job.request;
+    r->to = INT64_MAX;
+    /* A cursor goes on where a list of the same from and to had stopped. */
+    if (!number_param(x, "from", &r->from) || !number_param(x, "to", &r->to) ||
+        !number_param(x, "cursor", &r->from))
+        return;
+    if (r->from > r->to) {
+        exchange_problem(x, PROBLEM_BAD_REQUEST, "from is above to");
+        return;
+    }
+    exchange_ask(x, -1, windows_done);
+}
+
+static void window_done(struct exchange *x)
+{
+    struct jcs j CLEANUP(jcs_wipe) = {0};
+    struct view_window *view = (struct view_window *)(void *)x->payload;
+    size_t count = 0;
+    if (!entries(x, sizeof(*view), 1, &count)) {
+        internal(x);
+        return;
+    }
+    if (count == 0) {
+        exchange_problem(x, PROBLEM_NOT_FOUND, "the plan has no window %" PRIu64, x->number);
+        return;
+    }
+    window_terminate(view);
+    print_window(&j, view);
+    answer_json(&x->answer, 200, &j);
+}
+
+void window_start(struct exchange *x)
+{
+    exchange_request(x, REQUEST_WINDOWS);
+    x->job.request.from = x->job.request.to = (int64_t)x->number;
+    exchange_ask(x, -1, window_done);
+}
+
+static void versions_done(struct exchange *x)
+{
+    struct jcs j CLEANUP(jcs_wipe) = {0};
+    struct view_version *views = (struct view_version *)(void *)x->payload;
+    size_t count = 0;
+    if (!entries(x, sizeof(*views), REQUEST_LIST_MAX, &count)) {
+        internal(x);
+        return;
+    }
+    jcs_object_open(&j);
+    print_next(&j, x->job.reply.next);
+    jcs_key(&j, "versions");
+    jcs_array_open(&j);
+    for (size_t i = 0; i < count; i++) {
+        version_terminate(&views[i]);
+        print_version(&j, &views[i], x->key);
+    }
+    jcs_array_close(&j);
+    jcs_object_close(&j);
+    answer_json(&x->answer, 200, &j);
+}
+
+void versions_start(struct exchange *x)
+{
+    const char *prefix = target_param(&x->target, "prefix");
+    exchange_request(x, REQUEST_VERSIONS);
+    struct request *r = &x->job.request;
+    r->to = INT64_MAX;
+    if (prefix != NULL && !token_valid(prefix, REQUEST_VERSION_MAX)) {
+        exchange_problem(x, PROBLEM_BAD_REQUEST, "prefix must have up to %d printable characters",
+                         REQUEST_VERSION_MAX);
+        return;
+    }
+    if (!number_param(x, "cursor", &r->from))
+        return;
+    if (prefix != NULL)
+        strcpy(r->version, prefix); /* token_valid: at most REQUEST_VERSION_MAX */
+    exchange_ask(x, -1, versions_done);
+}
+
+static void index_done(struct exchange *x)
+{
+    struct jcs j CLEANUP(jcs_wipe) = {0};
+    struct view_index *view = (struct view_index *)(void *)x->payload;
+    if (x->payload_len != sizeof(*view)) {
+        internal(x);
+        return;
+    }
+    index_terminate(view);
+    print_index(&j, view, x->key);
+    answer_json(&x->answer, 200, &j);
+}
+
+void index_start(struct exchange *x)
+{
+    exchange_request(x, REQUEST_INDEX);
+    x->job.request.from = x->job.request.to = (int64_t)x->number;
+    exchange_ask(x, -1, index_done);
+}

@@ -1,0 +1,67 @@
+/*
+ * spool: where the body of one request lies until all of it is there.
+ *
+ * Small bodies lie in a sealed memory file, large ones in a nameless file of the spool folder,
+ * which vanishes with its last handle: a broken upload leaves nothing behind. SHA-256 runs along
+ * (and SHA-512, if the client promised one).
+ *
+ * Uses: base. A struct spool belongs to one thread.
+ */
+#ifndef HTTP_SPOOL_H
+#define HTTP_SPOOL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/digest.h"
+#include "base/rc.h"
+#include "http/fields.h"
+
+struct spool {
+    int fd; /* -1 when closed */
+    bool in_memory;
+    uint64_t expected; /* bytes that Content-Length promised */
+    uint64_t len;      /* bytes that arrived */
+    struct digest sha256;
+    struct digest sha512; /* open if it was asked for */
+};
+
+/** A closed spool: also what a struct spool must be initialised with. */
+#define SPOOL_CLOSED ((struct spool){.fd = -1})
+
+/**
+ * Start a spool.
+ * @param[in] expected    Content-Length.
+ * @param[in] memory_max  Up to this length the body lies in memory.
+ * @param[in] dirfd       Folder for larger ones. Borrowed for the call.
+ * @param[in] sha512      Compute that, too.
+ * @retval RC_RETRY_SYSTEM  No memory, handles or room. The spool is closed.
+ */
+enum rc spool_open(struct spool *spool, uint64_t expected, uint64_t memory_max, int dirfd,
+                   bool sha512, struct err *err) MUST_CHECK;
+
+/**
+ * Append bytes.
+ * @retval RC_REFUSED_TOO_LARGE  More than was promised.
+ * @retval RC_RETRY_SYSTEM       No room; err->native is the errno. The spool holds a part only.
+ */
+enum rc spool_write(struct spool *spool, const void *data, size_t len, struct err *err) MUST_CHECK;
+
+/**
+ * The body is complete: seal it and check what the client promised. Call it once.
+ * @param[in]  promised  From Content-Digest.
+ * @param[out] sha256    SHA256_LEN bytes, of the body. All zero unless RC_OK.
+ * @retval RC_REFUSED_INPUT   Fewer bytes than promised.
+ * @retval RC_REFUSED_DIGEST  A promised digest does not match.
+ * @retval RC_RETRY_SYSTEM    The memory file could not be sealed.
+ */
+enum rc spool_finish(struct spool *spool, const struct content_digest *promised,
+                     uint8_t sha256[SHA256_LEN], struct err *err) MUST_CHECK;
+
+/** Hand the handle over: the caller closes it. The spool is closed. */
+int spool_take(struct spool *spool);
+
+/** Drop everything; fine on a closed spool. For CLEANUP(). */
+void spool_close(struct spool *spool);
+
+#endif
