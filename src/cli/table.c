@@ -1,0 +1,367 @@
+#include "cli/table.h"
+
+#include <string.h>
+
+#include "cli/cli.h"
+
+#define END                                                                                        \
+    {                                                                                              \
+        .name = NULL                                                                               \
+    }
+
+/* Options of every command, and of those that talk to the service. */
+static const struct cli_option common_options[] = {
+    {"json", NULL, "print the result as one JSON value", WORDS_NONE, NULL},
+    {"quiet", NULL, "print errors and asked-for data only", WORDS_NONE, NULL},
+    {"help", NULL, "show help and stop", WORDS_NONE, NULL},
+    END,
+};
+
+static const struct cli_option service_options[] = {
+    {"url", "URL", "address of the service", WORDS_NONE, NULL},
+    {"socket", "PATH", "unix socket of the service", WORDS_FILE, NULL},
+    END,
+};
+
+#define OPTION_KEY                                                                                 \
+    {                                                                                              \
+        "key", "NAME", "key to use", WORDS_KEY, NULL                                               \
+    }
+#define OPTION_FORCE                                                                               \
+    {                                                                                              \
+        "force", NULL, "replace files that exist", WORDS_NONE, NULL                                \
+    }
+#define OPTION_CONFIG                                                                              \
+    {                                                                                              \
+        "config", "FILE", "configuration of the service on this host", WORDS_FILE, NULL            \
+    }
+#define OPTION_PASSPHRASE                                                                          \
+    {                                                                                              \
+        "passphrase-file", "FILE", "file with the passphrase of the backup", WORDS_FILE, NULL      \
+    }
+#define OPTION_YES                                                                                 \
+    {                                                                                              \
+        "yes", NULL, "do not ask", WORDS_NONE, NULL                                                \
+    }
+
+static const struct cli_option plan_options[] = {
+    {"rate", "N[/UNIT]", "signatures in a window, or in an hour, day, week or year", WORDS_NONE,
+     NULL},
+    {"window", "DURATION", "length of a window, e.g. P7D", WORDS_NONE, NULL},
+    {"years", "N", "life that is wanted; default 10", WORDS_NONE, NULL},
+    {"verifier", "NAME", "who has to verify", WORDS_CHOICE, "any cnsa2 hash-sigs mcuboot rfc8554"},
+    {"exhaust", "P", "accepted probability that any one window runs full; default 0.000001",
+     WORDS_NONE, NULL},
+    {"tags", "FILE", "list of past tags or dates; - is standard input", WORDS_FILE, NULL},
+    {"slots", "LIST", "artifacts of one version, e.g. bootloader,kernel", WORDS_NONE, NULL},
+    {"key", "NAME", "name of the key in the advised plan", WORDS_NONE, NULL},
+    {"start", "TIME", "start of an advised time plan; default next midnight UTC", WORDS_NONE, NULL},
+    END,
+};
+
+static const struct cli_option key_new_options[] = {
+    OPTION_CONFIG,
+    {"out", "FILE", "where the backup goes", WORDS_FILE, NULL},
+    OPTION_PASSPHRASE,
+    {"start-window", "N", "first window that may sign", WORDS_NONE, NULL},
+    OPTION_YES,
+    OPTION_FORCE,
+    END,
+};
+
+static const struct cli_option key_public_options[] = {
+    {"format", "FORM", "form of the key; default spki-pem", WORDS_CHOICE,
+     "raw spki-pem spki-der xdr cose c-header"},
+    {"out", "FILE", "write to a file", WORDS_FILE, NULL},
+    OPTION_FORCE,
+    END,
+};
+
+static const struct cli_option sign_options[] = {
+    OPTION_KEY,
+    {"version", "V", "release version, for version plans", WORDS_NONE, NULL},
+    {"slot", "NAME", "artifact name inside the version", WORDS_NONE, NULL},
+    {"window", "current", "sign in the open window, for time and interval plans", WORDS_CHOICE,
+     "current"},
+    {"idempotency-key", "TEXT", "name of this request, to repeat it safely; default random",
+     WORDS_NONE, NULL},
+    {"public", "FILE", "check against this public key, not the service's", WORDS_FILE, NULL},
+    {"out", "FILE", "signature file; default FILE.sig", WORDS_FILE, NULL},
+    OPTION_FORCE,
+    END,
+};
+
+static const struct cli_option verify_options[] = {
+    {"sig", "FILE", "signature", WORDS_FILE, NULL},
+    {"public", "FILE", "public key: raw, DER or PEM", WORDS_FILE, NULL},
+    {"scheme", "NAME", "form of key and signature; default hss", WORDS_CHOICE, "hss"},
+    {"message", "MODE", "what was signed; default raw, or what the plan says", WORDS_CHOICE,
+     "raw sha256 sha384 sha512"},
+    {"plan", "FILE", "check the index in the signature against this plan", WORDS_FILE, NULL},
+    {"version", "V", "version that the index must be allotted to", WORDS_NONE, NULL},
+    {"slot", "NAME", "artifact name inside the version", WORDS_NONE, NULL},
+    {"window", "N", "window that the index must lie in", WORDS_NONE, NULL},
+    {"time", "TIME", "time whose window the index must lie in", WORDS_NONE, NULL},
+    END,
+};
+
+static const struct cli_option windows_options[] = {
+    OPTION_KEY,
+    {"from", "N", "first window; default ten before the newest", WORDS_NONE, NULL},
+    {"to", "N", "last window; default one behind the newest", WORDS_NONE, NULL},
+    {"all", NULL, "every window of the key", WORDS_NONE, NULL},
+    END,
+};
+
+static const struct cli_option versions_options[] = {
+    OPTION_KEY,
+    {"prefix", "P", "versions that start so, e.g. 4.2.", WORDS_NONE, NULL},
+    END,
+};
+
+static const struct cli_option backup_export_options[] = {
+    OPTION_CONFIG,
+    OPTION_KEY,
+    {"out", "FILE", "where the backup goes", WORDS_FILE, NULL},
+    OPTION_PASSPHRASE,
+    {"through", "N", "last window that the export covers", WORDS_NONE, NULL},
+    {"acknowledged-through", "N", "last window whose export is stored off this device", WORDS_NONE,
+     NULL},
+    OPTION_YES,
+    OPTION_FORCE,
+    END,
+};
+
+static const struct cli_option backup_check_options[] = {
+    OPTION_CONFIG,     OPTION_KEY, {"from", "FILE", "backup to check", WORDS_FILE, NULL},
+    OPTION_PASSPHRASE, END,
+};
+
+static const struct cli_option recover_options[] = {
+    OPTION_CONFIG,
+    OPTION_KEY,
+    {"from", "FILE", "backup to recover from", WORDS_FILE, NULL},
+    OPTION_PASSPHRASE,
+    {"start-window", "N", "first window that may sign from now on", WORDS_NONE, NULL},
+    {"through", "N", "last window that this device gets", WORDS_NONE, NULL},
+    {"acknowledged-through", "N", "last window whose export is stored off the old device",
+     WORDS_NONE, NULL},
+    {"old-device-destroyed", NULL, "state that the old device is destroyed", WORDS_NONE, NULL},
+    OPTION_YES,
+    OPTION_FORCE,
+    END,
+};
+
+static const struct cli_option no_options[] = {END};
+
+static const struct cli_command commands[] = {
+    {.name = "plan",
+     .operands = "[PLAN]",
+     .operands_max = 1,
+     .operand_words = WORDS_FILE,
+     .summary = "check and show a plan, or advise one",
+     .text = "With PLAN (- is standard input): checks the plan and shows windows, waste, years of "
+             "life, capacity\nand signature size.\n\n"
+             "With --rate, or with --tags (or tags on standard input): prints a plan that serves "
+             "the need, and what\nit costs. A line of tags is a version, a date, or a version, a "
+             "blank and a date.",
+     .example = "tidemark plan router-fw.json\n"
+                "tidemark plan --rate 120/day --window P7D --years 15 >nightly.json\n"
+                "git tag | tidemark plan --slots bootloader,kernel,rootfs >router-fw.json",
+     .options = plan_options,
+     .run = cmd_plan},
+    {.name = "key new",
+     .operands = "PLAN",
+     .operands_min = 1,
+     .operands_max = 1,
+     .operand_words = WORDS_FILE,
+     .summary = "make a key under a plan, on the signer host",
+     .text = "Runs tidemarkd key-new: makes the TPM counters, seals the window secrets, builds the "
+             "tree, writes a\nbackup. The plan can not be changed afterwards.",
+     .example = "tidemark key new router-fw.json --out router-fw.backup --passphrase-file pass",
+     .options = key_new_options,
+     .run = cmd_local},
+    {.name = "key list",
+     .operands = "",
+     .summary = "list the keys of the service",
+     .text = "One line a key: kind of plan, state, signatures made, indices left.",
+     .example = "tidemark key list",
+     .options = no_options,
+     .service = true,
+     .run = cmd_key_list},
+    {.name = "key show",
+     .operands = "KEY",
+     .operands_min = 1,
+     .operands_max = 1,
+     .operand_words = WORDS_KEY,
+     .summary = "show one key",
+     .text = "Parameters, plan hash, state, windows, what is left, warnings.",
+     .example = "tidemark key show router-fw",
+     .options = no_options,
+     .service = true,
+     .run = cmd_key_show},
+    {.name = "key public",
+     .operands = "KEY",
+     .operands_min = 1,
+     .operands_max = 1,
+     .operand_words = WORDS_KEY,
+     .summary = "print or save the public key",
+     .text = "Goes to standard output, or to a file with --out. Binary forms are not printed on a "
+             "terminal.",
+     .example = "tidemark key public router-fw --out router-fw.pem",
+     .options = key_public_options,
+     .service = true,
+     .run = cmd_key_public},
+    {.name = "sign",
+     .operands = "FILE",
+     .operands_min = 1,
+     .operands_max = 1,
+     .operand_words = WORDS_FILE,
+     .summary = "sign a file; writes FILE.sig and FILE.receipt",
+     .text =
+         "Hashes the file, uploads it (or its digest, if the key's plan signs digests), checks "
+         "the signature\nagainst the public key and writes it. Version plans need --version, "
+         "and --slot if the plan names\nslots; time and interval plans need --window current.\n\n"
+         "Repeating the same command is safe: the same version and file give the same "
+         "signature, and no index\nis used. For --window, give the --idempotency-key that "
+         "the failed command printed.",
+     .example = "tidemark sign router.bin --key router-fw --version 4.2.1 --slot kernel\n"
+                "tidemark sign image.img --key nightly --window current",
+     .options = sign_options,
+     .service = true,
+     .run = cmd_sign},
+    {.name = "verify",
+     .operands = "FILE",
+     .operands_min = 1,
+     .operands_max = 1,
+     .operand_words = WORDS_FILE,
+     .summary = "verify a signature, offline",
+     .text =
+         "FILE may be - for standard input. With --plan, the index in the signature must be one "
+         "that the plan\nallots to artifacts, and to the --version (and --slot), --window or "
+         "--time if one is given;\nwithout these it is shown what the index belongs to. Keys "
+         "and signatures are those of RFC 8554 §6\n(lms keys are HSS with one level).",
+     .example = "tidemark verify router.bin --sig router.bin.sig --public router-fw.pem \\\n"
+                "    --plan router-fw.json --version 4.2.1 --slot kernel",
+     .options = verify_options,
+     .run = cmd_verify},
+    {.name = "status",
+     .operands = "",
+     .summary = "show the state of the service and its keys",
+     .text = "The exit code follows the state: 0 Operational, 4 WindowFull, 5 AckRequired, "
+             "3 Exhausted, else 6.",
+     .example = "tidemark status",
+     .options = no_options,
+     .service = true,
+     .run = cmd_status},
+    {.name = "windows",
+     .operands = "",
+     .summary = "show how full the windows of a key are",
+     .text = "Shows the newest windows, or those from --from to --to.",
+     .example = "tidemark windows --key nightly",
+     .options = windows_options,
+     .service = true,
+     .run = cmd_windows},
+    {.name = "versions",
+     .operands = "",
+     .summary = "show which versions of a key are signed",
+     .text = "For keys with a version plan.",
+     .example = "tidemark versions --key router-fw --prefix 4.2.",
+     .options = versions_options,
+     .service = true,
+     .run = cmd_versions},
+    {.name = "backup export",
+     .operands = "",
+     .summary = "write a backup of a key, on the signer host",
+     .text = "Runs tidemarkd backup-export. A backup holds the secrets of future windows, "
+             "encrypted, and no counter.",
+     .example = "tidemark backup export --key nightly --out nightly.backup --passphrase-file pass",
+     .options = backup_export_options,
+     .run = cmd_local},
+    {.name = "backup check",
+     .operands = "[FILE]",
+     .operands_max = 1,
+     .operand_words = WORDS_FILE,
+     .summary = "check that a backup can be read, on the signer host",
+     .text = "Runs tidemarkd backup-check.",
+     .example = "tidemark backup check --from nightly.backup --passphrase-file pass",
+     .options = backup_check_options,
+     .run = cmd_local},
+    {.name = "recover",
+     .operands = "",
+     .summary = "go on after a loss by skipping windows, on the signer host",
+     .text = "Runs tidemarkd recover. What may have been used is never used again: a recovered "
+             "device starts with a\nlater window.",
+     .example = "tidemark recover --from nightly.backup --passphrase-file pass --start-window 38",
+     .options = recover_options,
+     .run = cmd_local},
+    {.name = "completion",
+     .operands = "SHELL",
+     .operands_min = 1,
+     .operands_max = 1,
+     .operand_words = WORDS_CHOICE,
+     .operand_choices = "bash zsh fish",
+     .summary = "print completions for a shell",
+     .text = "make install puts them where the shells look.",
+     .example = "tidemark completion bash >~/.local/share/bash-completion/completions/tidemark",
+     .options = no_options,
+     .run = cmd_completion},
+    {.name = "help",
+     .operands = "[COMMAND]",
+     .operands_max = 2,
+     .summary = "show help",
+     .text = "Lists the commands, or shows one.",
+     .example = "tidemark help sign",
+     .options = no_options,
+     .run = cmd_help},
+};
+
+#define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
+
+const struct cli_command *table_command_at(size_t i)
+{
+    return i < COMMAND_COUNT ? &commands[i] : NULL;
+}
+
+const struct cli_command *table_command(const char *name)
+{
+    for (size_t i = 0; i < COMMAND_COUNT; i++) {
+        if (strcmp(commands[i].name, name) == 0)
+            return &commands[i];
+    }
+    return NULL;
+}
+
+bool table_is_group(const char *word)
+{
+    size_t len = strlen(word);
+    for (size_t i = 0; i < COMMAND_COUNT; i++) {
+        if (strncmp(commands[i].name, word, len) == 0 && commands[i].name[len] == ' ')
+            return true;
+    }
+    return false;
+}
+
+const struct cli_option *table_option_at(const struct cli_command *command, size_t i)
+{
+    const struct cli_option *lists[] = {
+        command->options, command->service ? service_options : no_options, common_options};
+    for (size_t l = 0; l < sizeof(lists) / sizeof(lists[0]); l++) {
+        const struct cli_option *option = lists[l];
+        for (; option->name != NULL; option++) {
+            if (i-- == 0)
+                return option;
+        }
+    }
+    return NULL;
+}
+
+const struct cli_option *table_option(const struct cli_command *command, const char *name)
+{
+    const struct cli_option *option;
+    for (size_t i = 0; (option = table_option_at(command, i)) != NULL; i++) {
+        if (strcmp(option->name, name) == 0)
+            return option;
+    }
+    return NULL;
+}
