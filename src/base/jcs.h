@@ -26,8 +26,8 @@ struct jcs {
     size_t cap;
     size_t depth;
     bool failed;
-    bool started[JCS_DEPTH_MAX];                 /* a comma is due before the next item */
-    char last_key[JCS_DEPTH_MAX][JCS_KEY_MAX];   /* to check the order */
+    bool started[JCS_DEPTH_MAX];               /* a comma is due before the next item */
+    char last_key[JCS_DEPTH_MAX][JCS_KEY_MAX]; /* to check the order */
 };
 
 /** Free the buffer and zero the struct; fine on a zeroed struct. For CLEANUP(). */

@@ -12,9 +12,9 @@
 struct anchor_pins {
     uint32_t w_handle, l_handle, a_handle;
     uint8_t w_name[TPM_NAME_LEN], l_name[TPM_NAME_LEN], a_name[TPM_NAME_LEN]; /* with WRITTEN set */
-    uint8_t srk_name[TPM_NAME_LEN]; /* which TPM it is */
-    int64_t w_base;                 /* window = W - w_base; fixed at provisioning, may be negative */
-    uint64_t w_first, l_first;      /* values right after provisioning */
+    uint8_t srk_name[TPM_NAME_LEN];                                           /* which TPM it is */
+    int64_t w_base;            /* window = W - w_base; fixed at provisioning, may be negative */
+    uint64_t w_first, l_first; /* values right after provisioning */
 };
 
 #endif

@@ -8,10 +8,9 @@ static const struct {
     enum rc rc;
     const char *name;
     const char *text;
-} rc_table[] = {
-    {RC_OK, "RC_OK", "ok"},
+} rc_table[] = {{RC_OK, "RC_OK", "ok"},
 #define X(name, class, n, text) {name, #name, text},
-    RC_LIST(X)
+                RC_LIST(X)
 #undef X
 };
 

@@ -66,9 +66,10 @@ enum rc_class { RC_CLASS_OK, RC_CLASS_REFUSED, RC_CLASS_RETRY, RC_CLASS_BURNED, 
     X(RC_HALT_SEEDS, RC_CLASS_HALT, 7, "window secret cannot be opened")                           \
     X(RC_HALT_INVARIANT, RC_CLASS_HALT, 8, "an invariant is broken")                               \
     X(RC_HALT_STATE_DIR, RC_CLASS_HALT, 9, "state directory cannot be used")                       \
-    X(RC_HALT_SYSTEM, RC_CLASS_HALT, 10, "system call failed")
+    X(RC_HALT_SYSTEM, RC_CLASS_HALT, 10, "system call failed")                                     \
+    X(RC_HALT_VIRTUAL, RC_CLASS_HALT, 11, "virtual TPM is refused by the configuration")
 
-#define RC_NUMBER_(class, n) ((int)(class)*100 + (n))
+#define RC_NUMBER_(class, n) ((int)(class) * 100 + (n))
 enum rc {
     RC_OK = 0,
 #define X(name, class, n, text) name = RC_NUMBER_(class, n),
@@ -80,9 +81,9 @@ enum rc {
 
 struct err {
     enum rc rc;
-    const char *origin; /* static: "sqlite", "tss2", "gcrypt", "errno", "" */
-    int64_t native;     /* that library's code, unmodified */
-    const char *where;  /* static: function that saw it */
+    const char *origin;      /* static: "sqlite", "tss2", "gcrypt", "errno", "" */
+    int64_t native;          /* that library's code, unmodified */
+    const char *where;       /* static: function that saw it */
     char text[ERR_TEXT_MAX]; /* no secrets, no request bodies */
 };
 

@@ -20,8 +20,9 @@ enum rc base_init(struct err *err)
     gcry_control(GCRYCTL_SUSPEND_SECMEM_WARN);
     gcry_error_t e = gcry_control(GCRYCTL_INIT_SECMEM, SECMEM_POOL_LEN, 0);
     if (e != 0)
-        return FAIL(err, RC_HALT_SYSTEM, "gcrypt", e, "%d bytes of locked memory: %s (LimitMEMLOCK)",
-                    SECMEM_POOL_LEN, gcry_strerror(e));
+        return FAIL(err, RC_HALT_SYSTEM, "gcrypt", e,
+                    "%d bytes of locked memory: %s (LimitMEMLOCK)", SECMEM_POOL_LEN,
+                    gcry_strerror(e));
     gcry_control(GCRYCTL_RESUME_SECMEM_WARN);
     gcry_control(GCRYCTL_INITIALIZATION_FINISHED, 0);
     return RC_OK;

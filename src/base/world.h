@@ -1,8 +1,9 @@
 /*
  * world: the doors through which time comes in.
  *
- * Nothing below daemon calls time(), clock_gettime() or nanosleep() itself; daemon/world.c holds the
- * real functions, the simulator holds its own. All functions are called from one thread at a time.
+ * Nothing below daemon calls time(), clock_gettime() or nanosleep() itself; daemon/world.c holds
+ * the real functions, the simulator holds its own. All functions are called from one thread at a
+ * time.
  */
 #ifndef BASE_WORLD_H
 #define BASE_WORLD_H

@@ -4,11 +4,14 @@
 
 const char *service_state_name(uint32_t state)
 {
-    static const char *const names[] = {
-        [STATE_STARTING] = "Starting",          [STATE_OPERATIONAL] = "Operational",
-        [STATE_WINDOW_FULL] = "WindowFull",     [STATE_ACK_REQUIRED] = "AckRequired",
-        [STATE_CLOCK_UNSAFE] = "ClockUnsafe",   [STATE_RECOVERING] = "Recovering",
-        [STATE_HALTED] = "Halted",              [STATE_EXHAUSTED] = "Exhausted"};
+    static const char *const names[] = {[STATE_STARTING] = "Starting",
+                                        [STATE_OPERATIONAL] = "Operational",
+                                        [STATE_WINDOW_FULL] = "WindowFull",
+                                        [STATE_ACK_REQUIRED] = "AckRequired",
+                                        [STATE_CLOCK_UNSAFE] = "ClockUnsafe",
+                                        [STATE_RECOVERING] = "Recovering",
+                                        [STATE_HALTED] = "Halted",
+                                        [STATE_EXHAUSTED] = "Exhausted"};
     return state < sizeof(names) / sizeof(names[0]) ? names[state] : "Unknown";
 }
 
@@ -24,9 +27,8 @@ const char *window_state_name(uint32_t state)
 const char *index_state_name(uint32_t state)
 {
     static const char *const names[] = {
-        [INDEX_UNUSED] = "unused",     [INDEX_LEASED] = "leased",
-        [INDEX_SIGNED] = "signed",     [INDEX_BURNED] = "burned",
-        [INDEX_GIVEN_UP] = "given-up", [INDEX_SEAL] = "seal",
+        [INDEX_UNUSED] = "unused",  [INDEX_LEASED] = "leased",     [INDEX_SIGNED] = "signed",
+        [INDEX_BURNED] = "burned",  [INDEX_GIVEN_UP] = "given-up", [INDEX_SEAL] = "seal",
         [INDEX_PADDING] = "padding"};
     return state < sizeof(names) / sizeof(names[0]) ? names[state] : "unknown";
 }
@@ -66,7 +68,8 @@ static enum rc check_sign(const struct request *r, bool has_handle, struct err *
     if (r->body == REQUEST_BODY_DIGEST && r->digest_kind > 2)
         return FAIL(err, RC_REFUSED_INPUT, "", r->digest_kind, "message field digest_kind");
     if (!token_valid(r->idempotency_key, REQUEST_TEXT_MAX) ||
-        !token_valid(r->request_id, REQUEST_TEXT_MAX) || !token_valid(r->requester, REQUEST_TEXT_MAX))
+        !token_valid(r->request_id, REQUEST_TEXT_MAX) ||
+        !token_valid(r->requester, REQUEST_TEXT_MAX))
         return FAIL(err, RC_REFUSED_INPUT, "", 0, "unprintable characters in a message field");
     return RC_OK;
 }
@@ -88,16 +91,16 @@ enum rc request_check(const struct request *r, uint64_t generation, bool has_han
     if (has_handle)
         return FAIL(err, RC_REFUSED_INPUT, "", 0, "message has a file handle that it needs not");
     if (r->op == REQUEST_WINDOWS && (r->from < 0 || r->to < r->from))
-        return FAIL(err, RC_REFUSED_INPUT, "", 0, "windows from %lld to %lld",
-                    (long long)r->from, (long long)r->to);
+        return FAIL(err, RC_REFUSED_INPUT, "", 0, "windows from %lld to %lld", (long long)r->from,
+                    (long long)r->to);
     return RC_OK;
 }
 
 const char *request_life_name(enum request_life life)
 {
     static const char *const names[LIFE_COUNT] = {
-        [LIFE_RECEIVED] = "received", [LIFE_PLACED] = "placed",     [LIFE_LEASED] = "leased",
-        [LIFE_ANCHORED] = "anchored", [LIFE_SIGNED] = "signed",     [LIFE_RELEASED] = "released",
+        [LIFE_RECEIVED] = "received", [LIFE_PLACED] = "placed", [LIFE_LEASED] = "leased",
+        [LIFE_ANCHORED] = "anchored", [LIFE_SIGNED] = "signed", [LIFE_RELEASED] = "released",
         [LIFE_REFUSED] = "refused",   [LIFE_BURNED] = "burned"};
     MUST(life < LIFE_COUNT);
     return names[life];

@@ -1,14 +1,16 @@
 /*
  * request: the fixed-size messages between front and core, and the life of one signing request.
  *
- * The front parses what comes from outside and sends a struct request over a SOCK_SEQPACKET pair; the
- * core answers each with one struct reply of the same number. Bodies travel as file handles
- * (SCM_RIGHTS): the artifact with a request, lists and signatures as a sealed memfd with a reply. Both
- * processes are forks of one program, so the structs are sent as they lie in memory; the core re-checks
- * every field all the same (request_check), since a front that was taken over may send anything.
+ * The front parses what comes from outside and sends a struct request over a SOCK_SEQPACKET pair;
+ * the core answers each with one struct reply of the same number. Bodies travel as file handles
+ * (SCM_RIGHTS): the artifact with a request, lists and signatures as a sealed memfd with a reply.
+ * Both processes are forks of one program, so the structs are sent as they lie in memory; the core
+ * re-checks every field all the same (request_check), since a front that was taken over may send
+ * anything.
  *
  * Uses: base. This is the one header of signer that http sees. Plain values, any thread.
- * Every text field is NUL-terminated; unused bytes are zero. Times are seconds of UTC as POSIX counts.
+ * Every text field is NUL-terminated; unused bytes are zero. Times are seconds of UTC as POSIX
+ * counts.
  */
 #ifndef SIGNER_REQUEST_H
 #define SIGNER_REQUEST_H
@@ -57,10 +59,10 @@ struct request {
     char idempotency_key[REQUEST_TEXT_MAX + 1];
     char request_id[REQUEST_TEXT_MAX + 1];
     char requester[REQUEST_TEXT_MAX + 1];
-    uint64_t body_len;         /* bytes of the artifact behind the handle */
-    uint32_t digest_kind;      /* REQUEST_BODY_DIGEST: enum digest_kind */
-    uint8_t digest[64];        /* the digest to sign, or the front's claim for a handle's SHA-256 */
-    bool digest_claimed;       /* handle: digest[0..31] is what the front (or client) says it is */
+    uint64_t body_len;    /* bytes of the artifact behind the handle */
+    uint32_t digest_kind; /* REQUEST_BODY_DIGEST: enum digest_kind */
+    uint8_t digest[64];   /* the digest to sign, or the front's claim for a handle's SHA-256 */
+    bool digest_claimed;  /* handle: digest[0..31] is what the front (or client) says it is */
     /* reading */
     int64_t from, to; /* inclusive */
     uint8_t id[16];
@@ -86,8 +88,9 @@ struct signature_view {
     uint64_t window;
     uint64_t index;
     uint8_t plan_sha256[SHA256_LEN];
-    uint8_t artifact_sha256[SHA256_LEN]; /* for digests given as JSON: SHA-256 of the digest bytes,
-                                            unless the plan's message is sha256: the digest itself */
+    uint8_t
+        artifact_sha256[SHA256_LEN]; /* for digests given as JSON: SHA-256 of the digest bytes,
+                                        unless the plan's message is sha256: the digest itself */
     uint64_t artifact_size;
     int64_t signed_at_s;
     uint64_t epoch;
@@ -103,18 +106,18 @@ struct reply {
     uint32_t op;
     uint64_t generation;
     uint64_t number;
-    int32_t rc;                        /* enum rc */
-    char text[ERR_TEXT_MAX];           /* for people; "" on RC_OK */
-    bool replayed;                     /* REQUEST_SIGN: a stored signature, no index was used */
-    struct signature_view signature;   /* REQUEST_SIGN, REQUEST_SIGNATURE, REQUEST_RECEIPT */
-    uint64_t payload_len;              /* bytes in the attached memfd; 0: nothing is attached */
-    int64_t next;                      /* lists: continue from here, or REQUEST_NONE */
+    int32_t rc;                      /* enum rc */
+    char text[ERR_TEXT_MAX];         /* for people; "" on RC_OK */
+    bool replayed;                   /* REQUEST_SIGN: a stored signature, no index was used */
+    struct signature_view signature; /* REQUEST_SIGN, REQUEST_SIGNATURE, REQUEST_RECEIPT */
+    uint64_t payload_len;            /* bytes in the attached memfd; 0: nothing is attached */
+    int64_t next;                    /* lists: continue from here, or REQUEST_NONE */
     /* refusals: what the client needs to do the next thing; REQUEST_NONE or "" where unknown */
     int64_t retry_after_s;
     int64_t burned_index;
     int64_t window;
     int64_t window_opens_s;
-    uint8_t bound_sha256[SHA256_LEN];  /* RC_REFUSED_BOUND: what the version is bound to */
+    uint8_t bound_sha256[SHA256_LEN]; /* RC_REFUSED_BOUND: what the version is bound to */
     int64_t bound_at_s;
     char bound_request_id[REQUEST_TEXT_MAX + 1];
     char next_version[REQUEST_VERSION_MAX + 1];
@@ -124,14 +127,16 @@ struct reply {
     uint64_t rate_limit, rate_remaining;
     int64_t rate_reset_s;
     /* REQUEST_STATE, and the reason of refusals by state */
-    uint32_t state;                    /* enum service_state */
-    bool tpm_virtual;                  /* every answer says so (DESIGN section 6 rule 11) */
-    char tpm[40];                      /* manufacturer and vendor string */
-    char check_ledger[96], check_tpm[96], check_clock[160], check_nodes[96]; /* "ok" or what is wrong */
+    uint32_t state;   /* enum service_state */
+    bool tpm_virtual; /* every answer says so (DESIGN section 6 rule 11) */
+    char tpm[40];     /* manufacturer and vendor string */
+    char check_ledger[96], check_tpm[96], check_clock[160],
+        check_nodes[96]; /* "ok" or what is wrong */
     int64_t clock_earliest_ms, clock_latest_ms;
 };
 
-/* Entries of lists ------------------------------------------------------------------------------ */
+/* Entries of lists ------------------------------------------------------------------------------
+ */
 
 struct view_key {
     char name[NAME_LEN_MAX + 1];
@@ -141,15 +146,16 @@ struct view_key {
     uint32_t public_key_len;
     uint8_t spki[128]; /* the same as SubjectPublicKeyInfo, DER (RFC 9802) */
     uint32_t spki_len;
-    uint32_t state;         /* enum service_state of this key alone */
-    char reason[160];       /* "" when operational */
-    int64_t floor;          /* W - W_base: highest window opened, or REQUEST_NONE */
-    int64_t min_window;     /* lowest window that this device may sign in */
-    int64_t open_window;    /* time plans: the window of now, or REQUEST_NONE */
-    uint64_t epoch;         /* leases or batches that this device ever took */
+    uint32_t state;      /* enum service_state of this key alone */
+    char reason[160];    /* "" when operational */
+    int64_t floor;       /* W - W_base: highest window opened, or REQUEST_NONE */
+    int64_t min_window;  /* lowest window that this device may sign in */
+    int64_t open_window; /* time plans: the window of now, or REQUEST_NONE */
+    uint64_t epoch;      /* leases or batches that this device ever took */
     uint64_t signed_total, burned_total;
     uint64_t remaining_window, remaining_key;
-    int64_t export_limit;   /* highest window that may sign until an export is acknowledged, or NONE */
+    int64_t
+        export_limit; /* highest window that may sign until an export is acknowledged, or NONE */
 };
 
 enum window_state { WINDOW_FUTURE, WINDOW_OPEN, WINDOW_CLOSED, WINDOW_SKIPPED };
@@ -157,13 +163,13 @@ enum window_state { WINDOW_FUTURE, WINDOW_OPEN, WINDOW_CLOSED, WINDOW_SKIPPED };
 struct view_window {
     uint64_t window;
     char label[64];
-    uint32_t state;        /* enum window_state */
+    uint32_t state;            /* enum window_state */
     int64_t opens_s, closes_s; /* time plans, or REQUEST_NONE */
     uint64_t first_index, size, usable;
-    uint64_t signatures;   /* indices with a receipt */
-    uint64_t burned;       /* leased or intended, no receipt, and never to come */
-    uint64_t given_up;     /* never used and never to be, in a closed window */
-    uint64_t remaining;    /* may still be signed */
+    uint64_t signatures; /* indices with a receipt */
+    uint64_t burned;     /* leased or intended, no receipt, and never to come */
+    uint64_t given_up;   /* never used and never to be, in a closed window */
+    uint64_t remaining;  /* may still be signed */
 };
 
 struct view_version {
@@ -188,7 +194,7 @@ enum index_state {
 
 struct view_index {
     uint64_t index, window;
-    uint32_t state; /* enum index_state */
+    uint32_t state;                        /* enum index_state */
     char version[REQUEST_VERSION_MAX + 1]; /* version plans: what it is kept for */
     char slot[NAME_LEN_MAX + 1];
     uint64_t epoch; /* lease or batch that holds it, 0 if none */
@@ -202,14 +208,15 @@ const char *window_state_name(uint32_t state);
 const char *index_state_name(uint32_t state);
 
 /**
- * Is this a message that the core may act on? Magic, generation, op, terminated strings, enum values,
- * lengths. Names and versions are checked again by those who use them.
+ * Is this a message that the core may act on? Magic, generation, op, terminated strings, enum
+ * values, lengths. Names and versions are checked again by those who use them.
  * @retval RC_REFUSED_INPUT  No; the text says which field.
  */
 enum rc request_check(const struct request *request, uint64_t generation, bool has_handle,
                       struct err *err) MUST_CHECK;
 
-/* The life of a signing request ------------------------------------------------------------------ */
+/* The life of a signing request ------------------------------------------------------------------
+ */
 
 /** RECEIVED → PLACED → LEASED → ANCHORED → SIGNED → RELEASED, or REFUSED, or BURNED. */
 enum request_life {

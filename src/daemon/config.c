@@ -1,0 +1,336 @@
+#include "daemon/config.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+
+/* One known member: where it goes and what is right. A table, so that --check-config, the manual
+ * page and the code cannot drift apart. */
+enum kind { TEXT, NUMBER, BOOLEAN, CHOICE };
+
+struct member {
+    const char *name; /* "tpm.tcti" */
+    enum kind kind;
+    void *to;
+    size_t size; /* TEXT: room */
+    uint64_t min, max;
+    const char *const *choices; /* CHOICE: NULL-terminated; *to is an int */
+    const char *right;          /* what a right value looks like */
+};
+
+#define MEMBERS_MAX 40
+
+struct members {
+    struct member list[MEMBERS_MAX];
+    size_t count;
+    /* Numbers are read as 64 bits and put into their fields afterwards. */
+    uint64_t numbers[MEMBERS_MAX];
+};
+
+static const char *const virtual_choices[] = {"refuse", "wait", "demo", NULL};
+
+static enum rc refuse(struct err *err, const char *file, const char *path, const char *what,
+                      const char *right)
+{
+    return FAIL(err, RC_REFUSED_CONFIG, "", 0, "%s: %s: %s; right would be %s", file, path, what,
+                right);
+}
+
+static void text(struct members *m, const char *name, char *to, size_t size, const char *right)
+{
+    m->list[m->count++] =
+        (struct member){.name = name, .kind = TEXT, .to = to, .size = size, .right = right};
+}
+
+static void number(struct members *m, const char *name, uint64_t value, uint64_t min, uint64_t max,
+                   const char *right)
+{
+    m->numbers[m->count] = value;
+    m->list[m->count] = (struct member){.name = name,
+                                        .kind = NUMBER,
+                                        .to = &m->numbers[m->count],
+                                        .min = min,
+                                        .max = max,
+                                        .right = right};
+    m->count++;
+}
+
+static void boolean(struct members *m, const char *name, bool *to)
+{
+    m->list[m->count++] =
+        (struct member){.name = name, .kind = BOOLEAN, .to = to, .right = "true or false"};
+}
+
+static uint64_t got(const struct members *m, const char *name)
+{
+    for (size_t i = 0; i < m->count; i++)
+        if (strcmp(m->list[i].name, name) == 0)
+            return m->numbers[i];
+    MUST(false);
+}
+
+static void defaults(struct config *c)
+{
+    *c = (struct config){
+        .tcti = "device:/dev/tpmrm0",
+        .state_dir = LOCALSTATEDIR "/lib/tidemark",
+        .http_unix = "/run/tidemark/tidemark.sock",
+        .settings = {.virtual_policy = VIRTUAL_REFUSE,
+                     .clock = {.address = "127.0.0.1", .kernel_witness = true}},
+    };
+}
+
+static void describe(struct config *c, struct members *m, int *virtual_choice)
+{
+    *m = (struct members){.count = 0};
+    text(m, "state_dir", c->state_dir, sizeof(c->state_dir), "an absolute path");
+    text(m, "tpm.tcti", c->tcti, sizeof(c->tcti), "\"device:/dev/tpmrm0\"");
+    m->list[m->count++] = (struct member){.name = "tpm.virtual",
+                                          .kind = CHOICE,
+                                          .to = virtual_choice,
+                                          .choices = virtual_choices,
+                                          .right = "\"refuse\", \"wait\" or \"demo\""};
+    number(m, "tpm.srk_handle", TPM_SRK_DEFAULT, 0x81000000, 0x817fffff,
+           "a number from 2164260864 to 2172649471 (0x81000000 to 0x817fffff)");
+    number(m, "tpm.watchdog_s", 60, 1, 600, "seconds, 1 to 600");
+    text(m, "clock.address", c->settings.clock.address, sizeof(c->settings.clock.address),
+         "\"127.0.0.1\"");
+    number(m, "clock.port", 323, 1, 65535, "a port, 1 to 65535");
+    number(m, "clock.max_error_ms", 250, 1, CLK_ERROR_MS_MAX, "milliseconds, 1 to 60000");
+    number(m, "clock.max_age_s", 512, 1, CLK_AGE_S_MAX, "seconds, 1 to 86400");
+    number(m, "clock.max_stratum", 4, 1, CLK_STRATUM_MAX, "a stratum, 1 to 15");
+    number(m, "clock.warmup", 3, 1, 100, "updates, 1 to 100");
+    number(m, "clock.guard_ms", 2000, 0, 60000, "milliseconds, 0 to 60000");
+    boolean(m, "clock.kernel_witness", &c->settings.clock.kernel_witness);
+    boolean(m, "clock.allow_local_refid", &c->settings.clock.allow_local_refid);
+    number(m, "signing.edge_wait_ms", 5000, 0, 60000, "milliseconds, 0 to 60000");
+    number(m, "signing.export_margin", 1, 1, 1000, "windows, 1 to 1000");
+    number(m, "signing.idle_ms", 2000, 100, 3600000, "milliseconds, 100 to 3600000");
+    text(m, "http.unix", c->http_unix, sizeof(c->http_unix), "an absolute path, or \"\" for none");
+    text(m, "http.tcp_address", c->http_tcp_address, sizeof(c->http_tcp_address),
+         "\"127.0.0.1\", \"::1\", or \"\" for none");
+    number(m, "http.tcp_port", 8793, 0, 65535, "a port, 0 to 65535");
+    number(m, "http.body_max", UINT64_C(8) << 30, 1, UINT64_C(1) << 50, "bytes, 1 to 2^50");
+    number(m, "http.body_memory_max", 1 << 20, 0, UINT64_C(1) << 30, "bytes, 0 to 2^30");
+    number(m, "http.connections_max", 1000, 8, 100000, "8 to 100000");
+    number(m, "http.requests_max", 256, 1, 10000, "1 to 10000");
+    number(m, "http.header_deadline_s", 10, 1, 3600, "seconds, 1 to 3600");
+    number(m, "http.body_deadline_s", 3600, 1, 86400, "seconds, 1 to 86400");
+    number(m, "http.core_deadline_s", 120, 1, 3600, "seconds, 1 to 3600");
+}
+
+static void put_numbers(struct config *c, const struct members *m)
+{
+    c->tpm = (struct tpm_config){.tcti = c->tcti,
+                                 .srk_handle = (uint32_t)got(m, "tpm.srk_handle"),
+                                 .watchdog_s = (uint32_t)got(m, "tpm.watchdog_s")};
+    struct clk_policy *k = &c->settings.clock;
+    k->port = (uint16_t)got(m, "clock.port");
+    k->max_error_ms = (int64_t)got(m, "clock.max_error_ms");
+    k->max_age_s = (int64_t)got(m, "clock.max_age_s");
+    k->max_stratum = (uint32_t)got(m, "clock.max_stratum");
+    k->warmup = (uint32_t)got(m, "clock.warmup");
+    k->guard_ms = (int64_t)got(m, "clock.guard_ms");
+    c->settings.edge_wait_ms = (int64_t)got(m, "signing.edge_wait_ms");
+    c->settings.export_margin = (int64_t)got(m, "signing.export_margin");
+    c->idle_ms = (uint32_t)got(m, "signing.idle_ms");
+    c->http_tcp_port = (uint16_t)got(m, "http.tcp_port");
+    struct front_config *f = &c->front;
+    f->body_max = got(m, "http.body_max");
+    f->body_memory_max = got(m, "http.body_memory_max");
+    f->connections_max = (uint32_t)got(m, "http.connections_max");
+    f->requests_max = (uint32_t)got(m, "http.requests_max");
+    f->header_deadline_s = (uint32_t)got(m, "http.header_deadline_s");
+    f->body_deadline_s = (uint32_t)got(m, "http.body_deadline_s");
+    f->core_deadline_s = (uint32_t)got(m, "http.core_deadline_s");
+}
+
+static enum rc take_choice(const struct member *m, const json_t *value, const char *file,
+                           struct err *err)
+{
+    for (int i = 0; json_is_string(value) && m->choices[i] != NULL; i++) {
+        if (strcmp(m->choices[i], json_string_value(value)) == 0) {
+            *(int *)m->to = i;
+            return RC_OK;
+        }
+    }
+    return refuse(err, file, m->name, "not one of the choices", m->right);
+}
+
+static enum rc take(const struct member *m, const json_t *value, const char *file, struct err *err)
+{
+    if (m->kind == CHOICE)
+        return take_choice(m, value, file, err);
+    if (m->kind == BOOLEAN) {
+        if (!json_is_boolean(value))
+            return refuse(err, file, m->name, "not a boolean", m->right);
+        *(bool *)m->to = json_is_true(value);
+        return RC_OK;
+    }
+    if (m->kind == TEXT) {
+        const char *s = json_string_value(value);
+        if (s == NULL || strlen(s) >= m->size)
+            return refuse(err, file, m->name, "not a text, or too long", m->right);
+        strcpy(m->to, s);
+        return RC_OK;
+    }
+    json_int_t n = json_integer_value(value);
+    if (!json_is_integer(value) || n < 0 || (uint64_t)n < m->min || (uint64_t)n > m->max)
+        return refuse(err, file, m->name, "not a whole number in range", m->right);
+    *(uint64_t *)m->to = (uint64_t)n;
+    return RC_OK;
+}
+
+static const struct member *find(const struct members *m, const char *path)
+{
+    for (size_t i = 0; i < m->count; i++)
+        if (strcmp(m->list[i].name, path) == 0)
+            return &m->list[i];
+    return NULL;
+}
+
+static bool is_section(const struct members *m, const char *name)
+{
+    size_t len = strlen(name);
+    for (size_t i = 0; i < m->count; i++)
+        if (strncmp(m->list[i].name, name, len) == 0 && m->list[i].name[len] == '.')
+            return true;
+    return false;
+}
+
+/* "limits": {"default": {...}, "KEY": {...}} */
+static enum rc take_limit(struct config *c, const char *key, json_t *value, const char *file,
+                          struct err *err)
+{
+    char path[NAME_LEN_MAX + 32];
+    (void)snprintf(path, sizeof(path), "limits.%.63s", key);
+    if (!json_is_object(value) || !name_valid(key) || c->limits_count > SIGNER_KEYS_MAX)
+        return refuse(err, file, path, "not the limits of a key",
+                      "{\"burst\": 64, \"per_hour\": 3600, \"window_max\": 0}");
+    struct named_limits *l = &c->limits[c->limits_count++];
+    if (strcmp(key, "default") != 0)
+        strcpy(l->name, key);
+    const char *name = NULL;
+    json_t *number_ = NULL;
+    json_object_foreach(value, name, number_)
+    {
+        uint64_t *to = strcmp(name, "burst") == 0        ? &l->limits.burst
+                       : strcmp(name, "per_hour") == 0   ? &l->limits.per_hour
+                       : strcmp(name, "window_max") == 0 ? &l->limits.window_max
+                                                         : NULL;
+        json_int_t n = json_integer_value(number_);
+        if (to == NULL)
+            return refuse(err, file, path, "has an unknown member", "burst, per_hour, window_max");
+        if (!json_is_integer(number_) || n < 0 || n > 1000000000)
+            return refuse(err, file, path, "has a number out of range", "0 to 1000000000");
+        *to = (uint64_t)n;
+    }
+    if (l->limits.burst != 0 && l->limits.per_hour == 0)
+        return refuse(err, file, path, "has a burst but no rate", "\"per_hour\": 3600");
+    return RC_OK;
+}
+
+static enum rc take_section(struct config *c, const struct members *m, const char *section,
+                            json_t *object, const char *file, struct err *err)
+{
+    const char *name = NULL;
+    json_t *value = NULL;
+    if (!json_is_object(object))
+        return refuse(err, file, section, "not an object", "{ … }");
+    json_object_foreach(object, name, value)
+    {
+        enum rc rc = RC_OK;
+        if (strcmp(section, "limits") == 0) {
+            rc = take_limit(c, name, value, file, err);
+        } else {
+            char path[128];
+            (void)snprintf(path, sizeof(path), "%.40s.%.60s", section, name);
+            const struct member *known = find(m, path);
+            rc = known == NULL
+                     ? refuse(err, file, path, "unknown member", "one of those in tidemark.conf(5)")
+                     : take(known, value, file, err);
+        }
+        if (rc != RC_OK)
+            return rc;
+    }
+    return RC_OK;
+}
+
+static enum rc take_all(struct config *c, const struct members *m, json_t *root, const char *file,
+                        struct err *err)
+{
+    const char *name = NULL;
+    json_t *value = NULL;
+    if (!json_is_object(root))
+        return refuse(err, file, "$", "not an object", "{ … }");
+    json_object_foreach(root, name, value)
+    {
+        const struct member *known = find(m, name);
+        enum rc rc = RC_OK;
+        if (known != NULL)
+            rc = take(known, value, file, err);
+        else if (strcmp(name, "limits") == 0 || is_section(m, name))
+            rc = take_section(c, m, name, value, file, err);
+        else
+            rc = refuse(err, file, name, "unknown member", "one of those in tidemark.conf(5)");
+        if (rc != RC_OK)
+            return rc;
+    }
+    return RC_OK;
+}
+
+static bool loopback(const char *address)
+{
+    struct in_addr v4;
+    struct in6_addr v6;
+    if (inet_pton(AF_INET, address, &v4) == 1)
+        return (ntohl(v4.s_addr) >> 24) == 127;
+    return inet_pton(AF_INET6, address, &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
+}
+
+static enum rc check(const struct config *c, const char *file, struct err *err)
+{
+    if (c->state_dir[0] != '/')
+        return refuse(err, file, "state_dir", "not an absolute path", "an absolute path");
+    if (c->http_unix[0] != '\0' && c->http_unix[0] != '/')
+        return refuse(err, file, "http.unix", "not an absolute path", "an absolute path");
+    if (strlen(c->http_unix) > 107)
+        return refuse(err, file, "http.unix", "too long for a socket", "at most 107 bytes");
+    if (c->http_tcp_address[0] != '\0' && !loopback(c->http_tcp_address))
+        return refuse(err, file, "http.tcp_address", "not a loopback address",
+                      "\"127.0.0.1\": without TLS nothing leaves this machine");
+    if (c->http_unix[0] == '\0' && c->http_tcp_address[0] == '\0')
+        return refuse(err, file, "http", "neither unix nor tcp_address is set", "one of the two");
+    return RC_OK;
+}
+
+enum rc config_read(struct config *config, const char *path, struct err *err)
+{
+    const char *file = path != NULL ? path : CONFIG_DEFAULT_PATH;
+    char *data = NULL;
+    size_t len = 0;
+    defaults(config);
+    struct err e = {0};
+    if (file_read(AT_FDCWD, file, CONFIG_FILE_MAX, &data, &len, &e) != RC_OK)
+        return FAIL(err, RC_REFUSED_CONFIG, e.origin, e.native, "%s", err_text(&e));
+    json_error_t where;
+    json_t *root = json_loadb(data, len, JSON_REJECT_DUPLICATES, &where);
+    free(data);
+    if (root == NULL)
+        return FAIL(err, RC_REFUSED_CONFIG, "", 0, "%s: line %d, column %d: %s", file, where.line,
+                    where.column, where.text);
+    struct members members;
+    int virtual_choice = VIRTUAL_REFUSE;
+    describe(config, &members, &virtual_choice);
+    enum rc rc = take_all(config, &members, root, file, err);
+    json_decref(root);
+    if (rc != RC_OK)
+        return rc;
+    config->settings.virtual_policy = (enum virtual_policy)virtual_choice;
+    put_numbers(config, &members);
+    return check(config, file, err);
+}

@@ -1,0 +1,40 @@
+/*
+ * config: the one configuration file of the service, strict JSON: unknown or repeated members,
+ * wrong types and numbers out of range are refused with the path, what is wrong and what is right.
+ *
+ * Documented in tidemark.conf(5). Uses: base, Jansson, and the settings structs of signer and http.
+ */
+#ifndef DAEMON_CONFIG_H
+#define DAEMON_CONFIG_H
+
+#include "http/front.h"
+#include "signer/core.h"
+
+#define CONFIG_PATH_MAX 256
+#define CONFIG_TCTI_MAX 256
+#define CONFIG_FILE_MAX (256 * 1024)
+#define CONFIG_DEFAULT_PATH SYSCONFDIR "/tidemark/tidemark.json"
+
+struct config {
+    char state_dir[CONFIG_PATH_MAX];
+    char tcti[CONFIG_TCTI_MAX];
+    struct tpm_config tpm; /* tcti points into this struct */
+    struct key_settings settings;
+    struct named_limits limits[SIGNER_KEYS_MAX + 1];
+    size_t limits_count;
+    uint32_t idle_ms;
+    char http_unix[CONFIG_PATH_MAX]; /* "" for none */
+    char http_tcp_address[64];       /* "" for none; loopback only */
+    uint16_t http_tcp_port;
+    struct front_config front; /* listeners and spool are filled by the supervisor */
+};
+
+/**
+ * Read and check a configuration file.
+ * @param[in]  path    NULL for CONFIG_DEFAULT_PATH.
+ * @param[out] config  Complete on RC_OK, with defaults where the file is silent.
+ * @retval RC_REFUSED_CONFIG  The text names file, path, and what is wrong there.
+ */
+enum rc config_read(struct config *config, const char *path, struct err *err) MUST_CHECK;
+
+#endif

@@ -1,0 +1,84 @@
+/* tidemarkd: the signing service, and the operations of its operator (see operations.h). */
+#include <config.h>
+
+#include <getopt.h>
+#include <microhttpd.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/secmem.h"
+#include "daemon/config.h"
+#include "daemon/operations.h"
+#include "daemon/supervisor.h"
+
+static const char usage[] =
+    "usage: tidemarkd [--config FILE]              run the service\n"
+    "       tidemarkd --check-config [--config FILE]\n"
+    "       tidemarkd key-new|backup-export|backup-check|recover …   (use 'tidemark')\n"
+    "See tidemarkd(8) and tidemark.conf(5).\n";
+
+static const struct option options[] = {
+    {"config", required_argument, NULL, 'c'},
+    {"check-config", no_argument, NULL, 'k'},
+    {"help", no_argument, NULL, 'h'},
+    {"version", no_argument, NULL, 'V'},
+    {NULL, 0, NULL, 0},
+};
+
+static int stop(const struct err *err, enum rc rc)
+{
+    (void)fprintf(stderr, "tidemarkd: %s\n", err_text(err));
+    return operation_exit_code(rc);
+}
+
+static int serve(const struct config *config)
+{
+    struct err err = {0};
+    log_open("tidemarkd");
+    enum rc rc = base_init(&err);
+    if (rc == RC_OK)
+        rc = supervisor_run(config, &err);
+    return rc == RC_OK ? 0 : stop(&err, rc);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1 && operation_known(argv[1]))
+        return operation_run(argc - 1, argv + 1);
+    const char *path = NULL;
+    bool check_only = false;
+    for (int letter = 0; (letter = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+        switch (letter) {
+        case 'c':
+            path = optarg;
+            break;
+        case 'k':
+            check_only = true;
+            break;
+        case 'h':
+            (void)fputs(usage, stdout);
+            return 0;
+        case 'V':
+            (void)printf("tidemarkd %s, libmicrohttpd %s\n", PACKAGE_VERSION, MHD_get_version());
+            return 0;
+        default:
+            (void)fputs(usage, stderr);
+            return 2;
+        }
+    }
+    if (optind < argc) {
+        (void)fprintf(stderr, "tidemarkd: unknown operation '%s'\n%s", argv[optind], usage);
+        return 2;
+    }
+    static struct config config;
+    struct err err = {0};
+    enum rc rc = config_read(&config, path, &err);
+    if (rc != RC_OK)
+        return stop(&err, rc);
+    if (check_only) {
+        (void)printf("configuration is good: %s\n", path != NULL ? path : CONFIG_DEFAULT_PATH);
+        return 0;
+    }
+    return serve(&config);
+}

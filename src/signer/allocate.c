@@ -1,0 +1,205 @@
+#include "signer/allocate.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/log.h"
+
+/* Stepping over many skipped windows takes 10 to 100 ms each on a chip: say so now and then. */
+#define STEP_LOG_EVERY 64
+
+static int64_t now_s(const struct allocator *alloc)
+{
+    const struct time_source *t = alloc->world->time;
+    return t->real_ns(t->ctx) / INT64_C(1000000000);
+}
+
+/* Only forward (I6): A never loses ground against the one before it. */
+static enum rc write_a(const struct allocator *alloc, struct anchor_record *a, struct err *err)
+{
+    struct key *key = alloc->key;
+    if (alloc->wall_s > a->wall_s)
+        a->wall_s = alloc->wall_s;
+    MUST(a->w >= key->a.w);
+    MUST(a->l >= key->a.l);
+    MUST(a->wall_s >= key->a.wall_s);
+    /* L_base is only ever written together with a W above the one in A (attack 6). */
+    MUST(a->l_base == key->a.l_base || a->w > key->a.w);
+    enum rc rc = ledger_head(alloc->ledger, key->record.id, a->head, err);
+    if (rc != RC_OK)
+        return rc;
+    rc = alloc->world->tpm->write(key->anchor, a, err);
+    if (rc != RC_OK)
+        return rc;
+    key->a = *a;
+    return RC_OK;
+}
+
+enum rc allocate_step_l(const struct allocator *alloc, struct err *err)
+{
+    struct key *key = alloc->key;
+    MUST(key->a.l == key->l + 1);
+    enum rc rc = alloc->world->tpm->step_l(key->anchor, key->l + 1, err);
+    if (rc != RC_OK)
+        return rc;
+    key->l++;
+    return RC_OK;
+}
+
+enum rc allocate_anchor(const struct allocator *alloc, struct err *err)
+{
+    struct key *key = alloc->key;
+    struct anchor_record a = key->a;
+    a.l = key->l + 1;
+    enum rc rc = write_a(alloc, &a, err);
+    if (rc != RC_OK)
+        return rc;
+    return allocate_step_l(alloc, err);
+}
+
+enum rc allocate_void(const struct allocator *alloc, uint64_t seq, struct err *err)
+{
+    uint64_t count = 0;
+    enum rc rc = ledger_begin(alloc->ledger, err);
+    if (rc == RC_OK)
+        rc =
+            ledger_void_after(alloc->ledger, alloc->key->record.id, seq, now_s(alloc), &count, err);
+    if (rc == RC_OK)
+        rc = ledger_commit(alloc->ledger, err);
+    return rc;
+}
+
+enum rc allocate_write_opened(const struct allocator *alloc, struct err *err)
+{
+    struct key *key = alloc->key;
+    MUST(key->a.w < key->w);
+    struct anchor_record a = key->a;
+    a.w = key->w;
+    a.window = key_floor(key);
+    a.l = key->l;
+    a.l_base = key->l;
+    if (a.early_window <= a.window)
+        a.early_window = ANCHOR_NO_WINDOW;
+    return write_a(alloc, &a, err);
+}
+
+enum rc allocate_record_window(const struct allocator *alloc, struct err *err)
+{
+    struct key *key = alloc->key;
+    MUST(key->a.w == key->w);
+    struct ledger_window window = {
+        .window = (uint64_t)key_floor(key), .w = key->w, .l_base = key->a.l_base};
+    enum rc rc = ledger_begin(alloc->ledger, err);
+    if (rc == RC_OK)
+        rc = ledger_add_window(alloc->ledger, key->record.id, &window, now_s(alloc), err);
+    if (rc == RC_OK)
+        rc = ledger_commit(alloc->ledger, err);
+    return rc;
+}
+
+enum rc allocate_open_window(const struct allocator *alloc, int64_t window, struct err *err)
+{
+    struct key *key = alloc->key;
+    MUST(window > key_floor(key));
+    key->lease = (struct open_lease){0};
+    int64_t total = window - key_floor(key);
+    while (key_floor(key) < window) {
+        enum rc rc = alloc->world->tpm->step_w(key->anchor, key->w + 1, err);
+        if (rc != RC_OK)
+            return rc;
+        key->w++;
+        int64_t left = window - key_floor(key);
+        if (left > 0 && left % STEP_LOG_EVERY == 0)
+            log_event(LOG_LEVEL_NOTICE, &(struct log_fields){.key = key->record.name, .index = -1},
+                      "closing skipped windows: %" PRId64 " of %" PRId64, total - left, total);
+    }
+    enum rc rc = allocate_write_opened(alloc, err);
+    if (rc != RC_OK)
+        return rc;
+    return allocate_record_window(alloc, err);
+}
+
+enum rc allocate_raise_l(const struct allocator *alloc, uint64_t least, struct err *err)
+{
+    struct key *key = alloc->key;
+    while (key->l < least) {
+        enum rc rc = alloc->world->tpm->step_l(key->anchor, key->l + 1, err);
+        if (rc != RC_OK)
+            return rc;
+        key->l++;
+    }
+    return RC_OK;
+}
+
+enum rc allocate_settle(const struct allocator *alloc, struct err *err)
+{
+    struct key *key = alloc->key;
+    uint8_t head[SHA256_LEN];
+    enum rc rc = ledger_head(alloc->ledger, key->record.id, head, err);
+    if (rc != RC_OK)
+        return rc;
+    if (ct_equal(head, key->a.head, sizeof(head)))
+        return RC_OK;
+    struct anchor_record a = key->a;
+    return write_a(alloc, &a, err);
+}
+
+enum rc allocate_lease(const struct allocator *alloc, int64_t at_s, struct err *err)
+{
+    struct key *key = alloc->key;
+    struct ledger_lease lease = {
+        .epoch = key->l + 1,
+        .window = (uint64_t)key_floor(key),
+        /* Rule 4: the position comes from the TPM alone, L - L_base leases were taken before. */
+        .number = key->l - key->a.l_base,
+    };
+    enum rc rc =
+        plan_lease(&key->plan, lease.window, lease.number, &lease.first, &lease.count, err);
+    if (rc != RC_OK)
+        return rc;
+    rc = ledger_begin(alloc->ledger, err);
+    if (rc == RC_OK)
+        rc = ledger_add_lease(alloc->ledger, key->record.id, &lease, at_s, err);
+    if (rc == RC_OK)
+        rc = ledger_commit(alloc->ledger, err);
+    /* The ledger refuses a lease that overlaps an older one: that cannot be while ledger and TPM
+     * agree, so it is no refusal of a request but the end of work on this key. */
+    if (rc == RC_REFUSED_SPENT && err != NULL)
+        *err = (struct err){0};
+    if (rc == RC_REFUSED_SPENT)
+        return FAIL(err, RC_HALT_INVARIANT, "", 0,
+                    "lease %" PRIu64 " of window %" PRIu64 " stands in the ledger already",
+                    lease.number, lease.window);
+    if (rc != RC_OK)
+        return rc;
+    rc = allocate_anchor(alloc, err);
+    if (rc != RC_OK)
+        return rc;
+    key->lease = (struct open_lease){
+        .epoch = key->l, .window = lease.window, .first = lease.first, .count = lease.count};
+    key_check_invariants(key);
+    return RC_OK;
+}
+
+void allocate_next(const struct allocator *alloc, struct ots_lease *lease)
+{
+    struct key *key = alloc->key;
+    key_check_invariants(key);
+    MUST(key->lease.epoch != 0 && key->lease.next < key->lease.count);
+    memcpy(lease->key_id, key->record.key_id, KEY_ID_LEN);
+    lease->index = key->lease.first + key->lease.next;
+    lease->epoch = key->lease.epoch;
+    key->lease.next++;
+}
+
+void allocate_intent(const struct allocator *alloc, uint64_t index, uint64_t anchored_epoch,
+                     struct ots_lease *lease)
+{
+    struct key *key = alloc->key;
+    MUST(key->plan.kind == PLAN_VERSION);
+    MUST(anchored_epoch == key->l && key->a.l == key->l);
+    memcpy(lease->key_id, key->record.key_id, KEY_ID_LEN);
+    lease->index = index;
+    lease->epoch = anchored_epoch;
+}

@@ -1,0 +1,82 @@
+/*
+ * allocate: the only code that moves W, L and A, and the only code that makes leases.
+ *
+ * The order of every commit (DESIGN section 6 rule 3): ledger entry, sync; A := {L + 1, head}; L +
+ * 1, value checked; only then anything is computed. The order of a window step (rule 2): W + 1 …, A
+ * := {…, L_base = L}, then the ledger's window-opened entry. After any failure here the copies in
+ * struct key may be behind the TPM: the caller gives the key up, and a new start decides.
+ *
+ * Uses: ledger, tpm through world, policy. Threads: signer thread. Keeps I1, I2, I3, I6 (only
+ * forward).
+ */
+#ifndef SIGNER_ALLOCATE_H
+#define SIGNER_ALLOCATE_H
+
+#include "base/lease.h"
+#include "signer/key.h"
+
+struct allocator {
+    struct key *key;
+    const struct world *world;
+    struct ledger *ledger;
+    int64_t wall_s; /* latest trusted second, goes into A if it is above A's; 0: none */
+};
+
+/**
+ * A := {L + 1, head of this key's chain}, then L + 1. Everything in the ledger up to now is
+ * anchored afterwards. The ledger must be committed (the caller's begin/commit lies before).
+ * @retval RC_HALT_ANCHOR, RC_HALT_CANARY, RC_HALT_LEDGER
+ */
+enum rc allocate_anchor(const struct allocator *alloc, struct err *err) MUST_CHECK;
+
+/** L + 1 alone: A has promised it already (start only). */
+enum rc allocate_step_l(const struct allocator *alloc, struct err *err) MUST_CHECK;
+
+/** Lift the bindings of un-anchored intents behind entry `seq` (start only), committed. */
+enum rc allocate_void(const struct allocator *alloc, uint64_t seq, struct err *err) MUST_CHECK;
+
+/** A := {W, L_base = L, head} after W was stepped (start only). MUST: A.W < W. */
+enum rc allocate_write_opened(const struct allocator *alloc, struct err *err) MUST_CHECK;
+
+/**
+ * Open a window: raise W to it one by one, write A with L_base = L, and add (not commit) nothing:
+ * the ledger's window-opened entry is committed by this call too.
+ * @param[in] window  Above the floor (MUST).
+ */
+enum rc allocate_open_window(const struct allocator *alloc, int64_t window,
+                             struct err *err) MUST_CHECK;
+
+/** The ledger's window-opened entry for the window that W stands for, committed. */
+enum rc allocate_record_window(const struct allocator *alloc, struct err *err) MUST_CHECK;
+
+/**
+ * Recovery: raise L until it is at least `least`, without A. A crash in between leaves a key that
+ * still needs recovery, which starts over.
+ */
+enum rc allocate_raise_l(const struct allocator *alloc, uint64_t least, struct err *err) MUST_CHECK;
+
+/** A := {L, head} if the head moved since: idle close and clean stop. Changes no counter. */
+enum rc allocate_settle(const struct allocator *alloc, struct err *err) MUST_CHECK;
+
+/**
+ * Time and interval plans: take the next lease of the open window into key->lease. What was left of
+ * the one before is given up.
+ * @retval RC_RETRY_WINDOW_FULL  The window has no lease left. Nothing changed.
+ * @retval RC_HALT_…             As allocate_anchor().
+ */
+enum rc allocate_lease(const struct allocator *alloc, int64_t at_s, struct err *err) MUST_CHECK;
+
+/**
+ * Permission for one index of key->lease, in order. MUST: the lease has one left.
+ * @param[out] lease  The only one that will ever exist for its index.
+ */
+void allocate_next(const struct allocator *alloc, struct ots_lease *lease);
+
+/**
+ * Version plans: permission for the index of an intent that is durable and anchored.
+ * @param[in] anchored_epoch  key->l right after allocate_anchor() (MUST equal key->l).
+ */
+void allocate_intent(const struct allocator *alloc, uint64_t index, uint64_t anchored_epoch,
+                     struct ots_lease *lease);
+
+#endif

@@ -1,0 +1,156 @@
+#include "signer/artifact.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/bytes.h"
+
+#define READ_LEN (256 * 1024)
+
+/* Where the bytes of one pass go: up to three hashes at a time. */
+struct sinks {
+    struct digest *digests[2];
+    struct lms_message *message;
+};
+
+static void feed(const struct sinks *sinks, const uint8_t *data, size_t len)
+{
+    for (size_t i = 0; i < 2; i++)
+        if (sinks->digests[i] != NULL)
+            digest_update(sinks->digests[i], data, len);
+    if (sinks->message != NULL)
+        lms_message_update(sinks->message, data, len);
+}
+
+static enum rc read_all(int fd, uint64_t size, const struct sinks *sinks, struct err *err)
+{
+    static _Thread_local uint8_t buffer[READ_LEN];
+    uint64_t done = 0;
+    while (done < size) {
+        uint64_t left = size - done;
+        size_t want = left < READ_LEN ? (size_t)left : READ_LEN;
+        ssize_t got = pread(fd, buffer, want, (off_t)done);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            return FAIL(err, RC_RETRY_SYSTEM, "errno", errno, "the artifact cannot be read: %s",
+                        got == 0 ? "it is shorter than announced" : strerror(errno));
+        feed(sinks, buffer, (size_t)got);
+        done += (uint64_t)got;
+    }
+    return RC_OK;
+}
+
+static enum rc check_handle(const struct request *request, int fd, struct err *err)
+{
+    struct stat st;
+    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))
+        return FAIL(err, RC_REFUSED_INPUT, "errno", errno, "the artifact's handle is no file");
+    if ((uint64_t)st.st_size != request->body_len)
+        return FAIL(err, RC_REFUSED_INPUT, "", 0, "the artifact is not as long as announced");
+    return RC_OK;
+}
+
+static enum digest_kind kind_of(enum plan_message mode)
+{
+    return mode == PLAN_SHA384   ? DIGEST_SHA384
+           : mode == PLAN_SHA512 ? DIGEST_SHA512
+                                 : DIGEST_SHA256;
+}
+
+static enum rc open_handle(struct artifact *a, const struct request *request,
+                           enum plan_message mode, struct err *err)
+{
+    struct digest sha256 CLEANUP(digest_close) = {0};
+    struct digest other CLEANUP(digest_close) = {0};
+    enum rc rc = digest_open(&sha256, DIGEST_SHA256, err);
+    bool two = mode == PLAN_SHA384 || mode == PLAN_SHA512;
+    if (rc == RC_OK && two)
+        rc = digest_open(&other, kind_of(mode), err);
+    if (rc != RC_OK)
+        return rc;
+    struct sinks sinks = {.digests = {&sha256, two ? &other : NULL}};
+    rc = read_all(a->fd, a->size, &sinks, err);
+    if (rc != RC_OK)
+        return rc;
+    digest_final(&sha256, a->sha256);
+    if (request->digest_claimed && !ct_equal(a->sha256, request->digest, SHA256_LEN))
+        return FAIL(err, RC_REFUSED_DIGEST, "", 0, "the artifact is not the one announced");
+    if (mode == PLAN_RAW)
+        return RC_OK;
+    a->message_len = digest_len(kind_of(mode));
+    if (two)
+        digest_final(&other, a->message);
+    else
+        memcpy(a->message, a->sha256, SHA256_LEN);
+    return RC_OK;
+}
+
+static enum rc open_digest(struct artifact *a, const struct request *request,
+                           enum plan_message mode, struct err *err)
+{
+    if (mode == PLAN_RAW)
+        return FAIL(err, RC_REFUSED_INPUT, "", 0,
+                    "this key signs the artifact itself: send its bytes as "
+                    "application/octet-stream");
+    if (request->digest_kind != (uint32_t)kind_of(mode))
+        return FAIL(err, RC_REFUSED_INPUT, "", 0, "this key signs %s digests",
+                    digest_name(kind_of(mode)));
+    a->message_len = digest_len(kind_of(mode));
+    memcpy(a->message, request->digest, a->message_len);
+    if (mode == PLAN_SHA256)
+        memcpy(a->sha256, a->message, SHA256_LEN);
+    else
+        digest_buffer(DIGEST_SHA256, a->sha256, a->message, a->message_len);
+    return RC_OK;
+}
+
+enum rc artifact_open(struct artifact *a, const struct request *request, int fd,
+                      enum plan_message mode, struct err *err)
+{
+    *a = (struct artifact){.fd = fd, .size = request->body_len};
+    if (request->body == REQUEST_BODY_DIGEST) {
+        a->fd = -1;
+        a->size = 0;
+        return open_digest(a, request, mode, err);
+    }
+    enum rc rc = check_handle(request, fd, err);
+    if (rc != RC_OK)
+        return rc;
+    return open_handle(a, request, mode, err);
+}
+
+static enum rc raw_value(const struct artifact *a, struct lms_message *message, struct err *err)
+{
+    struct digest sha256 CLEANUP(digest_close) = {0};
+    enum rc rc = digest_open(&sha256, DIGEST_SHA256, err);
+    if (rc != RC_OK)
+        return rc;
+    struct sinks sinks = {.digests = {&sha256, NULL}, .message = message};
+    rc = read_all(a->fd, a->size, &sinks, err);
+    if (rc != RC_OK)
+        return rc;
+    uint8_t again[SHA256_LEN];
+    digest_final(&sha256, again);
+    if (!ct_equal(again, a->sha256, SHA256_LEN))
+        return FAIL(err, RC_REFUSED_DIGEST, "", 0, "the artifact changed while it was signed");
+    return RC_OK;
+}
+
+enum rc artifact_value(const struct artifact *a, const struct lms_tree *tree, uint32_t q,
+                       const uint8_t *c, uint8_t *value, struct err *err)
+{
+    struct lms_message message CLEANUP(lms_message_close) = {0};
+    enum rc rc = lms_message_open(&message, tree, q, c, err);
+    if (rc != RC_OK)
+        return rc;
+    if (a->message_len > 0)
+        lms_message_update(&message, a->message, a->message_len);
+    else
+        rc = raw_value(a, &message, err);
+    if (rc == RC_OK)
+        lms_message_final(&message, value);
+    return rc;
+}

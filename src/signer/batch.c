@@ -1,0 +1,396 @@
+#include "signer/batch.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/log.h"
+#include "signer/view.h"
+
+#define HSS_PREFIX_LEN 4 /* u32 Nspk = 0: HSS with one level (RFC 8554 §6.2) */
+
+/* Ends of a job -----------------------------------------------------------------------------------
+ */
+
+static void finish(struct job *job, enum request_life life, enum rc rc, const struct err *err)
+{
+    request_move(&job->life, life);
+    job->done = true;
+    job->reply->rc = rc;
+    if (rc != RC_OK && err != NULL)
+        (void)strncpy(job->reply->text, err_text(err), sizeof(job->reply->text) - 1);
+    log_event(rc == RC_OK || rc_class(rc) == RC_CLASS_REFUSED ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING,
+              &(struct log_fields){.key = job->request->key,
+                                   .index = job->reserved ? (int64_t)job->place.index : -1,
+                                   .state = request_life_name(life),
+                                   .request_id = job->request->request_id,
+                                   .err = rc == RC_OK ? NULL : err},
+              "%s", job->reply->replayed ? "stored signature returned" : "signing request");
+}
+
+void job_refuse(struct job *job, enum rc rc, const struct err *err)
+{
+    finish(job, LIFE_REFUSED, rc, err);
+}
+
+void job_burn(struct job *job, enum rc rc, const struct err *err)
+{
+    job->reply->burned_index = (int64_t)job->place.index;
+    finish(job, LIFE_BURNED, rc, err);
+}
+
+static void describe(struct batch *b, struct job *job, const struct ledger_receipt *r)
+{
+    struct signature_view *v = &job->reply->signature;
+    view_signature(b->key, r, v);
+    v->checkpoint_size = ledger_size(b->ledger);
+    view_remaining(b->key, b->ledger, r->window, &v->remaining_window, &v->remaining_key);
+    job->reply->window = (int64_t)r->window;
+    job->reply->tpm_virtual = b->key->is_virtual;
+}
+
+static enum rc keep_signature(struct job *job, const uint8_t *signature, size_t len,
+                              struct err *err)
+{
+    job->signature = malloc(len);
+    if (job->signature == NULL)
+        return FAIL(err, RC_RETRY_SYSTEM, "errno", 0, "no memory for the answer");
+    memcpy(job->signature, signature, len);
+    job->signature_len = len;
+    return RC_OK;
+}
+
+enum rc job_replay(struct batch *b, struct job *job, const struct ledger_receipt *receipt,
+                   const uint8_t *signature, struct err *err)
+{
+    enum rc rc = keep_signature(job, signature, receipt->signature_len, err);
+    if (rc != RC_OK)
+        return rc;
+    describe(b, job, receipt);
+    job->reply->replayed = true;
+    finish(job, LIFE_RELEASED, RC_OK, NULL);
+    return RC_OK;
+}
+
+/* Limits ------------------------------------------------------------------------------------------
+ */
+
+bool job_rate(struct batch *b, struct job *job)
+{
+    struct key *key = b->key;
+    uint64_t wait_s = 0;
+    uint64_t remaining = 0;
+    const struct time_source *t = b->world->time;
+    bool granted = bucket_take(&key->bucket, t->raw_ns(t->ctx), &wait_s, &remaining);
+    job->reply->rate_limit = key->limits.burst;
+    job->reply->rate_remaining = key->limits.burst == 0 ? 0 : remaining;
+    job->reply->rate_reset_s = (int64_t)wait_s;
+    if (granted)
+        return true;
+    struct err err = {0};
+    job->reply->retry_after_s = (int64_t)wait_s;
+    job_refuse(job,
+               FAIL(&err, RC_RETRY_RATE, "", 0,
+                    "%" PRIu64 " signatures an hour are allowed for this key: try again in %" PRIu64
+                    " s",
+                    key->limits.per_hour, wait_s),
+               &err);
+    return false;
+}
+
+uint64_t batch_window_cap(const struct batch *b)
+{
+    uint64_t usable = b->key->plan.window_usable;
+    uint64_t cap = b->key->limits.window_max;
+    return cap != 0 && cap < usable ? cap : usable;
+}
+
+enum rc batch_export_check(struct batch *b, int64_t window, struct err *err)
+{
+    int64_t limit = view_export_limit(b->key, b->ledger, b->settings->export_margin);
+    if (limit == REQUEST_NONE || window <= limit)
+        return RC_OK;
+    return FAIL(
+        err, RC_REFUSED_EXPORT, "", 0,
+        "window %" PRId64 " lies beyond %" PRId64
+        ", the last that an export acknowledged off the device allows: run 'tidemark backup "
+        "export' and 'tidemark backup check'",
+        window, limit);
+}
+
+/* Computing ---------------------------------------------------------------------------------------
+ */
+
+enum rc job_value(struct batch *b, struct job *job, struct err *err)
+{
+    const struct window_secret *secret = NULL;
+    enum rc rc = key_secret(b->key, b->world, b->tpm, job->place.window, &secret, err);
+    if (rc != RC_OK)
+        return rc;
+    uint32_t q = (uint32_t)job->place.index;
+    lms_randomizer(&b->key->tree, q, secret, job->c);
+    return artifact_value(&job->artifact, &b->key->tree, q, job->c, job->value, err);
+}
+
+/* One signature, verified as it will be by others before any byte of it leaves (I10). */
+static enum rc compute(struct key *key, const struct window_secret *secret, struct ots_lease *lease,
+                       const uint8_t *c, const uint8_t *value, uint8_t *signature, struct err *err)
+{
+    const struct lms_set *set = &key->tree.set;
+    uint32_t q = (uint32_t)lease->index;
+    uint8_t path[LMS_H_MAX * HBS_N_MAX];
+    hbs_nodes_path(key->nodes, q, path);
+    be_put32(signature, 0);
+    hbs_sign(lease, &key->tree, secret, c, value, path, signature + HSS_PREFIX_LEN);
+    if (lms_verify_value(&key->tree, key->root, q, value, signature + HSS_PREFIX_LEN,
+                         lms_sig_len(set)))
+        return RC_OK;
+    memset(signature, 0, HSS_PREFIX_LEN + lms_sig_len(set));
+    return FAIL(
+        err, RC_BURNED_VERIFY, "", 0,
+        "the signature of index %" PRIu32 " does not verify: memory or node file is damaged", q);
+}
+
+static enum rc compute_job(struct batch *b, struct job *job, lease_source lease_of, struct err *err)
+{
+    const struct window_secret *secret = NULL;
+    enum rc rc = key_secret(b->key, b->world, b->tpm, job->place.window, &secret, err);
+    if (rc != RC_OK)
+        return rc;
+    job->signature_len = HSS_PREFIX_LEN + lms_sig_len(&b->key->tree.set);
+    job->signature = malloc(job->signature_len);
+    if (job->signature == NULL)
+        return FAIL(err, RC_RETRY_SYSTEM, "errno", 0, "no memory for a signature");
+    struct ots_lease lease = {0};
+    lease_of(b, job, &lease);
+    MUST(lease.index == job->place.index);
+    rc = compute(b->key, secret, &lease, job->c, job->value, job->signature, err);
+    if (rc == RC_OK)
+        request_move(&job->life, LIFE_SIGNED);
+    return rc;
+}
+
+/* Receipts ----------------------------------------------------------------------------------------
+ */
+
+static void copy_text(char *to, size_t size, const char *from)
+{
+    (void)strncpy(to, from, size - 1);
+    to[size - 1] = '\0';
+}
+
+static void receipt_of(const struct batch *b, const struct job *job, struct ledger_receipt *r)
+{
+    *r = (struct ledger_receipt){.epoch = job->epoch,
+                                 .window = job->place.window,
+                                 .index = job->place.index,
+                                 .artifact_size = job->artifact.size,
+                                 .at_s = b->now_s};
+    copy_text(r->version, sizeof(r->version), job->version);
+    copy_text(r->slot, sizeof(r->slot), job->slot);
+    memcpy(r->artifact_sha256, job->artifact.sha256, SHA256_LEN);
+    copy_text(r->origin.requester, sizeof(r->origin.requester), job->request->requester);
+    copy_text(r->origin.request_id, sizeof(r->origin.request_id), job->request->request_id);
+    copy_text(r->origin.idempotency_key, sizeof(r->origin.idempotency_key),
+              job->request->idempotency_key);
+}
+
+static enum rc burn_entry(struct batch *b, const struct job *job, const char *why, struct err *err)
+{
+    return ledger_add_burn(b->ledger, b->key->record.id, job->place.window, job->place.index, 1,
+                           why, b->now_s, err);
+}
+
+/* Receipts of the good ones and burns of the bad ones, in one sync. */
+static enum rc record(struct batch *b, struct job **jobs, size_t count, const bool *good,
+                      struct ledger_receipt *receipts, const char *why, struct err *err)
+{
+    enum rc rc = ledger_begin(b->ledger, err);
+    for (size_t i = 0; i < count && rc == RC_OK; i++) {
+        if (!good[i]) {
+            rc = burn_entry(b, jobs[i], why, err);
+            continue;
+        }
+        receipt_of(b, jobs[i], &receipts[i]);
+        rc = ledger_add_receipt(b->ledger, b->key->record.id, &receipts[i], jobs[i]->signature,
+                                jobs[i]->signature_len, err);
+    }
+    if (rc != RC_OK) {
+        ledger_rollback(b->ledger);
+        return rc_class(rc) == RC_CLASS_HALT ? rc : RC_HALT_INVARIANT;
+    }
+    return ledger_commit(b->ledger, err);
+}
+
+static void drop_signature(struct job *job)
+{
+    free(job->signature);
+    job->signature = NULL;
+    job->signature_len = 0;
+}
+
+static void burn_all(struct job **jobs, size_t count, enum rc rc, const struct err *err)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (jobs[i]->done)
+            continue;
+        drop_signature(jobs[i]);
+        job_burn(jobs[i], rc, err);
+    }
+}
+
+static void answer(struct batch *b, struct job *job, const struct ledger_receipt *receipt)
+{
+    describe(b, job, receipt);
+    job->reply->signature.log_index = receipt->seq - 1;
+    finish(job, LIFE_RELEASED, RC_OK, NULL);
+}
+
+enum rc batch_release(struct batch *b, struct job **jobs, size_t count, lease_source lease_of,
+                      open_check still_open, struct err *err)
+{
+    MUST(count <= BATCH_MAX);
+    /* Rule 6: the indices are assigned, nothing is computed yet. A memory image that is resumed
+     * behind this line repeats the same messages at the same indices; one resumed before it fails
+     * here. */
+    struct tpm_time time;
+    enum rc rc = b->world->tpm->prove(b->key->anchor, b->key->l, &time, err);
+    if (rc != RC_OK) {
+        burn_all(jobs, count, rc, err);
+        return rc;
+    }
+    bool good[BATCH_MAX] = {false};
+    struct err problem = {0};
+    enum rc job_rc[BATCH_MAX];
+    for (size_t i = 0; i < count; i++) {
+        struct err e = {0};
+        job_rc[i] = compute_job(b, jobs[i], lease_of, &e);
+        good[i] = job_rc[i] == RC_OK;
+        if (!good[i] && problem.rc == RC_OK)
+            problem = e;
+    }
+    if (still_open != NULL && !still_open(b, &problem)) {
+        for (size_t i = 0; i < count; i++) {
+            job_rc[i] = RC_BURNED_CLOCK;
+            good[i] = false;
+        }
+    }
+    struct ledger_receipt *receipts = calloc(count, sizeof(*receipts));
+    rc = receipts == NULL ? FAIL(err, RC_HALT_SYSTEM, "errno", 0, "no memory for receipts")
+                          : record(b, jobs, count, good, receipts, err_text(&problem), err);
+    if (rc != RC_OK) {
+        free(receipts);
+        burn_all(jobs, count, rc, err);
+        return rc;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (good[i]) {
+            answer(b, jobs[i], &receipts[i]);
+            continue;
+        }
+        drop_signature(jobs[i]);
+        bool burned = rc_class(job_rc[i]) == RC_CLASS_BURNED;
+        job_burn(jobs[i], burned ? job_rc[i] : RC_BURNED_VERIFY, &problem);
+    }
+    free(receipts);
+    return RC_OK;
+}
+
+/* Completion at start
+ * ------------------------------------------------------------------------------ */
+
+static bool closed_for_good(const struct key *key, uint64_t window)
+{
+    if ((int64_t)window < key->record.min_window)
+        return true;
+    return key->plan.order == PLAN_STRICT && (int64_t)window < key_floor(key);
+}
+
+static enum rc complete_one(struct key *key, const struct world *world, void *tpm,
+                            struct ledger *ledger, const struct ledger_intent *intent,
+                            int64_t now_s, struct err *err)
+{
+    const struct window_secret *secret = NULL;
+    enum rc rc = key_secret(key, world, tpm, intent->window, &secret, err);
+    if (rc != RC_OK)
+        return rc;
+    struct tpm_time time;
+    rc = world->tpm->prove(key->anchor, key->l, &time, err);
+    if (rc != RC_OK)
+        return rc;
+    struct allocator alloc = {.key = key, .world = world, .ledger = ledger};
+    struct ots_lease lease = {0};
+    allocate_intent(&alloc, intent->index, key->l, &lease);
+    uint8_t signature[HSS_PREFIX_LEN + LMS_SIG_LEN_MAX];
+    rc = compute(key, secret, &lease, intent->randomizer, intent->value, signature, err);
+    if (rc != RC_OK)
+        return rc;
+    struct ledger_receipt receipt = {.epoch = intent->epoch,
+                                     .window = intent->window,
+                                     .index = intent->index,
+                                     .artifact_size = intent->artifact_size,
+                                     .origin = intent->origin,
+                                     .at_s = now_s};
+    copy_text(receipt.version, sizeof(receipt.version), intent->version);
+    copy_text(receipt.slot, sizeof(receipt.slot), intent->slot);
+    memcpy(receipt.artifact_sha256, intent->artifact_sha256, SHA256_LEN);
+    return ledger_add_receipt(ledger, key->record.id, &receipt, signature,
+                              HSS_PREFIX_LEN + lms_sig_len(&key->tree.set), err);
+}
+
+enum rc batch_complete_intents(struct key *key, const struct world *world, void *tpm,
+                               struct ledger *ledger, struct err *err)
+{
+    if (key->plan.kind != PLAN_VERSION)
+        return RC_OK;
+    int64_t now_s = world->time->real_ns(world->time->ctx) / INT64_C(1000000000);
+    uint64_t after = 0;
+    for (;;) {
+        struct ledger_intent intent;
+        struct err none = {0};
+        enum rc rc = ledger_next_open_intent(ledger, key->record.id, after, &intent, &none);
+        if (rc == RC_REFUSED_NOT_FOUND)
+            return RC_OK;
+        if (rc != RC_OK)
+            return FAIL(err, rc, "", 0, "%s", err_text(&none));
+        after = intent.seq;
+        rc = ledger_begin(ledger, err);
+        if (rc == RC_OK && closed_for_good(key, intent.window))
+            rc = ledger_add_burn(ledger, key->record.id, intent.window, intent.index, 1,
+                                 "the window was closed before the intent could be completed",
+                                 now_s, err);
+        else if (rc == RC_OK)
+            rc = complete_one(key, world, tpm, ledger, &intent, now_s, err);
+        if (rc != RC_OK) {
+            ledger_rollback(ledger);
+            return rc;
+        }
+        rc = ledger_commit(ledger, err);
+        if (rc != RC_OK)
+            return rc;
+        log_event(LOG_LEVEL_NOTICE,
+                  &(struct log_fields){.key = key->record.name,
+                                       .index = (int64_t)intent.index,
+                                       .request_id = intent.origin.request_id},
+                  "start: intent for %s %s completed", intent.version, intent.slot);
+    }
+}
+
+enum rc batch_sign(struct batch *b, struct job *jobs, size_t count, struct err *err)
+{
+    enum rc rc = b->key->plan.kind == PLAN_VERSION ? batch_by_version(b, jobs, count, err)
+                                                   : batch_by_window(b, jobs, count, err);
+    for (size_t i = 0; i < count; i++) {
+        if (jobs[i].done)
+            continue;
+        /* Only a halt leaves jobs without an answer of their own; nothing was computed for these.
+         */
+        MUST(rc != RC_OK);
+        if (jobs[i].life == LIFE_RECEIVED || jobs[i].life == LIFE_PLACED)
+            job_refuse(&jobs[i], rc, err);
+        else
+            job_burn(&jobs[i], rc, err);
+    }
+    return rc;
+}

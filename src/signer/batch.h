@@ -1,0 +1,111 @@
+/*
+ * batch: the way of signing requests from RECEIVED to RELEASED, many at a time (DESIGN section 9).
+ *
+ * One batch is for one key and one window. It shares one ledger sync for its reservations, one
+ * anchor step, and one ledger sync for its receipts. batch_window.c places requests of time and
+ * interval plans, batch_version.c those of version plans; batch.c does what both share: compute,
+ * prove, verify, receipt, answer.
+ *
+ * Uses: everything below signer. Threads: signer thread. Keeps I1, I2, I5, I10.
+ */
+#ifndef SIGNER_BATCH_H
+#define SIGNER_BATCH_H
+
+#include "signer/allocate.h"
+#include "signer/artifact.h"
+#include "signer/key.h"
+#include "signer/request.h"
+
+#define BATCH_MAX 128
+
+/** One signing request on its way. The core owns it. */
+struct job {
+    const struct request *request;
+    struct artifact artifact;
+    struct reply *reply; /* filled when done */
+    uint8_t *signature;  /* malloc'ed when done with RC_OK; HSS form with Nspk; core frees */
+    size_t signature_len;
+    enum request_life life;
+    bool done;
+
+    /* from PLACED on */
+    struct plan_place place; /* window and index; line and rank for version plans */
+    char version[REQUEST_VERSION_MAX + 1];
+    char slot[NAME_LEN_MAX + 1];
+    struct job *twin; /* the same request earlier in this batch: gets its answer */
+    uint64_t epoch;
+    uint8_t c[HBS_N_MAX];
+    uint8_t value[HBS_N_MAX];
+    bool reserved; /* an intent of this batch, or an index of the lease */
+};
+
+struct batch {
+    struct key *key;
+    const struct world *world;
+    void *tpm;
+    struct ledger *ledger;
+    const struct key_settings *settings;
+    int64_t now_s;  /* host clock, for records */
+    int64_t wall_s; /* latest trusted second, 0 if there is none */
+};
+
+/**
+ * Answer count signing requests for one key: each job is done afterwards, with its reply filled.
+ * @retval RC_OK     Every job has its own answer; the key goes on.
+ * @retval RC_HALT_… The outcome of something is unknown or the TPM moved: the process must end (or
+ * the simulator restart). The jobs are answered all the same.
+ */
+enum rc batch_sign(struct batch *batch, struct job *jobs, size_t count, struct err *err) MUST_CHECK;
+
+/**
+ * Version plans, at start: complete every anchored intent that has no receipt from what it
+ * recorded: the same bytes, no artifact needed. An intent whose window was closed is given up (its
+ * binding stays). Does nothing for other plans.
+ */
+enum rc batch_complete_intents(struct key *key, const struct world *world, void *tpm,
+                               struct ledger *ledger, struct err *err) MUST_CHECK;
+
+/* Between batch.c and its two placers -------------------------------------------------------------
+ */
+
+/** End a job without a change: reply filled from err, life REFUSED. */
+void job_refuse(struct job *job, enum rc rc, const struct err *err);
+
+/** End a job whose index is gone: life BURNED. */
+void job_burn(struct job *job, enum rc rc, const struct err *err);
+
+/** End a job with a stored signature. */
+enum rc job_replay(struct batch *b, struct job *job, const struct ledger_receipt *receipt,
+                   const uint8_t *signature, struct err *err) MUST_CHECK;
+
+/** Take a token; refuse the job with RC_RETRY_RATE if there is none. @return true if it may go on.
+ */
+bool job_rate(struct batch *b, struct job *job) MUST_CHECK;
+
+/** Derive C and the value that the job's index will sign. @retval as artifact_value(),
+ * key_secret(). */
+enum rc job_value(struct batch *b, struct job *job, struct err *err) MUST_CHECK;
+
+/**
+ * Prove, sign, verify, check the clock again, receipt, answer: for jobs that are LEASED and
+ * ANCHORED.
+ * @param[in] lease_of  Gives the lease of a job's index, once.
+ * @param[in] still_open  Second clock check (time plans), or NULL.
+ */
+typedef void (*lease_source)(struct batch *b, struct job *job, struct ots_lease *lease);
+typedef bool (*open_check)(struct batch *b, struct err *err);
+enum rc batch_release(struct batch *b, struct job **jobs, size_t count, lease_source lease_of,
+                      open_check still_open, struct err *err) MUST_CHECK;
+
+/** Signatures that a window may have by the configured limit; usable if there is none. */
+uint64_t batch_window_cap(const struct batch *b);
+
+enum rc batch_by_window(struct batch *b, struct job *jobs, size_t count,
+                        struct err *err) MUST_CHECK;
+enum rc batch_by_version(struct batch *b, struct job *jobs, size_t count,
+                         struct err *err) MUST_CHECK;
+
+/** RC_REFUSED_EXPORT if a window lies beyond what an export acknowledged off the device allows. */
+enum rc batch_export_check(struct batch *b, int64_t window, struct err *err) MUST_CHECK;
+
+#endif

@@ -1,0 +1,359 @@
+#include "signer/key.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/digest.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/secmem.h"
+#include "hbs/verify.h"
+#include "signer/allocate.h"
+#include "signer/batch.h"
+#include "signer/seeds.h"
+#include "signer/start.h"
+
+/* A start is a handful of steps; more means that a step does not do what it promises. */
+#define START_STEPS_MAX 16
+
+int64_t key_floor(const struct key *key)
+{
+    return (int64_t)key->w - key->record.pins.w_base;
+}
+
+void key_check_invariants(const struct key *key)
+{
+    const struct open_lease *lease = &key->lease;
+    MUST(lease->next <= lease->count);
+    if (lease->epoch != 0) {
+        MUST(lease->epoch == key->l);
+        MUST((int64_t)lease->window == key_floor(key));
+        MUST(lease->first >= plan_window_first(&key->plan, lease->window));
+        MUST(lease->first + lease->count <=
+             plan_window_first(&key->plan, lease->window) + key->plan.window_usable);
+    }
+    MUST(key->a.w <= key->w);
+    MUST(key->a.l_base <= key->l);
+}
+
+/* Secrets ---------------------------------------------------------------------------------------
+ */
+
+static void secret_drop(struct open_secret *s)
+{
+    secmem_free(s->secret);
+    *s = (struct open_secret){.window = -1};
+}
+
+enum rc key_destroy_below(struct key *key, uint64_t window, struct err *err)
+{
+    for (size_t i = 0; i < SECRETS_OPEN_MAX; i++)
+        if (key->secrets[i].window >= 0 && (uint64_t)key->secrets[i].window < window)
+            secret_drop(&key->secrets[i]);
+    return seeds_destroy_below(key->seeds_fd, window, err);
+}
+
+static enum rc unseal(struct key *key, const struct world *world, void *tpm, uint64_t window,
+                      struct window_secret *secret, struct err *err)
+{
+    uint8_t blob[TPM_SEALED_MAX];
+    size_t blob_len = 0;
+    enum rc rc = seeds_read(key->seeds_fd, window, blob, &blob_len, err);
+    if (rc != RC_OK)
+        return rc;
+    if (blob_len == 0)
+        return FAIL(err, RC_HALT_SEEDS, "", 0,
+                    "the secret of window %" PRIu64 " is not on this device (destroyed when the "
+                    "window closed, or never given to it)",
+                    window);
+    uint8_t auth[32];
+    hmac_sha256(auth, key->auth_secret, ANCHOR_AUTH_LEN, "seed", 4);
+    rc = world->tpm->unseal(tpm, auth, blob, blob_len, secret, sizeof(*secret), err);
+    wipe(auth, sizeof(auth));
+    return rc;
+}
+
+/* A blob can be closed but not trusted: whoever may use the storage key can make another one. So
+ * every leaf of the window is derived and compared with the public tree before the first signature.
+ */
+static enum rc compare_leaves(const struct key *key, uint64_t window,
+                              const struct window_secret *secret, struct err *err)
+{
+    size_t m = key->tree.set.lms->m;
+    uint32_t first = (uint32_t)plan_window_first(&key->plan, window);
+    uint32_t leaves = UINT32_C(1) << key->tree.set.lms->h;
+    uint32_t left = (uint32_t)key->plan.window_size;
+    uint8_t derived[64 * HBS_N_MAX];
+    while (left > 0) {
+        uint32_t count = left < 64 ? left : 64;
+        lms_leaves(&key->tree, first, count, secret, derived);
+        if (!ct_equal(derived, hbs_nodes_at(key->nodes, leaves + first), count * m))
+            return FAIL(err, RC_HALT_SEEDS, "", 0,
+                        "the sealed secret of window %" PRIu64 " does not belong to this key",
+                        window);
+        first += count;
+        left -= count;
+    }
+    return RC_OK;
+}
+
+static struct open_secret *secret_slot(struct key *key)
+{
+    struct open_secret *oldest = &key->secrets[0];
+    for (size_t i = 0; i < SECRETS_OPEN_MAX; i++) {
+        if (key->secrets[i].window < 0)
+            return &key->secrets[i];
+        if (key->secrets[i].used < oldest->used)
+            oldest = &key->secrets[i];
+    }
+    secret_drop(oldest);
+    return oldest;
+}
+
+enum rc key_secret(struct key *key, const struct world *world, void *tpm, uint64_t window,
+                   const struct window_secret **secret, struct err *err)
+{
+    *secret = NULL;
+    for (size_t i = 0; i < SECRETS_OPEN_MAX; i++) {
+        if (key->secrets[i].window == (int64_t)window) {
+            key->secrets[i].used = ++key->secret_clock;
+            *secret = key->secrets[i].secret;
+            return RC_OK;
+        }
+    }
+    struct open_secret *slot = secret_slot(key);
+    slot->secret = secmem_alloc(sizeof(*slot->secret));
+    if (slot->secret == NULL)
+        return FAIL(err, RC_RETRY_SYSTEM, "gcrypt", 0, "no locked memory for a window secret");
+    enum rc rc = unseal(key, world, tpm, window, slot->secret, err);
+    if (rc == RC_OK)
+        rc = compare_leaves(key, window, slot->secret, err);
+    if (rc != RC_OK) {
+        secret_drop(slot);
+        return rc;
+    }
+    slot->window = (int64_t)window;
+    slot->used = ++key->secret_clock;
+    *secret = slot->secret;
+    return RC_OK;
+}
+
+/* Loading ---------------------------------------------------------------------------------------
+ */
+
+static enum rc load_plan(struct key *key, struct err *err)
+{
+    char *text = NULL;
+    size_t len = 0;
+    enum rc rc = file_read(key->dirfd, KEY_FILE_PLAN, PLAN_TEXT_MAX, &text, &len, err);
+    if (rc != RC_OK)
+        return FAIL(err, RC_HALT_STATE_DIR, "", 0, "the plan cannot be read");
+    struct plan_fault fault = {0};
+    rc = plan_parse(&key->plan, text, len, &fault, err);
+    free(text);
+    if (rc != RC_OK)
+        return rc;
+    if (!ct_equal(key->plan.sha256, key->record.plan_sha256, SHA256_LEN))
+        return FAIL(err, RC_HALT_STATE_DIR, "", 0,
+                    "plan.json is not the plan that this key was made under");
+    return RC_OK;
+}
+
+static enum rc load_tree(struct key *key, struct err *err)
+{
+    struct hss_public public = {0};
+    enum rc rc = hss_public_parse(&public, key->record.public_key, key->record.public_key_len, err);
+    if (rc != RC_OK)
+        return rc;
+    key->tree = public.top;
+    memcpy(key->root, public.root, sizeof(key->root));
+    bool repaired = false;
+    rc = hbs_nodes_open(&key->nodes, key->dirfd, KEY_FILE_NODES, &key->tree, key->root, &repaired,
+                        err);
+    if (rc == RC_REFUSED_NOT_FOUND)
+        return RC_HALT_NODES;
+    if (rc == RC_OK && repaired)
+        log_event(LOG_LEVEL_WARNING, &(struct log_fields){.key = key->record.name, .index = -1},
+                  "the node file was damaged and has been rebuilt from its leaves");
+    return rc;
+}
+
+static enum rc load_auth(struct key *key, const struct world *world, void *tpm, struct err *err)
+{
+    int fd CLEANUP(fd_close) = -1;
+    enum rc rc = seeds_open(key->dirfd, DEVICE_FILE, 1, &fd, err);
+    if (rc != RC_OK)
+        return rc;
+    uint8_t blob[TPM_SEALED_MAX];
+    size_t blob_len = 0;
+    rc = seeds_read(fd, 0, blob, &blob_len, err);
+    if (rc != RC_OK)
+        return rc;
+    key->auth_secret = secmem_alloc(ANCHOR_AUTH_LEN);
+    if (key->auth_secret == NULL)
+        return FAIL(err, RC_RETRY_SYSTEM, "gcrypt", 0, "no locked memory");
+    static const uint8_t no_pin[32];
+    return world->tpm->unseal(tpm, no_pin, blob, blob_len, key->auth_secret, ANCHOR_AUTH_LEN, err);
+}
+
+/* The storage key tells which TPM this is; ask before unsealing, so that a cloned disk gets the
+ * true reason instead of a blob that does not open. */
+static enum rc same_tpm(const struct key *key, const struct world *world, void *tpm,
+                        struct err *err)
+{
+    const struct tpm_identity *id = world->tpm->identify(tpm);
+    if (id->srk_name_len == TPM_NAME_LEN &&
+        ct_equal(id->srk_name, key->record.pins.srk_name, TPM_NAME_LEN))
+        return RC_OK;
+    return FAIL(
+        err, RC_HALT_REGRESSION, "", 0,
+        "this is not the TPM that the key was provisioned on: the state directory is a copy");
+}
+
+static enum rc load(struct key *key, int state_dirfd, const struct world *world, void *tpm,
+                    struct err *err)
+{
+    char path[sizeof(KEYS_DIR) + NAME_LEN_MAX + 2];
+    (void)snprintf(path, sizeof(path), "%s/%s", KEYS_DIR, key->record.name);
+    key->dirfd = openat(state_dirfd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (key->dirfd < 0)
+        return FAIL(err, RC_HALT_STATE_DIR, "errno", errno, "open %s: %s", path, strerror(errno));
+    enum rc rc = load_plan(key, err);
+    if (rc == RC_OK)
+        rc = load_tree(key, err);
+    if (rc == RC_OK)
+        rc = seeds_open(key->dirfd, SEEDS_FILE, key->plan.window_count, &key->seeds_fd, err);
+    if (rc == RC_OK && tpm == NULL)
+        return FAIL(err, RC_RETRY_ANCHOR, "", 0, "the TPM cannot be reached");
+    if (rc == RC_OK)
+        rc = same_tpm(key, world, tpm, err);
+    if (rc == RC_OK)
+        rc = load_auth(key, world, tpm, err);
+    if (rc == RC_OK)
+        rc = world->tpm->anchor_open(&key->anchor, tpm, &key->record.pins, key->auth_secret, err);
+    return rc;
+}
+
+/* Start -------------------------------------------------------------------------------------------
+ */
+
+static enum rc read_facts(struct key *key, const struct world *world, void *tpm,
+                          struct ledger *ledger, struct start_facts *facts, struct err *err)
+{
+    *facts = (struct start_facts){
+        .kind = key->plan.kind,
+        .keeps_writes = world->tpm->identify(tpm)->keeps_writes,
+        .w_first = key->record.pins.w_first,
+        .w_base = key->record.pins.w_base,
+    };
+    enum rc rc = world->tpm->read(key->anchor, &facts->tpm, err);
+    if (rc != RC_OK)
+        return rc;
+    key->w = facts->tpm.w;
+    key->l = facts->tpm.l;
+    key->a = facts->tpm.a;
+    if (!facts->tpm.a_valid) {
+        key->a = (struct anchor_record){.early_window = ANCHOR_NO_WINDOW};
+        return RC_OK;
+    }
+    return ledger_stand(ledger, key->record.id, facts->tpm.a.head, &facts->ledger, err);
+}
+
+static enum rc do_step(struct key *key, enum start_step step, const struct start_facts *facts,
+                       const struct world *world, struct ledger *ledger, struct err *err)
+{
+    struct allocator alloc = {.key = key, .world = world, .ledger = ledger};
+    switch (step) {
+    case START_FINISH_L:
+        return allocate_step_l(&alloc, err);
+    case START_VOID:
+        return allocate_void(&alloc, facts->ledger.head_seq, err);
+    case START_ANCHOR_INTENTS:
+    case START_RAISE_L:
+        return allocate_anchor(&alloc, err);
+    case START_WRITE_A:
+        return allocate_write_opened(&alloc, err);
+    case START_STEP_W_WRITE_A:
+        return allocate_open_window(&alloc, key_floor(key) + 1, err);
+    case START_RECORD_WINDOW:
+        return allocate_record_window(&alloc, err);
+    case START_DONE:
+    case START_REFUSE:
+        break;
+    }
+    MUST(false);
+}
+
+static enum rc start(struct key *key, const struct world *world, void *tpm, struct ledger *ledger,
+                     struct err *err)
+{
+    for (unsigned i = 0; i < START_STEPS_MAX; i++) {
+        struct start_facts facts;
+        enum rc rc = read_facts(key, world, tpm, ledger, &facts, err);
+        if (rc != RC_OK)
+            return rc;
+        enum start_step step = start_decide(&facts, &rc, err);
+        if (step == START_DONE || step == START_REFUSE)
+            return rc;
+        log_event(LOG_LEVEL_NOTICE, &(struct log_fields){.key = key->record.name, .index = -1},
+                  "start: %s (W %" PRIu64 ", L %" PRIu64 ")", start_step_name(step), key->w,
+                  key->l);
+        rc = do_step(key, step, &facts, world, ledger, err);
+        if (rc != RC_OK)
+            return rc;
+    }
+    return FAIL(err, RC_HALT_INVARIANT, "", 0, "the start does not come to an end");
+}
+
+static enum rc virtual_allowed(struct key *key, const struct world *world, void *tpm,
+                               const struct key_settings *settings, struct err *err)
+{
+    key->is_virtual = world->tpm->identify(tpm)->is_virtual;
+    if (!key->is_virtual || settings->virtual_policy == VIRTUAL_DEMO)
+        return RC_OK;
+    if (settings->virtual_policy == VIRTUAL_WAIT && key->plan.kind != PLAN_VERSION)
+        return RC_OK;
+    return FAIL(
+        err, RC_HALT_VIRTUAL, "", 0,
+        "the TPM is a virtual one, which cannot see a snapshot of the whole machine, and the "
+        "configuration says tpm.virtual = %s",
+        settings->virtual_policy == VIRTUAL_WAIT ? "wait, which cannot protect a version plan"
+                                                 : "refuse");
+}
+
+void key_open(struct key *key, const struct ledger_key *record, int state_dirfd,
+              const struct world *world, void *tpm, struct ledger *ledger,
+              const struct key_settings *settings, const struct key_limits *limits)
+{
+    *key = (struct key){
+        .record = *record, .dirfd = -1, .seeds_fd = -1, .started_window = -1, .limits = *limits};
+    for (size_t i = 0; i < SECRETS_OPEN_MAX; i++)
+        key->secrets[i].window = -1;
+    bucket_init(&key->bucket, limits->burst, limits->per_hour,
+                world->time->raw_ns(world->time->ctx));
+    key->rc = load(key, state_dirfd, world, tpm, &key->err);
+    if (key->rc == RC_OK)
+        key->rc = virtual_allowed(key, world, tpm, settings, &key->err);
+    if (key->rc == RC_OK)
+        key->rc = start(key, world, tpm, ledger, &key->err);
+    if (key->rc == RC_OK)
+        key->rc = batch_complete_intents(key, world, tpm, ledger, &key->err);
+}
+
+void key_close(struct key *key, const struct world *world)
+{
+    for (size_t i = 0; i < SECRETS_OPEN_MAX; i++)
+        secret_drop(&key->secrets[i]);
+    if (key->anchor != NULL)
+        world->tpm->anchor_close(&key->anchor);
+    secmem_free(key->auth_secret);
+    hbs_nodes_close(&key->nodes);
+    fd_close(&key->seeds_fd);
+    fd_close(&key->dirfd);
+    plan_free(&key->plan);
+}

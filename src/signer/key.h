@@ -1,0 +1,121 @@
+/*
+ * key: one key as the core holds it: plan, tree, node file, TPM objects, and the few numbers that
+ * say where it stands. Opening a key runs the start of DESIGN section 6.
+ *
+ * A key that cannot be opened does not take the others down: it stays in the list with its reason,
+ * and every request for it is answered with that.
+ *
+ * Uses: everything below signer. Threads: signer thread. Keeps I1–I5 together with allocate and
+ * batch.
+ */
+#ifndef SIGNER_KEY_H
+#define SIGNER_KEY_H
+
+#include "hbs/nodes.h"
+#include "ledger/ledger.h"
+#include "policy/bucket.h"
+#include "policy/plan.h"
+#include "signer/world.h"
+
+#define KEY_FILE_PLAN "plan.json"
+#define KEY_FILE_NODES "nodes"
+#define KEYS_DIR "keys"
+#define SECRETS_OPEN_MAX 4 /* per-line plans work in several windows at a time */
+
+/** What may be done with a virtual TPM (DESIGN section 6 rule 11). */
+enum virtual_policy { VIRTUAL_REFUSE, VIRTUAL_WAIT, VIRTUAL_DEMO };
+
+/** Limits that may change without a new plan. */
+struct key_limits {
+    uint64_t burst; /* token bucket: 0 switches it off */
+    uint64_t per_hour;
+    uint64_t window_max; /* signatures in one window; 0: what the plan gives */
+};
+
+/** Settings of the core that a key needs. */
+struct key_settings {
+    enum virtual_policy virtual_policy;
+    struct clk_policy clock;
+    int64_t edge_wait_ms;  /* longest wait at a window's edge inside one request */
+    int64_t export_margin; /* m of DESIGN section 10 */
+};
+
+/** An unsealed window secret, checked against the node file. In locked memory. */
+struct open_secret {
+    int64_t window; /* -1: free */
+    uint64_t used;  /* for finding the one that was used longest ago */
+    struct window_secret *secret;
+};
+
+/** The lease in hand of a time or interval plan: indices first + next … first + count - 1 are free.
+ */
+struct open_lease {
+    uint64_t epoch; /* 0: none */
+    uint64_t window;
+    uint64_t first, count, next;
+};
+
+struct key {
+    struct ledger_key record;
+    struct plan plan;
+    struct lms_tree tree;
+    uint8_t root[HBS_N_MAX];
+    struct hbs_nodes *nodes;
+    int dirfd;
+    int seeds_fd;
+    uint8_t *auth_secret; /* 32 bytes of locked memory */
+    void *anchor;
+    bool is_virtual; /* the TPM is a software one */
+
+    enum rc rc; /* RC_OK, or why this key does not sign */
+    struct err err;
+
+    /* Copies of what the TPM holds, checked against it before every batch. */
+    uint64_t w, l;
+    struct anchor_record a;
+    int64_t started_window; /* virtual_policy wait: window of the first safe reading; -1 not yet */
+
+    struct open_lease lease;
+    struct open_secret secrets[SECRETS_OPEN_MAX];
+    uint64_t secret_clock;
+    struct key_limits limits;
+    struct bucket bucket;
+};
+
+/** Highest window ever opened: W - w_base; may be negative before the first. */
+int64_t key_floor(const struct key *key);
+
+/**
+ * Load a key and run its start: plan against its hash, node file, TPM objects, then start_decide()
+ * until it is done, then completion of anchored intents (batch.h).
+ *
+ * Never fails as a call: key->rc and key->err hold the outcome.
+ *
+ * @param[out] key       key_close() it.
+ * @param[in]  record    From the ledger.
+ * @param[in]  state_dirfd  State directory.
+ * @param[in]  tpm       Open TPM of world->tpm; NULL if it cannot be reached (key->rc is set then).
+ */
+void key_open(struct key *key, const struct ledger_key *record, int state_dirfd,
+              const struct world *world, void *tpm, struct ledger *ledger,
+              const struct key_settings *settings, const struct key_limits *limits);
+void key_close(struct key *key, const struct world *world);
+
+/**
+ * The secret of a window, unsealed if it is not at hand, every leaf compared with the node file
+ * (DESIGN section 6 rule 9).
+ * @param[out] secret  Borrowed; valid until the next call or key_close().
+ * @retval RC_HALT_SEEDS   Not on this device (destroyed, never sealed), damaged, or of another key.
+ * @retval RC_HALT_ANCHOR  The TPM failed.
+ */
+enum rc key_secret(struct key *key, const struct world *world, void *tpm, uint64_t window,
+                   const struct window_secret **secret, struct err *err) MUST_CHECK;
+
+/** Wipe the secrets of windows below `window` from memory and destroy them on disk. */
+enum rc key_destroy_below(struct key *key, uint64_t window, struct err *err) MUST_CHECK;
+
+/** What must hold between the copies in memory and the plan (I1, I3); a violation is a bug (MUST).
+ */
+void key_check_invariants(const struct key *key);
+
+#endif

@@ -1,0 +1,72 @@
+/*
+ * provision: make a key on this device: window secrets, node file, TPM objects, first ledger
+ * entries.
+ *
+ * Offline: the caller holds both locks of the state directory. Everything is made in a folder of
+ * its own and becomes a key by one ledger commit at the very end; what a crash leaves behind is
+ * found and removed (TPM objects too) by the next attempt under the same name.
+ *
+ * Uses: everything below signer. One thread; hbs_nodes_make() brings its own workers.
+ */
+#ifndef SIGNER_PROVISION_H
+#define SIGNER_PROVISION_H
+
+#include <sys/types.h>
+
+#include "hbs/nodes.h"
+#include "ledger/ledger.h"
+#include "policy/plan.h"
+#include "tpm/anchor.h"
+
+struct provision {
+    int state_dirfd;
+    struct ledger *ledger;
+    struct tpm *tpm;
+    int64_t now_s;        /* host clock, for records */
+    int64_t first_window; /* lowest window that may sign: the open or next one; >= 0 */
+    unsigned threads;
+    hbs_progress progress; /* may be NULL */
+    void *progress_ctx;
+};
+
+/**
+ * Make a new key under a plan: draws I and every window's secret, seals those of windows that may
+ * still sign, builds the tree, provisions W, L and A.
+ *
+ * @param[in]  text, len  The plan document.
+ * @param[out] key        As recorded in the ledger.
+ * @retval RC_OK                   The key is durable in ledger, folder and TPM.
+ * @retval RC_REFUSED_PLAN         From plan_parse(); *fault is filled.
+ * @retval RC_REFUSED_UNSUPPORTED  A scheme or set that this version cannot sign with.
+ * @retval RC_REFUSED_EXISTS       A key of that name exists.
+ * @retval RC_REFUSED_EXHAUSTED    The TPM has no room; or first_window is behind the plan's last.
+ * @retval RC_RETRY_BUSY           progress asked to stop; nothing is left.
+ * @retval RC_HALT_…               TPM, disk or ledger failed; the next attempt cleans up.
+ */
+enum rc provision_new(const struct provision *p, const char *text, size_t len,
+                      struct ledger_key *key, struct plan_fault *fault, struct err *err) MUST_CHECK;
+
+/** Gives the secret of a window that this device may sign in, in rising order of windows. */
+typedef enum rc (*provision_secrets)(void *ctx, uint64_t window, struct window_secret *secret,
+                                     struct err *err);
+
+/**
+ * Make a key that exists already live on this device: the replacement of a lost one.
+ * @param[in] text, len   Plan document of the backup.
+ * @param[in] public_key  Raw RFC 8554 key that must come out of the node file.
+ * @param[in] nodes_fd    A complete node file at nodes_offset, copied and then checked by its root.
+ * @param[in] secrets     For windows first_window … window_count - 1.
+ * @retval RC_HALT_NODES  The node file is not that of the public key. Otherwise as provision_new().
+ */
+enum rc provision_restored(const struct provision *p, const char *text, size_t len,
+                           const uint8_t *public_key, size_t public_key_len, int nodes_fd,
+                           off_t nodes_offset, uint64_t nodes_len, provision_secrets secrets,
+                           void *ctx, struct ledger_key *key, struct err *err) MUST_CHECK;
+
+/**
+ * The parameter sets of a plan as this version can sign with them.
+ * @retval RC_REFUSED_UNSUPPORTED  Any scheme but single-tree LMS.
+ */
+enum rc provision_set(const struct plan *plan, struct lms_set *set, struct err *err) MUST_CHECK;
+
+#endif

@@ -1,0 +1,216 @@
+#include "signer/recover.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "signer/allocate.h"
+
+static int64_t max64(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* Facts as they are now; an A that is not valid counts as nothing. */
+static enum rc look(struct key *key, const struct world *world, struct ledger *ledger,
+                    struct anchor_state *tpm, struct ledger_standing *standing, struct err *err)
+{
+    if (key->anchor == NULL)
+        return FAIL(err, RC_REFUSED_UNSUPPORTED, "", 0,
+                    "this TPM does not hold the key's counters (%s): recover from a backup with "
+                    "--from FILE",
+                    err_text(&key->err));
+    enum rc rc = world->tpm->read(key->anchor, tpm, err);
+    if (rc != RC_OK)
+        return rc;
+    key->w = tpm->w;
+    key->l = tpm->l;
+    key->a = tpm->a_valid ? tpm->a
+                          : (struct anchor_record){.window = ANCHOR_NO_WINDOW,
+                                                   .early_window = ANCHOR_NO_WINDOW};
+    return ledger_stand(ledger, key->record.id, key->a.head, standing, err);
+}
+
+static enum rc finish_plan(const struct plan *plan, struct recover_plan *r, struct err *err)
+{
+    r->opens_s = -1;
+    if ((uint64_t)r->start_window >= plan->window_count)
+        return FAIL(err, RC_REFUSED_EXHAUSTED, "", 0,
+                    "window %" PRId64 " would be next, but the plan has only %" PRIu64 " windows",
+                    r->start_window, plan->window_count);
+    int64_t end_s = 0;
+    if (plan->kind == PLAN_TIME)
+        plan_window_times(plan, (uint64_t)r->start_window, &r->opens_s, &end_s);
+    return RC_OK;
+}
+
+enum rc recover_here_plan(struct key *key, const struct world *world, struct ledger *ledger,
+                          struct recover_plan *r, struct err *err)
+{
+    *r = (struct recover_plan){.floor = -1};
+    struct anchor_state tpm;
+    struct ledger_standing standing;
+    enum rc rc = look(key, world, ledger, &tpm, &standing, err);
+    if (rc != RC_OK)
+        return rc;
+    /* Whatever may have been used counts as used: by the counter, by A, by the ledger. */
+    r->floor = key_floor(key);
+    r->floor = max64(r->floor, key->a.early_window);
+    r->floor = max64(r->floor, standing.window);
+    if (tpm.a_valid)
+        r->floor = max64(r->floor, (int64_t)key->a.w - key->record.pins.w_base);
+    if (standing.window_w > 0)
+        r->floor = max64(r->floor, standing.window_w - key->record.pins.w_base);
+    r->start_window = max64(r->floor + 1, key->record.min_window);
+    r->windows_given_up = (uint64_t)(r->start_window - max64(key_floor(key), 0));
+    (void)snprintf(r->why, sizeof(r->why), "%.200s",
+                   key->rc == RC_OK ? "the operator asked for the next window"
+                                    : err_text(&key->err));
+    return finish_plan(&key->plan, r, err);
+}
+
+static enum rc record_here(struct key *key, const struct world *world, struct ledger *ledger,
+                           const struct recover_plan *r, struct err *err)
+{
+    int64_t now_s = world->time->real_ns(world->time->ctx) / INT64_C(1000000000);
+    enum rc rc = ledger_begin(ledger, err);
+    if (rc == RC_OK)
+        rc = ledger_add_note(ledger, key->record.id, LEDGER_INCIDENT, "state-regression", r->why,
+                             r->floor, now_s, err);
+    if (rc == RC_OK && r->start_window > key->record.min_window)
+        rc = ledger_raise_min_window(ledger, key->record.id, r->start_window, r->why, now_s, err);
+    if (rc != RC_OK) {
+        ledger_rollback(ledger);
+        return rc;
+    }
+    return ledger_commit(ledger, err);
+}
+
+/* The window-opened entry of an attempt that was cut off may stand already; then only A is missing.
+ */
+static enum rc open_start_window(struct key *key, const struct world *world, struct ledger *ledger,
+                                 const struct recover_plan *r, struct err *err)
+{
+    struct allocator alloc = {.key = key, .world = world, .ledger = ledger};
+    enum rc rc = allocate_open_window(&alloc, r->start_window, err);
+    return rc == RC_OK ? allocate_settle(&alloc, err) : rc;
+}
+
+enum rc recover_here(struct key *key, const struct world *world, struct ledger *ledger,
+                     const struct recover_plan *r, struct err *err)
+{
+    struct anchor_state tpm;
+    struct ledger_standing standing;
+    enum rc rc = look(key, world, ledger, &tpm, &standing, err);
+    if (rc != RC_OK)
+        return rc;
+    if (r->start_window <= key_floor(key))
+        return FAIL(err, RC_REFUSED_RANGE, "", 0, "the counter has moved since the plan was made");
+    rc = record_here(key, world, ledger, r, err);
+    if (rc != RC_OK)
+        return rc;
+    key->record.min_window = r->start_window;
+    /* Past everything that the ledger or A ever saw, so that no epoch number comes twice. */
+    int64_t least = (int64_t)key->l;
+    least = max64(least, standing.lease_epoch);
+    least = max64(least, standing.receipt_epoch);
+    least = max64(least, standing.intent_epoch);
+    least = max64(least, (int64_t)key->a.l);
+    struct allocator alloc = {.key = key, .world = world, .ledger = ledger};
+    rc = allocate_raise_l(&alloc, (uint64_t)least, err);
+    if (rc == RC_OK)
+        rc = open_start_window(key, world, ledger, r, err);
+    if (rc == RC_OK)
+        rc = key_destroy_below(key, (uint64_t)r->start_window, err);
+    return rc;
+}
+
+/* Replacement
+ * --------------------------------------------------------------------------------------- */
+
+static enum rc start_by_time(const struct plan *plan, const struct backup *b,
+                             const struct recover_statement *s, struct recover_plan *r,
+                             struct err *err)
+{
+    if (s->clock_latest_s < 0)
+        return FAIL(err, RC_RETRY_CLOCK, "", 0,
+                    "a time plan can only be recovered with a trusted clock: start chronyd and try "
+                    "again");
+    uint64_t window = 0;
+    r->floor = b->header.through;
+    if (s->clock_latest_s >= plan->start_s) {
+        enum rc rc = plan_window_at(plan, s->clock_latest_s, &window, err);
+        if (rc != RC_OK)
+            return rc;
+        r->floor = max64(r->floor, (int64_t)window);
+    }
+    r->start_window = r->floor + 1;
+    return RC_OK;
+}
+
+static enum rc start_by_export(const struct backup *b, const struct recover_statement *s,
+                               struct recover_plan *r, struct err *err)
+{
+    if (s->acknowledged_through < 0)
+        return FAIL(
+            err, RC_REFUSED_INPUT, "", 0,
+            "which windows the lost device opened cannot be told from time: give the mark of "
+            "the last export that was acknowledged with --acknowledged-through (this backup "
+            "says %" PRId64 ")",
+            b->header.through);
+    if (s->acknowledged_through < b->header.through)
+        return FAIL(err, RC_REFUSED_INPUT, "", 0,
+                    "--acknowledged-through %" PRId64 " is below this backup's own mark %" PRId64,
+                    s->acknowledged_through, b->header.through);
+    r->mark = s->acknowledged_through;
+    r->floor = s->acknowledged_through + s->margin;
+    r->start_window = r->floor + 1;
+    return RC_OK;
+}
+
+enum rc recover_backup_plan(const struct backup *b, const struct recover_statement *s,
+                            struct recover_plan *r, struct err *err)
+{
+    *r = (struct recover_plan){.opens_s = -1};
+    struct plan plan = {0};
+    enum rc rc = plan_parse(&plan, b->plan, b->plan_len, NULL, err);
+    if (rc == RC_OK)
+        rc = plan.kind == PLAN_TIME ? start_by_time(&plan, b, s, r, err)
+                                    : start_by_export(b, s, r, err);
+    if (rc == RC_OK) {
+        r->start_window = max64(r->start_window, s->start_window);
+        r->start_window = max64(r->start_window, (int64_t)b->header.first_window);
+        r->windows_given_up = (uint64_t)(r->start_window - (int64_t)b->header.first_window);
+        strcpy(r->why, "replacement of a lost device");
+        rc = finish_plan(&plan, r, err);
+    }
+    plan_free(&plan);
+    return rc;
+}
+
+static enum rc next_secret(void *ctx, uint64_t window, struct window_secret *secret,
+                           struct err *err)
+{
+    return backup_secret(ctx, window, secret, err);
+}
+
+enum rc recover_from_backup(struct provision *p, struct backup *b, const struct recover_plan *r,
+                            const char *statement, struct ledger_key *key, struct err *err)
+{
+    p->first_window = r->start_window;
+    enum rc rc =
+        provision_restored(p, b->plan, b->plan_len, b->header.public_key, b->header.public_key_len,
+                           b->fd, b->nodes_at, b->nodes_len, next_secret, b, key, err);
+    if (rc != RC_OK)
+        return rc;
+    rc = ledger_begin(p->ledger, err);
+    if (rc == RC_OK)
+        rc = ledger_add_note(p->ledger, key->id, LEDGER_OPERATION, "recover-from-backup", statement,
+                             r->start_window, p->now_s, err);
+    /* A replacement can be lost too: the export it came from is this device's first mark. */
+    if (rc == RC_OK)
+        rc = ledger_add_note(p->ledger, key->id, LEDGER_OPERATION, "backup-export",
+                             "the backup that this device was made from", r->mark, p->now_s, err);
+    return rc == RC_OK ? ledger_commit(p->ledger, err) : rc;
+}

@@ -1,0 +1,72 @@
+/*
+ * recover: the only way on when a state is behind its anchor, or a device is gone: the next window.
+ *
+ * Recover is not resume (DESIGN section 10): nothing that the old state could have signed is ever
+ * signed again, because its windows are closed. Offline: the caller holds both locks.
+ *
+ * Uses: everything in signer. One thread.
+ */
+#ifndef SIGNER_RECOVER_H
+#define SIGNER_RECOVER_H
+
+#include "signer/backup.h"
+#include "signer/key.h"
+
+/** What a recovery would do: shown to people before it runs. */
+struct recover_plan {
+    int64_t floor;        /* highest window that may have been used */
+    int64_t start_window; /* first window that will sign afterwards */
+    int64_t opens_s;      /* time plans: when that is; -1 otherwise */
+    int64_t mark;         /* replacement: counts as its first export, until one of its own is
+                             acknowledged: so it cannot sign in its start window before (attack 30) */
+    uint64_t
+        windows_given_up; /* windows closed without having been full, the present one included */
+    char why[LEDGER_TEXT_MAX + 1]; /* what is wrong with the state */
+};
+
+/**
+ * Plan a recovery on the device that the key lives on.
+ * @param[in] key  From key_open(); its anchor must be open, whatever its rc.
+ * @retval RC_REFUSED_UNSUPPORTED  The anchor is not open: another TPM, or objects are missing. Only
+ * a backup helps.
+ * @retval RC_REFUSED_EXHAUSTED    No window is left.
+ */
+enum rc recover_here_plan(struct key *key, const struct world *world, struct ledger *ledger,
+                          struct recover_plan *plan, struct err *err) MUST_CHECK;
+
+/**
+ * Run it: incident and new lowest window into the ledger; L and W raised past everything seen; A
+ * written with the ledger's head; secrets of closed windows destroyed. Running it again is
+ * harmless.
+ * @retval RC_HALT_…  Run it again when the cause is mended.
+ */
+enum rc recover_here(struct key *key, const struct world *world, struct ledger *ledger,
+                     const struct recover_plan *plan, struct err *err) MUST_CHECK;
+
+/** What the operator states about a lost device, for its replacement. */
+struct recover_statement {
+    int64_t acknowledged_through; /* version, interval: last acknowledged export's mark; -1: not
+                                     given */
+    int64_t start_window;         /* raise the start to this; -1: not given */
+    int64_t margin;               /* m of DESIGN section 10 */
+    int64_t clock_latest_s;       /* trusted; -1: the clock is not safe */
+};
+
+/**
+ * Plan the replacement of a lost device from a backup.
+ * Time plans start behind the window of now and everything the backup knows; version and interval
+ * plans at acknowledged export + m + 1, and the operator must name the last acknowledged export.
+ * @retval RC_RETRY_CLOCK        A time plan needs a trusted clock.
+ * @retval RC_REFUSED_INPUT      acknowledged_through is missing, or below the backup's own mark.
+ * @retval RC_REFUSED_EXHAUSTED  No window of the backup is left.
+ */
+enum rc recover_backup_plan(const struct backup *backup, const struct recover_statement *statement,
+                            struct recover_plan *plan, struct err *err) MUST_CHECK;
+
+/** Run it with provision_restored(), and record the statement. p->first_window is set from the
+ * plan. */
+enum rc recover_from_backup(struct provision *p, struct backup *backup,
+                            const struct recover_plan *plan, const char *statement,
+                            struct ledger_key *key, struct err *err) MUST_CHECK;
+
+#endif

@@ -1,0 +1,52 @@
+/*
+ * seeds: the file of sealed window secrets of one key, and the sealed authorisation of its TPM
+ * objects.
+ *
+ * File "seeds" in the key's folder: record w of SEEDS_RECORD_LEN bytes at w * SEEDS_RECORD_LEN: u32
+ * length (big endian), the blob of tpm_seal(), zeros. A record of zeros: the secret is destroyed or
+ * was never on this device. File "device": one such record with the 32 bytes of auth_secret.
+ *
+ * Uses: base. Knows nothing of the TPM: blobs are bytes. Threads: signer thread.
+ */
+#ifndef SIGNER_SEEDS_H
+#define SIGNER_SEEDS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/rc.h"
+#include "tpm/device.h"
+
+#define SEEDS_RECORD_LEN (TPM_SEALED_MAX + 4)
+#define SEEDS_FILE "seeds"
+#define DEVICE_FILE "device"
+
+/**
+ * Open the seeds file of a key's folder for reading and destroying.
+ * @param[out] fd  Owned by the caller.
+ * @retval RC_HALT_SEEDS  Missing or not as long as windows demand.
+ */
+enum rc seeds_open(int key_dirfd, const char *name, uint64_t windows, int *fd,
+                   struct err *err) MUST_CHECK;
+
+/**
+ * Read record w.
+ * @param[out] blob  TPM_SEALED_MAX bytes; *blob_len is 0 if the secret is not there.
+ * @retval RC_HALT_SEEDS  Malformed record or read error.
+ */
+enum rc seeds_read(int fd, uint64_t window, uint8_t *blob, size_t *blob_len,
+                   struct err *err) MUST_CHECK;
+
+/** Write record w into a file under construction (not synced). @retval RC_HALT_SYSTEM */
+enum rc seeds_write(int fd, uint64_t window, const uint8_t *blob, size_t blob_len,
+                    struct err *err) MUST_CHECK;
+
+/**
+ * Overwrite the records below `window` with zeros, down to the first that is zero already, and
+ * sync. What a file system keeps of overwritten blocks is out of reach; the floor in the TPM is
+ * what protects closed windows, this only removes temptation.
+ * @retval RC_HALT_SEEDS  Write or sync failed.
+ */
+enum rc seeds_destroy_below(int fd, uint64_t window, struct err *err) MUST_CHECK;
+
+#endif

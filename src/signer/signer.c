@@ -1,0 +1,440 @@
+#include "signer/signer.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "signer/view.h"
+
+struct signer {
+    const struct signer_config *config;
+    const struct world *world;
+    struct ledger *ledger;
+    void *tpm;
+    enum rc tpm_rc;
+    struct err tpm_err;
+    struct key keys[SIGNER_KEYS_MAX];
+    size_t key_count;
+};
+
+void reply_init(struct reply *reply, const struct request *request)
+{
+    *reply = (struct reply){.magic = REPLY_MAGIC,
+                            .op = request->op,
+                            .generation = request->generation,
+                            .number = request->number,
+                            .next = REQUEST_NONE,
+                            .retry_after_s = REQUEST_NONE,
+                            .burned_index = REQUEST_NONE,
+                            .window = REQUEST_NONE,
+                            .window_opens_s = REQUEST_NONE};
+}
+
+static int64_t now_s(const struct signer *s)
+{
+    return s->world->time->real_ns(s->world->time->ctx) / INT64_C(1000000000);
+}
+
+/* Opening
+ * ------------------------------------------------------------------------------------------- */
+
+static const struct key_limits *limits_of(const struct signer_config *config, const char *name)
+{
+    static const struct key_limits none;
+    const struct key_limits *found = &none;
+    for (size_t i = 0; i < config->limits_count; i++) {
+        if (strcmp(config->limits[i].name, name) == 0)
+            return &config->limits[i].limits;
+        if (config->limits[i].name[0] == '\0')
+            found = &config->limits[i].limits;
+    }
+    return found;
+}
+
+static void log_key(const struct key *key)
+{
+    struct log_fields fields = {.key = key->record.name, .index = -1};
+    if (key->rc == RC_OK) {
+        log_event(LOG_LEVEL_NOTICE, &fields, "key is ready: window %" PRId64 ", epoch %" PRIu64,
+                  key_floor(key), key->l - key->record.pins.l_first);
+        return;
+    }
+    fields.err = &key->err;
+    log_event(LOG_LEVEL_ERROR, &fields, "key does not sign");
+}
+
+static enum rc open_keys(struct signer *s, struct err *err)
+{
+    uint32_t count = ledger_key_count(s->ledger);
+    if (count > SIGNER_KEYS_MAX)
+        return FAIL(err, RC_REFUSED_RANGE, "", count, "%" PRIu32 " keys, at most %d are supported",
+                    count, SIGNER_KEYS_MAX);
+    for (uint32_t id = 1; id <= count; id++) {
+        struct ledger_key record;
+        enum rc rc = ledger_key_by_id(s->ledger, id, &record, err);
+        if (rc != RC_OK)
+            return rc;
+        struct key *key = &s->keys[s->key_count++];
+        key_open(key, &record, s->config->state_dirfd, s->world, s->tpm, s->ledger,
+                 &s->config->settings, limits_of(s->config, record.name));
+        if (s->tpm == NULL && key->rc == RC_RETRY_ANCHOR) {
+            key->rc = s->tpm_rc;
+            key->err = s->tpm_err;
+        }
+        log_key(key);
+    }
+    return RC_OK;
+}
+
+enum rc signer_open(struct signer **signer, const struct signer_config *config,
+                    const struct world *world, struct err *err)
+{
+    *signer = NULL;
+    struct signer *s = calloc(1, sizeof(*s));
+    if (s == NULL)
+        return FAIL(err, RC_RETRY_SYSTEM, "errno", 0, "no memory");
+    s->config = config;
+    s->world = world;
+    struct ledger_options options = {.path = config->ledger_path, .vfs = config->ledger_vfs};
+    enum rc rc = ledger_open(&s->ledger, &options, err);
+    if (rc == RC_OK) {
+        s->tpm_rc = world->tpm->open(world->tpm_ctx, &s->tpm, &s->tpm_err);
+        if (s->tpm_rc != RC_OK)
+            log_event(LOG_LEVEL_ERROR, &(struct log_fields){.index = -1, .err = &s->tpm_err},
+                      "the TPM cannot be used");
+        rc = open_keys(s, err);
+    }
+    if (rc != RC_OK) {
+        signer_close(&s, false);
+        return rc;
+    }
+    *signer = s;
+    return RC_OK;
+}
+
+static void settle_all(struct signer *s)
+{
+    struct err err = {0};
+    if (signer_idle(s, &err) != RC_OK)
+        log_event(LOG_LEVEL_WARNING, &(struct log_fields){.index = -1, .err = &err},
+                  "the anchor could not be brought up to date at the stop");
+}
+
+void signer_close(struct signer **signer, bool settle)
+{
+    struct signer *s = *signer;
+    if (s == NULL)
+        return;
+    if (settle)
+        settle_all(s);
+    for (size_t i = 0; i < s->key_count; i++)
+        key_close(&s->keys[i], s->world);
+    if (s->tpm != NULL)
+        s->world->tpm->close(s->world->tpm_ctx, &s->tpm);
+    ledger_close(&s->ledger);
+    free(s);
+    *signer = NULL;
+}
+
+bool signer_healthy(const struct signer *s)
+{
+    for (size_t i = 0; i < s->key_count; i++)
+        if (s->keys[i].rc != RC_OK)
+            return false;
+    return s->tpm_rc == RC_OK;
+}
+
+bool signer_may_recover(const struct signer *s)
+{
+    bool away = rc_class(s->tpm_rc) == RC_CLASS_RETRY || s->tpm_rc == RC_HALT_ANCHOR;
+    for (size_t i = 0; i < s->key_count; i++)
+        if (rc_class(s->keys[i].rc) == RC_CLASS_RETRY || s->keys[i].rc == RC_HALT_ANCHOR)
+            away = true;
+    return away;
+}
+
+static struct key *find_key(const struct signer *s, const char *name)
+{
+    for (size_t i = 0; i < s->key_count; i++)
+        if (strcmp(s->keys[i].record.name, name) == 0)
+            return (struct key *)(uintptr_t)&s->keys[i];
+    return NULL;
+}
+
+bool signer_message_mode(const struct signer *s, const char *name, enum plan_message *mode)
+{
+    const struct key *key = find_key(s, name);
+    *mode = key != NULL ? key->plan.message : PLAN_RAW;
+    return key != NULL;
+}
+
+/* Signing
+ * ------------------------------------------------------------------------------------------- */
+
+static enum rc sign_for_key(struct signer *s, struct key *key, struct job *jobs, size_t count,
+                            struct err *err)
+{
+    for (size_t i = 0; i < count; i++)
+        jobs[i].reply->tpm_virtual = key->is_virtual;
+    if (key->rc != RC_OK) {
+        for (size_t i = 0; i < count; i++)
+            job_refuse(&jobs[i], key->rc, &key->err);
+        return RC_OK;
+    }
+    struct batch batch = {.key = key,
+                          .world = s->world,
+                          .tpm = s->tpm,
+                          .ledger = s->ledger,
+                          .settings = &s->config->settings,
+                          .now_s = now_s(s)};
+    enum rc rc = batch_sign(&batch, jobs, count, err);
+    if (rc != RC_OK) {
+        key->rc = rc;
+        if (err != NULL)
+            key->err = *err;
+    }
+    return rc;
+}
+
+enum rc signer_sign(struct signer *s, struct job *jobs, size_t count, struct err *err)
+{
+    enum rc worst = RC_OK;
+    /* Runs of one key, so that order among a client's requests stays as it was. */
+    for (size_t i = 0; i < count;) {
+        size_t run = 1;
+        while (i + run < count && run < BATCH_MAX &&
+               strcmp(jobs[i + run].request->key, jobs[i].request->key) == 0)
+            run++;
+        struct key *key = find_key(s, jobs[i].request->key);
+        struct err e = {0};
+        enum rc rc = RC_OK;
+        if (key != NULL)
+            rc = sign_for_key(s, key, jobs + i, run, &e);
+        for (size_t k = i; key == NULL && k < i + run; k++) {
+            struct err none = {0};
+            job_refuse(
+                &jobs[k],
+                FAIL(&none, RC_REFUSED_NO_KEY, "", 0, "there is no key '%s'", jobs[k].request->key),
+                &none);
+        }
+        if (rc != RC_OK && worst == RC_OK)
+            worst = FAIL(err, rc, e.origin, e.native, "%s", err_text(&e));
+        i += run;
+    }
+    return worst;
+}
+
+enum rc signer_idle(struct signer *s, struct err *err)
+{
+    for (size_t i = 0; i < s->key_count; i++) {
+        struct key *key = &s->keys[i];
+        if (key->rc != RC_OK)
+            continue;
+        struct allocator alloc = {.key = key, .world = s->world, .ledger = s->ledger};
+        enum rc rc = allocate_settle(&alloc, err);
+        if (rc != RC_OK)
+            return rc;
+    }
+    return RC_OK;
+}
+
+/* Reading
+ * ------------------------------------------------------------------------------------------- */
+
+static uint32_t worst_state(struct signer *s, const struct clk_reading *clock)
+{
+    bool halted = false;
+    bool away = false;
+    bool by_time = false;
+    for (size_t i = 0; i < s->key_count; i++) {
+        enum rc_class class = rc_class(s->keys[i].rc);
+        halted = halted || class == RC_CLASS_HALT || class == RC_CLASS_REFUSED;
+        away = away || class == RC_CLASS_RETRY;
+        by_time = by_time || s->keys[i].plan.kind == PLAN_TIME;
+    }
+    if (halted)
+        return STATE_HALTED;
+    if (away || s->tpm_rc != RC_OK)
+        return STATE_RECOVERING;
+    return by_time && !clock->safe ? STATE_CLOCK_UNSAFE : STATE_OPERATIONAL;
+}
+
+static void read_state(struct signer *s, struct reply *reply)
+{
+    struct clk_reading clock;
+    s->world->clock_read(s->world->clock_ctx, &clock);
+    reply->state = worst_state(s, &clock);
+    reply->clock_earliest_ms = clock.earliest_ns / 1000000;
+    reply->clock_latest_ms = clock.latest_ns / 1000000;
+    strcpy(reply->check_ledger, "ok");
+    strcpy(reply->check_nodes, "ok");
+    strcpy(reply->check_clock, "ok");
+    strcpy(reply->check_tpm, "ok");
+    if (!clock.safe)
+        clk_reasons_print(clock.reasons, reply->check_clock, sizeof(reply->check_clock));
+    if (s->tpm_rc != RC_OK)
+        (void)snprintf(reply->check_tpm, sizeof(reply->check_tpm), "%.90s", err_text(&s->tpm_err));
+    else {
+        const struct tpm_identity *id = s->world->tpm->identify(s->tpm);
+        reply->tpm_virtual = id->is_virtual;
+        (void)snprintf(reply->tpm, sizeof(reply->tpm), "%s %s", id->manufacturer, id->vendor);
+    }
+    for (size_t i = 0; i < s->key_count; i++) {
+        const struct key *key = &s->keys[i];
+        if (key->rc == RC_HALT_NODES)
+            (void)snprintf(reply->check_nodes, sizeof(reply->check_nodes), "%.20s: %.70s",
+                           key->record.name, err_text(&key->err));
+        else if (key->rc != RC_OK)
+            (void)snprintf(reply->check_ledger, sizeof(reply->check_ledger), "%.20s: %.70s",
+                           key->record.name, err_text(&key->err));
+    }
+}
+
+static enum rc read_keys(struct signer *s, const struct request *r, void **payload, size_t *len,
+                         struct err *err)
+{
+    struct view_key *views = calloc(SIGNER_KEYS_MAX, sizeof(*views));
+    if (views == NULL)
+        return FAIL(err, RC_RETRY_SYSTEM, "errno", 0, "no memory");
+    size_t count = 0;
+    for (size_t i = 0; i < s->key_count; i++)
+        if (r->key[0] == '\0' || strcmp(r->key, s->keys[i].record.name) == 0)
+            view_key(&s->keys[i], s->ledger, s->config->settings.export_margin, now_s(s),
+                     &views[count++]);
+    *payload = views;
+    *len = count * sizeof(*views);
+    return RC_OK;
+}
+
+static enum rc read_plan(const struct key *key, void **payload, size_t *len, struct err *err)
+{
+    char *text = NULL;
+    enum rc rc = file_read(key->dirfd, KEY_FILE_PLAN, PLAN_TEXT_MAX, &text, len, err);
+    *payload = text;
+    return rc;
+}
+
+static enum rc read_windows(struct signer *s, const struct key *key, const struct request *r,
+                            struct reply *reply, void **payload, size_t *len, struct err *err)
+{
+    struct view_window *views = calloc(REQUEST_LIST_MAX, sizeof(*views));
+    if (views == NULL)
+        return FAIL(err, RC_RETRY_SYSTEM, "errno", 0, "no memory");
+    size_t count = 0;
+    *payload = views;
+    enum rc rc =
+        view_windows(key, s->ledger, r->from, r->to, now_s(s), views, &count, &reply->next, err);
+    *len = count * sizeof(*views);
+    return rc;
+}
+
+static enum rc read_versions(struct signer *s, const struct key *key, const struct request *r,
+                             struct reply *reply, void **payload, size_t *len, struct err *err)
+{
+    struct view_version *views = calloc(REQUEST_LIST_MAX, sizeof(*views));
+    if (views == NULL)
+        return FAIL(err, RC_RETRY_SYSTEM, "errno", 0, "no memory");
+    size_t count = 0;
+    *payload = views;
+    enum rc rc =
+        view_versions(key, s->ledger, r->version, r->from, views, &count, &reply->next, err);
+    *len = count * sizeof(*views);
+    return rc;
+}
+
+static enum rc read_index(struct signer *s, const struct key *key, const struct request *r,
+                          void **payload, size_t *len, struct err *err)
+{
+    struct view_index *view = calloc(1, sizeof(*view));
+    if (view == NULL)
+        return FAIL(err, RC_RETRY_SYSTEM, "errno", 0, "no memory");
+    *payload = view;
+    *len = sizeof(*view);
+    return view_index(key, s->ledger, r->from, view, err);
+}
+
+static enum rc read_signature(struct signer *s, const struct key *key, const struct request *r,
+                              struct reply *reply, void **payload, size_t *len, struct err *err)
+{
+    static uint8_t signature[LEDGER_SIGNATURE_MAX];
+    struct ledger_receipt receipt;
+    enum rc rc = ledger_receipt_by_id(s->ledger, key->record.id, r->id, &receipt, signature, err);
+    if (rc != RC_OK)
+        return rc;
+    view_signature(key, &receipt, &reply->signature);
+    view_remaining(key, s->ledger, receipt.window, &reply->signature.remaining_window,
+                   &reply->signature.remaining_key);
+    reply->signature.checkpoint_size = ledger_size(s->ledger);
+    if (r->op == REQUEST_RECEIPT) {
+        char *json = NULL;
+        rc = ledger_entry_json(s->ledger, receipt.seq, &json, err);
+        *payload = json;
+        *len = json != NULL ? strlen(json) : 0;
+        return rc;
+    }
+    uint8_t *copy = malloc(receipt.signature_len);
+    if (copy == NULL)
+        return FAIL(err, RC_RETRY_SYSTEM, "errno", 0, "no memory");
+    memcpy(copy, signature, receipt.signature_len);
+    *payload = copy;
+    *len = receipt.signature_len;
+    return RC_OK;
+}
+
+static enum rc read_of_key(struct signer *s, const struct request *r, struct reply *reply,
+                           void **payload, size_t *len, struct err *err)
+{
+    const struct key *key = find_key(s, r->key);
+    if (key == NULL)
+        return FAIL(err, RC_REFUSED_NO_KEY, "", 0, "there is no key '%s'", r->key);
+    /* A key whose plan could not be loaded has no map to answer from. */
+    if (key->plan.window_size == 0)
+        return FAIL(err, key->rc, "", 0, "%s", err_text(&key->err));
+    switch (r->op) {
+    case REQUEST_PLAN:
+        return read_plan(key, payload, len, err);
+    case REQUEST_WINDOWS:
+        return read_windows(s, key, r, reply, payload, len, err);
+    case REQUEST_VERSIONS:
+        return read_versions(s, key, r, reply, payload, len, err);
+    case REQUEST_INDEX:
+        return read_index(s, key, r, payload, len, err);
+    case REQUEST_SIGNATURE:
+    case REQUEST_RECEIPT:
+        return read_signature(s, key, r, reply, payload, len, err);
+    default:
+        return FAIL(err, RC_REFUSED_INPUT, "", r->op, "not a question");
+    }
+}
+
+void signer_read(struct signer *s, const struct request *r, struct reply *reply, void **payload,
+                 size_t *payload_len)
+{
+    struct err err = {0};
+    enum rc rc = RC_OK;
+    *payload = NULL;
+    *payload_len = 0;
+    reply_init(reply, r);
+    if (r->op == REQUEST_STATE) {
+        read_state(s, reply);
+    } else if (r->op == REQUEST_KEYS) {
+        if (r->key[0] != '\0' && find_key(s, r->key) == NULL)
+            rc = FAIL(&err, RC_REFUSED_NO_KEY, "", 0, "there is no key '%s'", r->key);
+        else
+            rc = read_keys(s, r, payload, payload_len, &err);
+        if (s->tpm_rc == RC_OK)
+            read_state(s, reply);
+    } else {
+        rc = read_of_key(s, r, reply, payload, payload_len, &err);
+    }
+    reply->rc = rc;
+    if (rc == RC_OK)
+        return;
+    free(*payload);
+    *payload = NULL;
+    *payload_len = 0;
+    (void)snprintf(reply->text, sizeof(reply->text), "%s", err_text(&err));
+}

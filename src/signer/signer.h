@@ -1,0 +1,83 @@
+/*
+ * signer: the ledger, the TPM and all keys of one service, opened together; answers requests.
+ *
+ * No sockets, no threads: the core feeds it, and so does the simulator.
+ * Threads: signer thread. Keeps I1–I10 through the modules below.
+ */
+#ifndef SIGNER_SIGNER_H
+#define SIGNER_SIGNER_H
+
+#include "signer/batch.h"
+#include "signer/key.h"
+#include "signer/request.h"
+
+#define SIGNER_KEYS_MAX 32
+
+/** Limits of one key by name; the entry with name "" holds the defaults. */
+struct named_limits {
+    char name[NAME_LEN_MAX + 1];
+    struct key_limits limits;
+};
+
+struct signer_config {
+    int state_dirfd;         /* state directory, locked by the caller; borrowed */
+    const char *ledger_path; /* of the database */
+    const char *ledger_vfs;  /* NULL: the default */
+    struct key_settings settings;
+    const struct named_limits *limits;
+    size_t limits_count;
+};
+
+struct signer;
+
+/**
+ * Open ledger and TPM and start every key. Fails only where nothing at all can be answered; a TPM
+ * that is away or a key that does not start leaves a signer that reads and refuses.
+ *
+ * @param[out] signer  Owned by the caller; signer_close().
+ * @param[in]  config, world  Borrowed; must outlive the signer.
+ * @retval RC_HALT_LEDGER, RC_RETRY_BUSY, RC_REFUSED_UNSUPPORTED  From ledger_open().
+ * @retval RC_RETRY_SYSTEM  No memory.
+ */
+enum rc signer_open(struct signer **signer, const struct signer_config *config,
+                    const struct world *world, struct err *err) MUST_CHECK;
+
+/**
+ * Close. With settle, A is brought up to the ledger's head first (clean stop); failures there are
+ * logged and change nothing, since a start copes with an A that is behind.
+ */
+void signer_close(struct signer **signer, bool settle);
+
+/** True if every key signs. If not, a later signer_open() may do better (TPM away) or not (halted).
+ */
+bool signer_healthy(const struct signer *signer);
+
+/** True if some key is away for a reason that may pass (RETRY class): try signer_open() again. */
+bool signer_may_recover(const struct signer *signer);
+
+/** Message mode of a key's plan, for hashing ahead. @return false if there is no such key. */
+bool signer_message_mode(const struct signer *signer, const char *key,
+                         enum plan_message *mode) MUST_CHECK;
+
+/**
+ * Answer signing requests, for any keys, in the order given.
+ * @return RC_OK, or a HALT code after which the signer must be closed without settling and the
+ * process ended (or, in the simulator, everything reopened). Jobs are done in any case.
+ */
+enum rc signer_sign(struct signer *signer, struct job *jobs, size_t count,
+                    struct err *err) MUST_CHECK;
+
+/**
+ * Answer a request that only reads.
+ * @param[out] payload  malloc'ed bytes for the attached memfd, or NULL; the caller frees them.
+ */
+void signer_read(struct signer *signer, const struct request *request, struct reply *reply,
+                 void **payload, size_t *payload_len);
+
+/** Nothing to do for a while: bring every A up to date. @return as signer_sign(). */
+enum rc signer_idle(struct signer *signer, struct err *err) MUST_CHECK;
+
+/** Fields that every reply starts with. */
+void reply_init(struct reply *reply, const struct request *request);
+
+#endif

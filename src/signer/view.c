@@ -1,0 +1,428 @@
+#include "signer/view.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "hbs/spki.h"
+
+#define NEXT_TRIES_MAX 1000
+
+static void put_text(char *to, size_t size, const char *from)
+{
+    (void)strncpy(to, from, size - 1);
+    to[size - 1] = '\0';
+}
+
+void view_signature(const struct key *key, const struct ledger_receipt *r, struct signature_view *v)
+{
+    *v = (struct signature_view){.window = r->window,
+                                 .index = r->index,
+                                 .artifact_size = r->artifact_size,
+                                 .signed_at_s = r->at_s,
+                                 .epoch = r->epoch,
+                                 .log_index = r->seq - 1};
+    memcpy(v->id, r->id, sizeof(v->id));
+    put_text(v->key, sizeof(v->key), key->record.name);
+    put_text(v->version, sizeof(v->version), r->version);
+    put_text(v->slot, sizeof(v->slot), r->slot);
+    memcpy(v->plan_sha256, key->plan.sha256, SHA256_LEN);
+    memcpy(v->artifact_sha256, r->artifact_sha256, SHA256_LEN);
+    put_text(v->request_id, sizeof(v->request_id), r->origin.request_id);
+}
+
+/* Counting
+ * ------------------------------------------------------------------------------------------ */
+
+/* Indices of a time or interval window whose lease numbers have passed. */
+static uint64_t passed(const struct key *key)
+{
+    uint64_t leases = key->l - key->a.l_base;
+    uint64_t usable = key->plan.window_usable;
+    uint64_t size = key->plan.lease_size;
+    uint64_t gone = leases > usable / size ? usable : leases * size;
+    if (gone > usable)
+        gone = usable;
+    return gone - (key->lease.count - key->lease.next);
+}
+
+static bool may_still_sign(const struct key *key, uint64_t window)
+{
+    int64_t w = (int64_t)window;
+    if (w < key->record.min_window)
+        return false;
+    return w >= key_floor(key) ||
+           (key->plan.kind == PLAN_VERSION && key->plan.order == PLAN_PER_LINE);
+}
+
+static uint64_t left_in_window(const struct key *key, struct ledger *ledger, uint64_t window)
+{
+    if (!may_still_sign(key, window))
+        return 0;
+    uint64_t usable = key->plan.window_usable;
+    if (key->plan.kind != PLAN_VERSION)
+        return (int64_t)window == key_floor(key) ? usable - passed(key) : usable;
+    struct ledger_usage usage;
+    if (ledger_window_usage(ledger, key->record.id, window, &usage, NULL) != RC_OK)
+        return 0;
+    return usage.bound < usable ? usable - usage.bound : 0;
+}
+
+void view_remaining(const struct key *key, struct ledger *ledger, uint64_t window,
+                    uint64_t *in_window, uint64_t *in_key)
+{
+    *in_window = left_in_window(key, ledger, window);
+    int64_t top = key_floor(key);
+    if (top < key->record.min_window - 1)
+        top = key->record.min_window - 1;
+    uint64_t ahead = top + 1 >= (int64_t)key->plan.window_count
+                         ? 0
+                         : key->plan.window_count - (uint64_t)(top + 1);
+    *in_key = ahead * key->plan.window_usable;
+    if (top >= 0 && (uint64_t)top < key->plan.window_count)
+        *in_key += left_in_window(key, ledger, (uint64_t)top);
+}
+
+int64_t view_export_limit(const struct key *key, struct ledger *ledger, int64_t margin)
+{
+    int64_t smallest = 0;
+    int64_t largest = 0;
+    if (key->plan.kind == PLAN_TIME)
+        return REQUEST_NONE;
+    enum rc rc = ledger_note_range(ledger, key->record.id, LEDGER_OPERATION, "backup-export",
+                                   &smallest, &largest, NULL);
+    if (rc == RC_REFUSED_NOT_FOUND)
+        return REQUEST_NONE;
+    /* Any replacement was made from an export, so from the oldest at the least. */
+    int64_t limit = rc == RC_OK ? smallest : 0;
+    rc = ledger_note_range(ledger, key->record.id, LEDGER_ACKNOWLEDGEMENT, "backup-export",
+                           &smallest, &largest, NULL);
+    if (rc == RC_OK && largest > limit)
+        limit = largest;
+    return limit + margin;
+}
+
+/* Versions
+ * ------------------------------------------------------------------------------------------ */
+
+static bool free_and_allowed(const struct key *key, struct ledger *ledger, const char *version,
+                             const char *slot)
+{
+    struct plan_place place;
+    struct plan_marks marks;
+    struct ledger_intent intent;
+    if (plan_place_version(&key->plan, version, slot, &place, NULL) != RC_OK ||
+        !may_still_sign(key, place.window) ||
+        ledger_line_marks(ledger, key->record.id, place.line, &marks.rank, &marks.window, NULL) !=
+            RC_OK ||
+        plan_order_check(&key->plan, &place, &marks, REQUEST_NONE, NULL) != RC_OK)
+        return false;
+    return ledger_intent_by_index(ledger, key->record.id, place.index, &intent, NULL) ==
+           RC_REFUSED_NOT_FOUND;
+}
+
+void view_next_version(const struct key *key, struct ledger *ledger, const char *version,
+                       const char *slot, char next[REQUEST_VERSION_MAX + 1])
+{
+    char from[REQUEST_VERSION_MAX + 1];
+    put_text(from, sizeof(from), version);
+    for (unsigned i = 0; i < NEXT_TRIES_MAX; i++) {
+        if (plan_next_version(&key->plan, from, next, NULL) != RC_OK)
+            break;
+        if (free_and_allowed(key, ledger, next, slot))
+            return;
+        put_text(from, sizeof(from), next);
+    }
+    next[0] = '\0';
+}
+
+/* Keys
+ * ---------------------------------------------------------------------------------------------- */
+
+static uint32_t key_state(const struct key *key)
+{
+    switch (rc_class(key->rc)) {
+    case RC_CLASS_OK:
+        break;
+    case RC_CLASS_RETRY:
+        return STATE_RECOVERING;
+    case RC_CLASS_REFUSED:
+    case RC_CLASS_BURNED:
+    case RC_CLASS_HALT:
+        return STATE_HALTED;
+    }
+    int64_t last = (int64_t)key->plan.window_count - 1;
+    return key_floor(key) > last ? STATE_EXHAUSTED : STATE_OPERATIONAL;
+}
+
+void view_key(const struct key *key, struct ledger *ledger, int64_t export_margin, int64_t now_s,
+              struct view_key *v)
+{
+    *v = (struct view_key){.state = key_state(key),
+                           .floor = REQUEST_NONE,
+                           .open_window = REQUEST_NONE,
+                           .export_limit = REQUEST_NONE,
+                           .min_window = key->record.min_window};
+    put_text(v->name, sizeof(v->name), key->record.name);
+    memcpy(v->key_id, key->record.key_id, KEY_ID_LEN);
+    memcpy(v->plan_sha256, key->record.plan_sha256, SHA256_LEN);
+    memcpy(v->public_key, key->record.public_key, key->record.public_key_len);
+    v->public_key_len = (uint32_t)key->record.public_key_len;
+    _Static_assert(SPKI_DER_MAX <= sizeof(v->spki), "room for SubjectPublicKeyInfo");
+    v->spki_len = (uint32_t)spki_der_print(v->spki, v->public_key, v->public_key_len);
+    struct ledger_totals totals = {0};
+    if (ledger_key_totals(ledger, key->record.id, &totals, NULL) == RC_OK) {
+        v->signed_total = totals.receipts;
+        v->burned_total = totals.burned;
+    }
+    if (key->rc != RC_OK) {
+        put_text(v->reason, sizeof(v->reason), err_text(&key->err));
+        return;
+    }
+    int64_t floor = key_floor(key);
+    v->floor = floor < 0 ? REQUEST_NONE : floor;
+    v->epoch = key->l - key->record.pins.l_first;
+    v->export_limit = view_export_limit(key, ledger, export_margin);
+    uint64_t window = 0;
+    if (key->plan.kind == PLAN_TIME && plan_window_at(&key->plan, now_s, &window, NULL) == RC_OK)
+        v->open_window = (int64_t)window;
+    uint64_t shown = v->open_window != REQUEST_NONE ? window : floor < 0 ? 0 : (uint64_t)floor;
+    view_remaining(key, ledger, shown, &v->remaining_window, &v->remaining_key);
+}
+
+/* Windows
+ * ------------------------------------------------------------------------------------------- */
+
+static uint32_t window_state(const struct key *key, uint64_t window, bool opened, int64_t now_s,
+                             const struct view_window *v)
+{
+    int64_t w = (int64_t)window;
+    bool began = key->plan.kind != PLAN_TIME || now_s >= v->opens_s;
+    if (!may_still_sign(key, window))
+        return opened ? WINDOW_CLOSED : WINDOW_SKIPPED;
+    if (key->plan.kind == PLAN_TIME)
+        return now_s >= v->closes_s ? (opened ? WINDOW_CLOSED : WINDOW_SKIPPED)
+               : began              ? WINDOW_OPEN
+                                    : WINDOW_FUTURE;
+    if (key->plan.kind == PLAN_VERSION && key->plan.order == PLAN_PER_LINE)
+        return opened || v->signatures > 0 ? WINDOW_OPEN : WINDOW_FUTURE;
+    return w == key_floor(key) ? WINDOW_OPEN : WINDOW_FUTURE;
+}
+
+static enum rc one_window(const struct key *key, struct ledger *ledger, uint64_t window,
+                          int64_t now_s, struct view_window *v, struct err *err)
+{
+    struct ledger_usage usage;
+    enum rc rc = ledger_window_usage(ledger, key->record.id, window, &usage, err);
+    if (rc != RC_OK)
+        return rc;
+    *v = (struct view_window){.window = window,
+                              .opens_s = REQUEST_NONE,
+                              .closes_s = REQUEST_NONE,
+                              .first_index = plan_window_first(&key->plan, window),
+                              .size = key->plan.window_size,
+                              .usable = key->plan.window_usable,
+                              .signatures = usage.receipts};
+    plan_window_label(&key->plan, window, v->label);
+    if (key->plan.kind == PLAN_TIME)
+        plan_window_times(&key->plan, window, &v->opens_s, &v->closes_s);
+    v->state = window_state(key, window, usage.opened, now_s, v);
+    bool over = v->state == WINDOW_CLOSED || v->state == WINDOW_SKIPPED;
+    v->remaining = over ? 0 : left_in_window(key, ledger, window);
+    /* Reserved without a receipt: burned, except what the lease in hand may still sign. */
+    uint64_t reserved = key->plan.kind == PLAN_VERSION ? usage.bound : usage.leased;
+    uint64_t in_hand = key->lease.epoch != 0 && key->lease.window == window
+                           ? key->lease.count - key->lease.next
+                           : 0;
+    uint64_t done = usage.receipts + in_hand;
+    v->burned = reserved > done ? reserved - done : 0;
+    uint64_t accounted = v->signatures + v->burned + v->remaining;
+    v->given_up = v->usable > accounted ? v->usable - accounted : 0;
+    return RC_OK;
+}
+
+enum rc view_windows(const struct key *key, struct ledger *ledger, int64_t from, int64_t to,
+                     int64_t now_s, struct view_window *views, size_t *count, int64_t *next,
+                     struct err *err)
+{
+    *count = 0;
+    *next = REQUEST_NONE;
+    int64_t end = (int64_t)key->plan.window_count - 1;
+    if (to > end)
+        to = end;
+    for (int64_t w = from; w <= to; w++) {
+        if (*count == REQUEST_LIST_MAX) {
+            *next = w;
+            break;
+        }
+        enum rc rc = one_window(key, ledger, (uint64_t)w, now_s, &views[*count], err);
+        if (rc != RC_OK)
+            return rc;
+        ++*count;
+    }
+    return RC_OK;
+}
+
+/* Versions and indices
+ * ------------------------------------------------------------------------------ */
+
+static enum rc version_entry(const struct key *key, struct ledger *ledger, uint64_t index,
+                             struct view_version *v, struct err *err)
+{
+    *v = (struct view_version){.index = index, .state = INDEX_UNUSED};
+    enum rc rc = plan_version_of_index(&key->plan, index, v->version, v->slot, err);
+    if (rc == RC_OK)
+        rc = plan_window_of_index(&key->plan, index, &v->window, err);
+    if (rc != RC_OK)
+        return rc;
+    struct ledger_intent intent;
+    rc = ledger_intent_by_index(ledger, key->record.id, index, &intent, NULL);
+    if (rc == RC_REFUSED_NOT_FOUND) {
+        v->state = may_still_sign(key, v->window) ? INDEX_UNUSED : INDEX_GIVEN_UP;
+        return RC_OK;
+    }
+    if (rc != RC_OK)
+        return FAIL(err, rc, "", 0, "the ledger cannot be read");
+    memcpy(v->artifact_sha256, intent.artifact_sha256, SHA256_LEN);
+    v->state = INDEX_BURNED;
+    struct ledger_receipt receipt;
+    rc = ledger_receipt_by_index(ledger, key->record.id, index, &receipt, NULL, NULL);
+    if (rc == RC_OK) {
+        v->state = INDEX_SIGNED;
+        v->signed_at_s = receipt.at_s;
+        memcpy(v->id, receipt.id, sizeof(v->id));
+    }
+    return rc == RC_REFUSED_NOT_FOUND ? RC_OK : rc;
+}
+
+static enum rc whole_version(const struct key *key, struct ledger *ledger, const char *version,
+                             struct view_version *views, size_t *count, struct err *err)
+{
+    for (uint32_t i = 0; i < key->plan.slot_count; i++) {
+        struct plan_place place;
+        const char *slot = key->plan.slots_named ? key->plan.slots[i] : "";
+        enum rc rc = plan_place_version(&key->plan, version, slot, &place, err);
+        if (rc == RC_OK)
+            rc = version_entry(key, ledger, place.index, &views[*count], err);
+        if (rc != RC_OK)
+            return rc;
+        ++*count;
+    }
+    return RC_OK;
+}
+
+#define BINDINGS_AT_ONCE 64
+
+/* "4.2" stands for 4.2.0, 4.2.1 …, and not for 4.20: a prefix ends at a component. */
+static bool has_prefix(const char *version, const char *prefix)
+{
+    size_t len = strlen(prefix);
+    if (len == 0)
+        return true;
+    if (strncmp(version, prefix, len) != 0)
+        return false;
+    return version[len] == '\0' || version[len] == '.' || prefix[len - 1] == '.';
+}
+
+enum rc view_versions(const struct key *key, struct ledger *ledger, const char *prefix,
+                      int64_t from, struct view_version *views, size_t *count, int64_t *next,
+                      struct err *err)
+{
+    *count = 0;
+    *next = REQUEST_NONE;
+    if (key->plan.kind != PLAN_VERSION)
+        return FAIL(err, RC_REFUSED_OUTSIDE_PLAN, "", 0, "this key does not sign by version");
+    struct plan_place place;
+    const char *slot = key->plan.slots_named ? key->plan.slots[0] : "";
+    if (plan_place_version(&key->plan, prefix, slot, &place, NULL) == RC_OK)
+        return whole_version(key, ledger, prefix, views, count, err);
+    static struct ledger_intent found[BINDINGS_AT_ONCE];
+    uint64_t at = from > 0 ? (uint64_t)from : 0;
+    size_t got = BINDINGS_AT_ONCE;
+    while (got == BINDINGS_AT_ONCE) {
+        enum rc rc =
+            ledger_bindings(ledger, key->record.id, at, found, BINDINGS_AT_ONCE, &got, err);
+        if (rc != RC_OK)
+            return rc;
+        for (size_t i = 0; i < got; i++) {
+            at = found[i].index + 1;
+            if (!has_prefix(found[i].version, prefix))
+                continue;
+            if (*count == REQUEST_LIST_MAX) {
+                *next = (int64_t)found[i].index;
+                return RC_OK;
+            }
+            rc = version_entry(key, ledger, found[i].index, &views[*count], err);
+            if (rc != RC_OK)
+                return rc;
+            ++*count;
+        }
+    }
+    return RC_OK;
+}
+
+/* Time and interval plans: the number of the lease that an index belongs to tells whether it
+ * passed. */
+static uint32_t leased_state(const struct key *key, struct ledger *ledger, uint64_t index,
+                             uint64_t window, uint64_t *epoch)
+{
+    struct ledger_lease lease;
+    enum rc rc = ledger_lease_of_index(ledger, key->record.id, index, &lease, NULL);
+    bool in_hand = key->lease.epoch != 0 && index >= key->lease.first + key->lease.next &&
+                   index < key->lease.first + key->lease.count;
+    if (in_hand)
+        return INDEX_LEASED;
+    if (rc == RC_OK) {
+        *epoch = lease.epoch;
+        return INDEX_BURNED;
+    }
+    if (!may_still_sign(key, window))
+        return INDEX_GIVEN_UP;
+    uint64_t position = index - plan_window_first(&key->plan, window);
+    bool skipped = (int64_t)window == key_floor(key) && position < passed(key);
+    return skipped ? INDEX_GIVEN_UP : INDEX_UNUSED;
+}
+
+enum rc view_index(const struct key *key, struct ledger *ledger, int64_t index,
+                   struct view_index *v, struct err *err)
+{
+    *v = (struct view_index){.index = (uint64_t)index};
+    if (index < 0)
+        return FAIL(err, RC_REFUSED_RANGE, "", index, "an index is not negative");
+    enum rc rc = plan_window_of_index(&key->plan, v->index, &v->window, err);
+    if (rc != RC_OK)
+        return rc;
+    uint64_t position = v->index - plan_window_first(&key->plan, v->window);
+    if (key->plan.seal && position == key->plan.window_size - 1)
+        v->state = INDEX_SEAL;
+    else if (position >= key->plan.window_usable)
+        v->state = INDEX_PADDING;
+    if (v->state != INDEX_UNUSED)
+        return RC_OK;
+    struct ledger_receipt receipt;
+    rc = ledger_receipt_by_index(ledger, key->record.id, v->index, &receipt, NULL, NULL);
+    if (rc == RC_OK) {
+        v->state = INDEX_SIGNED;
+        v->epoch = receipt.epoch;
+        v->signed_at_s = receipt.at_s;
+        memcpy(v->id, receipt.id, sizeof(v->id));
+    } else if (rc != RC_REFUSED_NOT_FOUND) {
+        return FAIL(err, rc, "", 0, "the ledger cannot be read");
+    }
+    if (key->plan.kind == PLAN_VERSION) {
+        struct view_version version;
+        rc = version_entry(key, ledger, v->index, &version, err);
+        if (rc == RC_REFUSED_RANGE) {
+            v->state = INDEX_PADDING;
+            if (err != NULL)
+                *err = (struct err){0};
+            return RC_OK;
+        }
+        v->state = version.state;
+        put_text(v->version, sizeof(v->version), version.version);
+        put_text(v->slot, sizeof(v->slot), version.slot);
+        return rc;
+    }
+    if (v->state != INDEX_SIGNED)
+        v->state = leased_state(key, ledger, v->index, v->window, &v->epoch);
+    return RC_OK;
+}

@@ -1,0 +1,61 @@
+/*
+ * view: answers to questions about keys, windows, versions and indices; changes nothing.
+ *
+ * Uses: ledger (reading), policy, key. Threads: signer thread. Every list is bounded by
+ * REQUEST_LIST_MAX; failures of the ledger end as zeros in the helpers and as codes in the lists.
+ */
+#ifndef SIGNER_VIEW_H
+#define SIGNER_VIEW_H
+
+#include "signer/key.h"
+#include "signer/request.h"
+
+/** What a client is told about a receipt (checkpoint and remaining are left zero). */
+void view_signature(const struct key *key, const struct ledger_receipt *receipt,
+                    struct signature_view *view);
+
+/**
+ * Signatures that may still be made in a window, and with the key. A number for people: the
+ * configured cap of a window is not in it. Both 0 if the ledger cannot be read.
+ */
+void view_remaining(const struct key *key, struct ledger *ledger, uint64_t window,
+                    uint64_t *in_window, uint64_t *in_key);
+
+/**
+ * Version and interval plans: highest window that may sign until another export is acknowledged, or
+ * REQUEST_NONE for no limit (time plans, and keys that were never exported: DESIGN section 10).
+ */
+int64_t view_export_limit(const struct key *key, struct ledger *ledger, int64_t margin);
+
+/** The next version after `version` that is free and allowed in this slot; "" if there is none. */
+void view_next_version(const struct key *key, struct ledger *ledger, const char *version,
+                       const char *slot, char next[REQUEST_VERSION_MAX + 1]);
+
+/** One key for lists. @param[in] now_s  Host clock, for the window of now. */
+void view_key(const struct key *key, struct ledger *ledger, int64_t export_margin, int64_t now_s,
+              struct view_key *view);
+
+/**
+ * Windows from … to (inclusive).
+ * @param[out] views  Room for REQUEST_LIST_MAX; *count receives how many.
+ * @param[out] next   First window that did not fit, or REQUEST_NONE.
+ * @retval RC_HALT_LEDGER
+ */
+enum rc view_windows(const struct key *key, struct ledger *ledger, int64_t from, int64_t to,
+                     int64_t now_s, struct view_window *views, size_t *count, int64_t *next,
+                     struct err *err) MUST_CHECK;
+
+/**
+ * Versions whose text starts with prefix, bound ones in order of index from index `from` on; if
+ * prefix is a whole version, all its slots, free ones too.
+ * @retval RC_REFUSED_OUTSIDE_PLAN  Not a version plan.
+ */
+enum rc view_versions(const struct key *key, struct ledger *ledger, const char *prefix,
+                      int64_t from, struct view_version *views, size_t *count, int64_t *next,
+                      struct err *err) MUST_CHECK;
+
+/** One index. @retval RC_REFUSED_RANGE  Not an index of the plan. */
+enum rc view_index(const struct key *key, struct ledger *ledger, int64_t index,
+                   struct view_index *view, struct err *err) MUST_CHECK;
+
+#endif

@@ -1,0 +1,88 @@
+#include "signer/world.h"
+
+static enum rc real_open(void *ctx, void **tpm, struct err *err)
+{
+    struct tpm *opened = NULL;
+    enum rc rc = tpm_open(&opened, ctx, false, err);
+    *tpm = opened;
+    return rc;
+}
+
+static void real_close(void *ctx, void **tpm)
+{
+    (void)ctx;
+    struct tpm *closing = *tpm;
+    tpm_close(&closing);
+    *tpm = NULL;
+}
+
+static const struct tpm_identity *real_identify(void *tpm)
+{
+    return tpm_identify(tpm);
+}
+
+static enum rc real_unseal(void *tpm, const uint8_t auth[32], const uint8_t *blob, size_t blob_len,
+                           void *secret, size_t secret_len, struct err *err)
+{
+    return tpm_unseal(tpm, auth, blob, blob_len, secret, secret_len, err);
+}
+
+static enum rc real_anchor_open(void **anchor, void *tpm, const struct anchor_pins *pins,
+                                const uint8_t auth_secret[32], struct err *err)
+{
+    struct anchor *opened = NULL;
+    enum rc rc = anchor_open(&opened, tpm, pins, auth_secret, err);
+    *anchor = opened;
+    return rc;
+}
+
+static void real_anchor_close(void **anchor)
+{
+    struct anchor *closing = *anchor;
+    anchor_close(&closing);
+    *anchor = NULL;
+}
+
+static enum rc real_read(void *anchor, struct anchor_state *state, struct err *err)
+{
+    return anchor_read(anchor, state, err);
+}
+
+static enum rc real_write(void *anchor, const struct anchor_record *a, struct err *err)
+{
+    return anchor_write(anchor, a, err);
+}
+
+static enum rc real_step_w(void *anchor, uint64_t expected, struct err *err)
+{
+    return anchor_step_w(anchor, expected, err);
+}
+
+static enum rc real_step_l(void *anchor, uint64_t expected, struct err *err)
+{
+    return anchor_step_l(anchor, expected, err);
+}
+
+static enum rc real_prove(void *anchor, uint64_t expected_l, struct tpm_time *time, struct err *err)
+{
+    return anchor_prove(anchor, expected_l, time, err);
+}
+
+const struct tpm_ops world_tpm = {
+    .open = real_open,
+    .close = real_close,
+    .identify = real_identify,
+    .unseal = real_unseal,
+    .anchor_open = real_anchor_open,
+    .anchor_close = real_anchor_close,
+    .read = real_read,
+    .write = real_write,
+    .step_w = real_step_w,
+    .step_l = real_step_l,
+    .prove = real_prove,
+};
+
+void world_clock_read(void *ctx, struct clk_reading *reading)
+{
+    clk_read(ctx, reading);
+}

@@ -1,0 +1,49 @@
+/*
+ * world: the TPM and the clock as the signer sees them: small structs of function pointers.
+ *
+ * The daemon hands over the real ones (world_tpm(), world_clock()); the simulator hands over its
+ * own and runs the same signer code. The functions promise what tpm/anchor.h, tpm/device.h and
+ * clock/clock.h say; nothing is added here.
+ *
+ * Uses: base, tpm, clock. Threads: all calls come from the signer thread.
+ */
+#ifndef SIGNER_WORLD_H
+#define SIGNER_WORLD_H
+
+#include "base/world.h"
+#include "clock/clock.h"
+#include "tpm/anchor.h"
+
+/** A TPM: tpm_open() … tpm_unseal() and the anchor_…() functions of one key. */
+struct tpm_ops {
+    enum rc (*open)(void *ctx, void **tpm, struct err *err);
+    void (*close)(void *ctx, void **tpm);
+    const struct tpm_identity *(*identify)(void *tpm);
+    enum rc (*unseal)(void *tpm, const uint8_t auth[32], const uint8_t *blob, size_t blob_len,
+                      void *secret, size_t secret_len, struct err *err);
+    enum rc (*anchor_open)(void **anchor, void *tpm, const struct anchor_pins *pins,
+                           const uint8_t auth_secret[32], struct err *err);
+    void (*anchor_close)(void **anchor);
+    enum rc (*read)(void *anchor, struct anchor_state *state, struct err *err);
+    enum rc (*write)(void *anchor, const struct anchor_record *a, struct err *err);
+    enum rc (*step_w)(void *anchor, uint64_t expected, struct err *err);
+    enum rc (*step_l)(void *anchor, uint64_t expected, struct err *err);
+    enum rc (*prove)(void *anchor, uint64_t expected_l, struct tpm_time *time, struct err *err);
+};
+
+struct world {
+    const struct time_source *time;
+    const struct tpm_ops *tpm;
+    void *tpm_ctx; /* world_tpm: const struct tpm_config * */
+    /* Takes one sample; never fails: an unusable clock is a reading with reasons. */
+    void (*clock_read)(void *ctx, struct clk_reading *reading);
+    void *clock_ctx; /* world_clock_read: struct clk * */
+};
+
+/** The real TPM behind struct tpm_ops; its ctx is a const struct tpm_config *. */
+extern const struct tpm_ops world_tpm;
+
+/** The real clock; ctx is a struct clk *. */
+void world_clock_read(void *ctx, struct clk_reading *reading);
+
+#endif
