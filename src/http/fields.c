@@ -151,7 +151,7 @@ static unsigned range_weight(const char *params, size_t len)
         if (params[i] != ';')
             continue;
         size_t at = i + 1 + strspn(params + i + 1, " \t");
-        if (at + 2 < len && (params[at] == 'q' || params[at] == 'Q') && params[at + 1] == '=')
+        if (at + 1 < len && (params[at] == 'q' || params[at] == 'Q') && params[at + 1] == '=')
             return weight(params + at + 2);
     }
     return 1000;
