@@ -2,19 +2,33 @@
  * ledger: the append-only record of everything: keys, windows, leases, intents, receipts, burns.
  *
  * One SQLite database, one connection, opened so that an acknowledged commit survives a power cut
- * (facts/service §1: locking_mode=EXCLUSIVE, synchronous=EXTRA, journal_mode=WAL, each read back).
- * Every entry is one line of canonical JSON. It names the hash of the entry before it of the same key
- * ("prev"), and its own hash is SHA-256(0x00 || JSON), the leaf hash of RFC 6962 §2.1: so the chain of
- * each key and the leaves of one log over all entries are the same hashes. The tables binding, lease,
- * receipt, … are what the entries say in a form that can be searched, written in the same transaction;
- * UNIQUE(key, index) in them is the last line of defence (I1).
+ * (locking_mode=EXCLUSIVE, synchronous=EXTRA, journal_mode=WAL, each read back; DESIGN section 8).
+ * Every entry is one line of canonical JSON (RFC 8785). It names the hash of the entry before it of
+ * the same key ("prev"; 64 zeros in the first), and its own hash is SHA-256(0x00 || JSON), the leaf
+ * hash of RFC 6962 §2.1: so the chain of each key and the leaves of one log over all entries are
+ * the same hashes. The tables binding, lease, receipt, … are what the entries say in a form that
+ * can be searched, written in the same transaction; UNIQUE(key, index) and triggers in them are the
+ * last line of defence (I1). Nothing is ever changed or removed but a binding, by its void entry.
  *
  * Uses: base, SQLite. Knows nothing of plans, TPM or signatures.
- * Threads: a struct ledger belongs to the signer thread; no other thread calls in.
+ * Threads: a struct ledger belongs to the signer thread; no other thread calls in. Every function
+ * blocks on the disk.
  * Keeps: I1 (an index is leased at most once), I2 (durable before use). See docs/invariants.md.
  *
- * Writing: ledger_begin(), any number of ledger_add_…(), ledger_commit(). Only ledger_commit() syncs.
- * After any RC_HALT_LEDGER the outcome is unknown: close the ledger, never retry, let start-up decide.
+ * Writing: ledger_begin(), any number of ledger_add_…(), ledger_commit(). Only ledger_commit()
+ * syncs.
+ *
+ * What holds for every function here, and is not said again:
+ * - RC_HALT_LEDGER: SQLite failed or the database is damaged. The outcome is unknown, nothing is
+ *   tried again, and every later call on the same ledger gives RC_HALT_LEDGER too: close it, and
+ * let start-up decide. Closing then writes nothing either.
+ * - RC_REFUSED_NO_KEY: there is no key of that number. Nothing changed.
+ * - Adding: RC_REFUSED_RANGE if a number is out of its range (windows, indices, lines, ranks and
+ *   lease numbers below 2^60; counters, epochs and sizes up to 2^63 - 1; times 1970 … 9999), and
+ *   RC_REFUSED_INPUT if a text is too long or not UTF-8. Nothing changed.
+ * - After any RC_REFUSED_… the open transaction is as it was before the call and can go on.
+ * - ledger_add_…(), ledger_void_after() and ledger_raise_min_window() need an open transaction
+ * (MUST).
  */
 #ifndef LEDGER_LEDGER_H
 #define LEDGER_LEDGER_H
@@ -29,56 +43,67 @@
 #include "base/text.h"
 
 #define LEDGER_SCHEMA_VERSION 1
-#define LEDGER_ID_LEN 16          /* of a receipt: what /signatures/{id} names */
-#define LEDGER_TEXT_MAX 255       /* request ids, idempotency keys, requesters, reasons */
+#define LEDGER_ID_LEN 16    /* of a receipt: what /signatures/{id} names */
+#define LEDGER_TEXT_MAX 255 /* request ids, idempotency keys, requesters, reasons */
 #define LEDGER_VERSION_MAX 63
 #define LEDGER_PUBLIC_MAX 64
-#define LEDGER_VALUE_MAX 64       /* hash value that a one-time key signs, randomizer */
+#define LEDGER_VALUE_MAX 64 /* hash value that a one-time key signs, randomizer */
 #define LEDGER_SIGNATURE_MAX (128 * 1024)
+#define LEDGER_KEYS_MAX 255 /* keys in one ledger */
 
 struct ledger; /* opaque: ledger_open() makes it, ledger_close() ends it */
 
 struct ledger_options {
-    const char *path; /* of the database file */
+    const char *path; /* of the database file; made with mode 0600 */
     const char *vfs;  /* SQLite VFS to use; NULL: the default one (tests bring their own) */
     bool create;      /* make the database if it is not there */
 };
 
 /**
- * Open, check the schema version, check integrity (SQLite's own check, contiguous sequence numbers,
- * every hash and every chain, tables against entries), and read all pragmas back.
+ * Open and verify: the version of the schema, every setting, the tables and triggers themselves,
+ * SQLite's own integrity check, contiguous entry numbers, every hash, every chain, and that each
+ * row of each table says what its entry says, signatures included. About a second per 100,000
+ * entries.
  *
+ * A database that is not a ledger, or one of a newer version, is left exactly as it was.
+ *
+ * @param[out] ledger   Owned by the caller, ledger_close(). NULL unless RC_OK.
+ * @param[in]  options  Borrowed for the call.
  * @retval RC_OK
- * @retval RC_REFUSED_NOT_FOUND    No database and create is false.
+ * @retval RC_REFUSED_NOT_FOUND    No database, or an empty one, and create is false.
  * @retval RC_REFUSED_UNSUPPORTED  Written by a newer version of the schema.
  * @retval RC_RETRY_BUSY           Another process has it open.
- * @retval RC_HALT_LEDGER          Damaged (the text names the entry), or a pragma did not take.
+ * @retval RC_HALT_LEDGER          Damaged (the text names the entry), not a ledger, or a setting
+ * did not take.
  */
 enum rc ledger_open(struct ledger **ledger, const struct ledger_options *options,
                     struct err *err) MUST_CHECK;
 
-/** Close; a transaction that is open is rolled back. NULL inside is fine. For CLEANUP(). */
+/**
+ * Close; a transaction that is open is rolled back. What was committed is copied from the WAL into
+ * the database file; if that fails nothing is lost. NULL inside is fine. For CLEANUP().
+ */
 void ledger_close(struct ledger **ledger);
 
 /** Entries in the ledger (the size of the log), those of an open transaction included. */
 uint64_t ledger_size(const struct ledger *ledger);
 
-/* Transactions ---------------------------------------------------------------------------------- */
+/* Transactions --------------------------------------------------------------------------------- */
 
-/** @retval RC_HALT_LEDGER. MUST not be nested. */
+/** Begin. Not inside another transaction (MUST). */
 enum rc ledger_begin(struct ledger *ledger, struct err *err) MUST_CHECK;
 
 /**
  * Commit and sync.
  * @retval RC_OK           No power cut can lose it any more.
- * @retval RC_HALT_LEDGER  Unknown whether it is there (disk full, I/O error): a sync is never retried.
+ * @retval RC_HALT_LEDGER  Unknown whether it is there (disk full, I/O error).
  */
 enum rc ledger_commit(struct ledger *ledger, struct err *err) MUST_CHECK;
 
 /** Forget the open transaction; nothing of it is there. Fine without one. */
 void ledger_rollback(struct ledger *ledger);
 
-/* Entries --------------------------------------------------------------------------------------- */
+/* Entries -------------------------------------------------------------------------------------- */
 
 struct ledger_key {
     uint32_t id; /* 1-based number of the key in this ledger; set by ledger_add_key() */
@@ -92,29 +117,35 @@ struct ledger_key {
 };
 
 /**
- * Add a key: entries "key-created" and "device-provisioned". Sets key->id.
- * @retval RC_REFUSED_EXISTS  The name is taken. Nothing changed.
+ * Add a key: entries "key-created" and "device-provisioned".
+ * @param[in,out] key  id is set, 0 unless RC_OK; the rest is borrowed. public_key_len: 1 … 64.
+ * @retval RC_REFUSED_EXISTS  The name or the key_id is taken. Nothing changed.
+ * @retval RC_REFUSED_RANGE   Also: LEDGER_KEYS_MAX keys are there.
  */
 enum rc ledger_add_key(struct ledger *ledger, struct ledger_key *key, int64_t at_s,
                        struct err *err) MUST_CHECK;
 
-/** Entry "window-opened". @retval RC_REFUSED_SPENT the window has such an entry already. */
 struct ledger_window {
     uint64_t window;
     uint64_t w;      /* counter value that opened it */
     uint64_t l_base; /* L at that moment */
 };
+/** Entry "window-opened". @retval RC_REFUSED_SPENT the window has such an entry already. */
 enum rc ledger_add_window(struct ledger *ledger, uint32_t key, const struct ledger_window *window,
                           int64_t at_s, struct err *err) MUST_CHECK;
 
-/** Entry "lease". @retval RC_REFUSED_SPENT epoch, or an index of it, stands in another lease. */
 struct ledger_lease {
-    uint64_t epoch;  /* L after the increment that anchors it */
+    uint64_t epoch; /* L after the increment that anchors it */
     uint64_t window;
     uint64_t number; /* k inside the window */
     uint64_t first;
-    uint64_t count;
+    uint64_t count; /* 1 …; first + count up to 2^60 */
 };
+/**
+ * Entry "lease".
+ * @retval RC_REFUSED_SPENT  The epoch, the number in the window, or an index of it stands in
+ * another lease; or an index of it is bound to a version or burned. Nothing changed.
+ */
 enum rc ledger_add_lease(struct ledger *ledger, uint32_t key, const struct ledger_lease *lease,
                          int64_t at_s, struct err *err) MUST_CHECK;
 
@@ -125,7 +156,7 @@ struct ledger_origin {
     char idempotency_key[LEDGER_TEXT_MAX + 1]; /* time and interval plans */
 };
 
-/** Entry "intent" and the binding (version, slot) -> (index, digest). Version plans. */
+/** What a version plan records before it signs: (version, slot) -> (index, digest). */
 struct ledger_intent {
     uint64_t seq; /* number of the entry; set by ledger_add_intent() */
     uint64_t epoch;
@@ -143,18 +174,18 @@ struct ledger_intent {
     struct ledger_origin origin;
     int64_t at_s;
 };
-/** @retval RC_REFUSED_SPENT the index, or (version, slot), is bound already. Nothing changed. */
+/**
+ * Entry "intent", and the binding that goes with it until an entry "void" lifts it.
+ * @param[in,out] intent  seq is set, 0 unless RC_OK; the rest is borrowed. version: not empty.
+ * @retval RC_REFUSED_SPENT  The index, or (version, slot), is bound already; or the index stands in
+ * a lease, has a receipt or is burned. Nothing changed.
+ */
 enum rc ledger_add_intent(struct ledger *ledger, uint32_t key, struct ledger_intent *intent,
                           struct err *err) MUST_CHECK;
 
-/**
- * Entry "receipt": index, message and signature belong together; stores the signature.
- * @retval RC_REFUSED_SPENT    The index has a receipt already.
- * @retval RC_HALT_INVARIANT   No lease and no binding covers the index (or the binding is for another
- *                             digest): a receipt without reservation cannot be.
- */
+/** Index, message and signature belong together. */
 struct ledger_receipt {
-    uint64_t seq; /* set by ledger_add_receipt() */
+    uint64_t seq;              /* set by ledger_add_receipt() */
     uint8_t id[LEDGER_ID_LEN]; /* set: first 16 bytes of SHA-256(key_id || be64(index)) */
     uint64_t epoch;
     uint64_t window;
@@ -168,26 +199,41 @@ struct ledger_receipt {
     int64_t at_s;
     size_t signature_len; /* set by ledger_add_receipt() and by the look-ups */
 };
+
+/**
+ * Entry "receipt"; stores the signature (1 … LEDGER_SIGNATURE_MAX bytes, borrowed).
+ *
+ * @param[in,out] receipt  The fields marked "set" are filled, all zero unless RC_OK; the rest is
+ *                         borrowed.
+ * @retval RC_REFUSED_SPENT    The index has a receipt already. Nothing changed.
+ * @retval RC_HALT_INVARIANT   Nothing reserves the index for it, and a receipt without reservation
+ *                             cannot be: no lease of its epoch and window, and no binding of its
+ *                             epoch, window, version, slot and digest covers it; or it is burned.
+ *                             Nothing changed.
+ */
 enum rc ledger_add_receipt(struct ledger *ledger, uint32_t key, struct ledger_receipt *receipt,
                            const uint8_t *signature, size_t signature_len,
                            struct err *err) MUST_CHECK;
 
 /**
- * Entry "burn": indices that may have been computed and will never be used (again), with the reason.
- * A window's totals count each index once however often it is burned.
+ * Entry "burn": indices that may have been computed and will never be used (again), with the
+ * reason. A window's totals count each index once however often it is burned.
  */
 enum rc ledger_add_burn(struct ledger *ledger, uint32_t key, uint64_t window, uint64_t first,
                         uint64_t count, const char *why, int64_t at_s, struct err *err) MUST_CHECK;
 
 /**
- * Entry "void" for every intent of the key behind entry number seq that has neither receipt, burn nor
- * void yet; lifts their bindings in the same transaction. Nothing else ever lifts a binding.
+ * Entry "void" for every intent of the key behind entry number seq that has neither receipt, burn
+ * nor void yet; lifts their bindings in the same transaction. Nothing else ever lifts a binding.
  * @param[out] count  How many were lifted.
  */
 enum rc ledger_void_after(struct ledger *ledger, uint32_t key, uint64_t seq, int64_t at_s,
                           uint64_t *count, struct err *err) MUST_CHECK;
 
-/** Other entries: what happened, in one line for people and one number for programs. */
+/**
+ * Other entries: what happened, in one line for people and one number for programs. Their kinds are
+ * "refusal", "warning", "acknowledgement", "operation-<what>", "clock-<what>", "incident".
+ */
 enum ledger_note_kind {
     LEDGER_REFUSAL,
     LEDGER_WARNING,
@@ -197,8 +243,10 @@ enum ledger_note_kind {
     LEDGER_INCIDENT
 };
 /**
- * @param[in] key   0 for the service as a whole.
- * @param[in] what  Stable name, e.g. "backup-export", "recover", "state-regression"; <= 63 bytes.
+ * @param[in] key   0 for the service as a whole, which has a chain of its own.
+ * @param[in] what  Stable name, e.g. "backup-export", "state-regression"; 1 … 63 bytes of printable
+ *                  ASCII without quotes and backslash. The operation "recover" is refused
+ *                  (RC_REFUSED_INPUT): it is what ledger_raise_min_window() writes.
  * @param[in] text  For people, <= LEDGER_TEXT_MAX bytes.
  */
 enum rc ledger_add_note(struct ledger *ledger, uint32_t key, enum ledger_note_kind kind,
@@ -212,7 +260,7 @@ enum rc ledger_add_note(struct ledger *ledger, uint32_t key, enum ledger_note_ki
 enum rc ledger_raise_min_window(struct ledger *ledger, uint32_t key, int64_t min_window,
                                 const char *why, int64_t at_s, struct err *err) MUST_CHECK;
 
-/* Reading --------------------------------------------------------------------------------------- */
+/* Reading -------------------------------------------------------------------------------------- */
 
 /** Keys in order of their ids. @retval RC_REFUSED_NOT_FOUND no key with that id or name. */
 enum rc ledger_key_by_id(struct ledger *ledger, uint32_t id, struct ledger_key *key,
@@ -221,21 +269,22 @@ enum rc ledger_key_by_name(struct ledger *ledger, const char *name, struct ledge
                            struct err *err) MUST_CHECK;
 uint32_t ledger_key_count(const struct ledger *ledger);
 
-/** Hash of the newest entry of a key's chain (of an open transaction too). */
+/** Hash of the newest entry of a key's chain (of an open transaction too); key 0: the service, all
+ * zero while it has no entry. */
 enum rc ledger_head(struct ledger *ledger, uint32_t key, uint8_t head[SHA256_LEN],
                     struct err *err) MUST_CHECK;
 
 /** What start-up asks: how the ledger stands to the anchor's head. -1 in a field: none. */
 struct ledger_standing {
-    bool head_known;      /* the anchored head is an entry of this key's chain */
-    uint64_t head_seq;    /* its number; 0 if not known */
-    uint64_t behind;      /* entries of the key behind the head */
+    bool head_known;   /* the anchored head is an entry of this key's chain */
+    uint64_t head_seq; /* its number; 0 if not known */
+    uint64_t behind;   /* entries of the key behind the head; all of them if it is not known */
     uint64_t open_intents_behind; /* of these, intents without receipt, burn or void */
-    int64_t lease_epoch;  /* highest epoch of a lease entry */
-    int64_t receipt_epoch; /* highest epoch of a receipt */
-    int64_t intent_epoch; /* highest epoch of an intent that is not void */
-    int64_t window;       /* highest window with a window-opened entry */
-    int64_t window_w;     /* the counter value in that entry */
+    int64_t lease_epoch;          /* highest epoch of a lease entry */
+    int64_t receipt_epoch;        /* highest epoch of a receipt */
+    int64_t intent_epoch;         /* highest epoch of an intent that is not void */
+    int64_t window;               /* highest window with a window-opened entry */
+    int64_t window_w;             /* the counter value in that entry */
 };
 enum rc ledger_stand(struct ledger *ledger, uint32_t key, const uint8_t head[SHA256_LEN],
                      struct ledger_standing *standing, struct err *err) MUST_CHECK;
@@ -266,11 +315,13 @@ enum rc ledger_receipt_by_index(struct ledger *ledger, uint32_t key, uint64_t in
 enum rc ledger_receipt_by_id(struct ledger *ledger, uint32_t key, const uint8_t id[LEDGER_ID_LEN],
                              struct ledger_receipt *receipt, uint8_t *signature,
                              struct err *err) MUST_CHECK;
-enum rc ledger_receipt_by_idempotency(struct ledger *ledger, uint32_t key, const char *idempotency_key,
-                                      uint64_t from_window, struct ledger_receipt *receipt,
-                                      uint8_t *signature, struct err *err) MUST_CHECK;
+enum rc ledger_receipt_by_idempotency(struct ledger *ledger, uint32_t key,
+                                      const char *idempotency_key, uint64_t from_window,
+                                      struct ledger_receipt *receipt, uint8_t *signature,
+                                      struct err *err) MUST_CHECK;
 
-/** High-water marks of a line of a version plan; -1 where nothing is bound (voided ones do not count). */
+/** High-water marks of a line of a version plan; -1 where nothing is bound (voided ones do not
+ * count). */
 enum rc ledger_line_marks(struct ledger *ledger, uint32_t key, uint64_t line, int64_t *rank,
                           int64_t *window, struct err *err) MUST_CHECK;
 
@@ -286,6 +337,14 @@ struct ledger_usage {
 enum rc ledger_window_usage(struct ledger *ledger, uint32_t key, uint64_t window,
                             struct ledger_usage *usage, struct err *err) MUST_CHECK;
 
+/** Totals of a whole key, derived by counting. */
+struct ledger_totals {
+    uint64_t receipts; /* signed */
+    uint64_t burned;   /* distinct indices in burn entries */
+};
+enum rc ledger_key_totals(struct ledger *ledger, uint32_t key, struct ledger_totals *totals,
+                          struct err *err) MUST_CHECK;
+
 /** The lease entry that covers an index. @retval RC_REFUSED_NOT_FOUND none does. */
 enum rc ledger_lease_of_index(struct ledger *ledger, uint32_t key, uint64_t index,
                               struct ledger_lease *lease, struct err *err) MUST_CHECK;
@@ -299,12 +358,17 @@ enum rc ledger_bindings(struct ledger *ledger, uint32_t key, uint64_t from_index
                         struct ledger_intent *intents, size_t max, size_t *count,
                         struct err *err) MUST_CHECK;
 
-/** Smallest and largest number of the notes of a kind and name. @retval RC_REFUSED_NOT_FOUND none. */
+/** Smallest and largest number of the notes of a kind and name. @retval RC_REFUSED_NOT_FOUND none.
+ */
 enum rc ledger_note_range(struct ledger *ledger, uint32_t key, enum ledger_note_kind kind,
                           const char *what, int64_t *smallest, int64_t *largest,
                           struct err *err) MUST_CHECK;
 
-/** The JSON of one entry, malloc'ed, for exports and receipts. seq: 1 … ledger_size(). */
+/**
+ * The JSON of one entry, for exports and receipts. seq: 1 … ledger_size().
+ * @param[out] json  malloc'ed, NUL-terminated; owned by the caller, free().
+ * @retval RC_REFUSED_NOT_FOUND  No such entry.
+ */
 enum rc ledger_entry_json(struct ledger *ledger, uint64_t seq, char **json,
                           struct err *err) MUST_CHECK;
 

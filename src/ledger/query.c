@@ -1,0 +1,821 @@
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ledger/internal.h"
+
+/* Columns -------------------------------------------------------------------------------------- */
+
+int64_t row_i64(struct row *r)
+{
+    int column = r->at++;
+    if (sqlite3_column_type(r->stmt, column) != SQLITE_INTEGER)
+        r->bad = true;
+    return sqlite3_column_int64(r->stmt, column);
+}
+
+uint64_t row_u64(struct row *r)
+{
+    int64_t value = row_i64(r);
+    if (value < 0)
+        r->bad = true;
+    return (uint64_t)value;
+}
+
+uint32_t row_u32(struct row *r)
+{
+    int64_t value = row_i64(r);
+    if (value < 0 || value > UINT32_MAX)
+        r->bad = true;
+    return (uint32_t)value;
+}
+
+/* The unused end of an array is cleared, since one struct is often filled again and again. */
+static size_t row_copy(struct row *r, const void *data, size_t len, uint8_t *out, size_t cap)
+{
+    memset(out, 0, cap);
+    if (len > cap || (data == NULL && len > 0)) {
+        r->bad = true;
+        return 0;
+    }
+    if (len > 0)
+        memcpy(out, data, len);
+    return len;
+}
+
+void row_text(struct row *r, char *out, size_t cap)
+{
+    int column = r->at++;
+    const unsigned char *text = sqlite3_column_text(r->stmt, column);
+    size_t len = (size_t)sqlite3_column_bytes(r->stmt, column);
+    out[cap - 1] = '\0';
+    (void)row_copy(r, text, len, (uint8_t *)out, cap - 1);
+    if (text == NULL || strlen(out) != len) /* NULL, or a NUL inside */
+        r->bad = true;
+}
+
+size_t row_blob_upto(struct row *r, uint8_t *out, size_t cap)
+{
+    int column = r->at++;
+    const void *blob = sqlite3_column_blob(r->stmt, column);
+    return row_copy(r, blob, (size_t)sqlite3_column_bytes(r->stmt, column), out, cap);
+}
+
+void row_blob(struct row *r, uint8_t *out, size_t len)
+{
+    if (row_blob_upto(r, out, len) != len)
+        r->bad = true;
+}
+
+/* Rows; the order of the columns is that of the COLUMNS_ macros in schema.c
+ * ------------------------- */
+
+void row_key(struct row *r, struct ledger_key *key)
+{
+    key->id = row_u32(r);
+    row_text(r, key->name, sizeof(key->name));
+    row_blob(r, key->key_id, KEY_ID_LEN);
+    row_blob(r, key->plan_sha256, SHA256_LEN);
+    key->public_key_len = row_blob_upto(r, key->public_key, LEDGER_PUBLIC_MAX);
+}
+
+void row_device(struct row *r, struct ledger_key *key)
+{
+    struct anchor_pins *pins = &key->pins;
+    key->min_window = row_i64(r);
+    pins->w_handle = row_u32(r);
+    pins->l_handle = row_u32(r);
+    pins->a_handle = row_u32(r);
+    row_blob(r, pins->w_name, TPM_NAME_LEN);
+    row_blob(r, pins->l_name, TPM_NAME_LEN);
+    row_blob(r, pins->a_name, TPM_NAME_LEN);
+    row_blob(r, pins->srk_name, TPM_NAME_LEN);
+    pins->w_base = row_i64(r);
+    pins->w_first = row_u64(r);
+    pins->l_first = row_u64(r);
+}
+
+void row_floor(struct row *r, struct ledger_floor *floor)
+{
+    floor->min_window = row_i64(r);
+    row_text(r, floor->why, sizeof(floor->why));
+}
+
+void row_window(struct row *r, struct ledger_window *window)
+{
+    window->window = row_u64(r);
+    window->w = row_u64(r);
+    window->l_base = row_u64(r);
+}
+
+void row_lease(struct row *r, struct ledger_lease *lease)
+{
+    lease->epoch = row_u64(r);
+    lease->window = row_u64(r);
+    lease->number = row_u64(r);
+    lease->first = row_u64(r);
+    lease->count = row_u64(r);
+}
+
+static void row_origin(struct row *r, struct ledger_origin *origin)
+{
+    row_text(r, origin->requester, sizeof(origin->requester));
+    row_text(r, origin->request_id, sizeof(origin->request_id));
+    row_text(r, origin->idempotency_key, sizeof(origin->idempotency_key));
+}
+
+void row_intent(struct row *r, struct ledger_intent *intent)
+{
+    intent->seq = row_u64(r);
+    intent->epoch = row_u64(r);
+    intent->window = row_u64(r);
+    intent->index = row_u64(r);
+    intent->line = row_u64(r);
+    intent->rank = row_u64(r);
+    row_text(r, intent->version, sizeof(intent->version));
+    row_text(r, intent->slot, sizeof(intent->slot));
+    row_blob(r, intent->artifact_sha256, SHA256_LEN);
+    intent->artifact_size = row_u64(r);
+    size_t randomizer_len = row_blob_upto(r, intent->randomizer, LEDGER_VALUE_MAX);
+    intent->value_len = row_blob_upto(r, intent->value, LEDGER_VALUE_MAX);
+    if (randomizer_len != intent->value_len)
+        r->bad = true;
+    row_origin(r, &intent->origin);
+}
+
+void row_void(struct row *r, struct ledger_void *lifted)
+{
+    lifted->intent = row_u64(r);
+    lifted->index = row_u64(r);
+}
+
+void row_receipt(struct row *r, struct ledger_receipt *receipt, const uint8_t **signature)
+{
+    receipt->seq = row_u64(r);
+    receipt->epoch = row_u64(r);
+    receipt->window = row_u64(r);
+    receipt->index = row_u64(r);
+    row_blob(r, receipt->id, LEDGER_ID_LEN);
+    row_text(r, receipt->version, sizeof(receipt->version));
+    row_text(r, receipt->slot, sizeof(receipt->slot));
+    row_blob(r, receipt->artifact_sha256, SHA256_LEN);
+    receipt->artifact_size = row_u64(r);
+    row_blob(r, receipt->signature_sha256, SHA256_LEN);
+    row_origin(r, &receipt->origin);
+    int column = r->at++;
+    *signature = sqlite3_column_blob(r->stmt, column);
+    receipt->signature_len = (size_t)sqlite3_column_bytes(r->stmt, column);
+    if (*signature == NULL || receipt->signature_len > LEDGER_SIGNATURE_MAX)
+        r->bad = true;
+}
+
+void row_burn(struct row *r, struct ledger_burn *burn)
+{
+    burn->window = row_u64(r);
+    burn->first = row_u64(r);
+    burn->count = row_u64(r);
+    row_text(r, burn->why, sizeof(burn->why));
+}
+
+void row_note(struct row *r, struct ledger_note *note)
+{
+    uint32_t kind = row_u32(r);
+    if (kind > LEDGER_INCIDENT) {
+        r->bad = true;
+        kind = LEDGER_INCIDENT;
+    }
+    note->kind = (enum ledger_note_kind)kind;
+    row_text(r, note->what, sizeof(note->what));
+    note->number = row_i64(r);
+    row_text(r, note->text, sizeof(note->text));
+}
+
+/* One question --------------------------------------------------------------------------------- */
+
+/* Most questions name a key and then one to three values. */
+static struct binder ask(struct ledger *l, enum stmt which, uint32_t key)
+{
+    struct binder b = {.stmt = l->stmts[which]};
+    bind_i64(&b, key);
+    return b;
+}
+
+/* Step to the next row. *found tells a row from the end. */
+static enum rc next(struct ledger *l, const struct binder *b, bool *found, struct err *err)
+{
+    int s = b->status == SQLITE_OK ? sqlite3_step(b->stmt) : b->status;
+    *found = s == SQLITE_ROW;
+    if (s != SQLITE_ROW && s != SQLITE_DONE)
+        return HALT(l, s, err, "read the ledger");
+    return RC_OK;
+}
+
+/* For questions that always have one row. */
+static enum rc one(struct ledger *l, const struct binder *b, struct err *err)
+{
+    bool found = false;
+    enum rc rc = next(l, b, &found, err);
+    if (rc == RC_OK && !found)
+        return HALT(l, 0, err, "a question without an answer");
+    return rc;
+}
+
+/* After a row was read. SQLite gives NULL for a value it had no memory for; that ends here too. */
+static enum rc row_good(struct ledger *l, const struct row *r, struct err *err)
+{
+    if (r->bad)
+        return HALT(l, 0, err, "a row does not fit: the ledger is damaged");
+    return RC_OK;
+}
+
+/* A number or NULL, which becomes -1. */
+static int64_t row_or_none(struct row *r)
+{
+    if (sqlite3_column_type(r->stmt, r->at) == SQLITE_NULL) {
+        r->at++;
+        return -1;
+    }
+    return row_i64(r);
+}
+
+static bool beyond(uint64_t number)
+{
+    return number > INT64_MAX; /* nothing in the ledger is; asking SQLite would wrap around */
+}
+
+/* Keys ----------------------------------------------------------------------------------------- */
+
+static enum rc read_key(struct ledger *l, uint32_t id, struct ledger_key *key, struct err *err)
+{
+    struct binder b = ask(l, STMT_KEY, id);
+    sqlite3_stmt *stmt CLEANUP(stmt_done) = b.stmt;
+    enum rc rc = one(l, &b, err);
+    if (rc != RC_OK)
+        return rc;
+    struct row r = {.stmt = stmt};
+    row_key(&r, key);
+    return row_good(l, &r, err);
+}
+
+static enum rc read_device(struct ledger *l, uint32_t id, struct ledger_key *key, struct err *err)
+{
+    struct binder b = ask(l, STMT_DEVICE, id);
+    sqlite3_stmt *stmt CLEANUP(stmt_done) = b.stmt;
+    enum rc rc = one(l, &b, err);
+    if (rc != RC_OK)
+        return rc;
+    struct row r = {.stmt = stmt};
+    row_device(&r, key);
+    return row_good(l, &r, err);
+}
+
+/* What recovery has raised stands above what was provisioned. */
+static enum rc read_floor(struct ledger *l, uint32_t id, struct ledger_key *key, struct err *err)
+{
+    struct binder b = ask(l, STMT_FLOOR, id);
+    sqlite3_stmt *stmt CLEANUP(stmt_done) = b.stmt;
+    enum rc rc = one(l, &b, err);
+    if (rc != RC_OK)
+        return rc;
+    struct row r = {.stmt = stmt};
+    if (sqlite3_column_type(stmt, 0) != SQLITE_NULL) {
+        int64_t raised = row_i64(&r);
+        if (raised > key->min_window)
+            key->min_window = raised;
+    }
+    return row_good(l, &r, err);
+}
+
+enum rc ledger_key_by_id(struct ledger *ledger, uint32_t id, struct ledger_key *key,
+                         struct err *err)
+{
+    *key = (struct ledger_key){0};
+    enum rc rc = ledger_usable(ledger, err);
+    if (rc != RC_OK)
+        return rc;
+    if (id == 0 || id > ledger->state.key_count)
+        return FAIL(err, RC_REFUSED_NOT_FOUND, "", 0, "the ledger has no key number %u", id);
+    rc = read_key(ledger, id, key, err);
+    if (rc == RC_OK)
+        rc = read_device(ledger, id, key, err);
+    if (rc == RC_OK)
+        rc = read_floor(ledger, id, key, err);
+    if (rc != RC_OK)
+        *key = (struct ledger_key){0};
+    return rc;
+}
+
+enum rc ledger_key_by_name(struct ledger *ledger, const char *name, struct ledger_key *key,
+                           struct err *err)
+{
+    *key = (struct ledger_key){0};
+    enum rc rc = ledger_usable(ledger, err);
+    if (rc != RC_OK)
+        return rc;
+    for (uint32_t id = 1; id <= ledger->state.key_count; id++)
+        if (strcmp(ledger->keys[id].name, name) == 0)
+            return ledger_key_by_id(ledger, id, key, err);
+    return FAIL(err, RC_REFUSED_NOT_FOUND, "", 0, "the ledger has no key of that name");
+}
+
+/* Standing ------------------------------------------------------------------------------------- */
+
+enum rc ledger_head(struct ledger *ledger, uint32_t key, uint8_t head[SHA256_LEN], struct err *err)
+{
+    memset(head, 0, SHA256_LEN);
+    enum rc rc = key == 0 ? ledger_usable(ledger, err) : ledger_usable_key(ledger, key, err);
+    if (rc == RC_OK)
+        memcpy(head, ledger->state.heads[key], SHA256_LEN);
+    return rc;
+}
+
+static enum rc find_head(struct ledger *l, uint32_t key, const uint8_t head[SHA256_LEN],
+                         struct ledger_standing *st, struct err *err)
+{
+    struct binder b = ask(l, STMT_HEAD_SEQ, key);
+    sqlite3_stmt *stmt CLEANUP(stmt_done) = b.stmt;
+    bind_blob(&b, head, SHA256_LEN);
+    enum rc rc = next(l, &b, &st->head_known, err);
+    if (rc != RC_OK || !st->head_known)
+        return rc;
+    struct row r = {.stmt = stmt};
+    st->head_seq = row_u64(&r);
+    return row_good(l, &r, err);
+}
+
+static enum rc count_behind(struct ledger *l, enum stmt which, uint32_t key, uint64_t seq,
+                            uint64_t *count, struct err *err)
+{
+    struct binder b = ask(l, which, key);
+    sqlite3_stmt *stmt CLEANUP(stmt_done) = b.stmt;
+    bind_u64(&b, seq);
+    enum rc rc = one(l, &b, err);
+    if (rc != RC_OK)
+        return rc;
+    struct row r = {.stmt = stmt};
+    *count = row_u64(&r);
+    return row_good(l, &r, err);
+}
+
+static enum rc top_epochs(struct ledger *l, uint32_t key, struct ledger_standing *st,
+                          struct err *err)
+{
+    struct binder b = ask(l, STMT_EPOCHS, key);
+    sqlite3_stmt *stmt CLEANUP(stmt_done) = b.stmt;
+    enum rc rc = one(l, &b, err);
+    if (rc != RC_OK)
+        return rc;
+    struct row r = {.stmt = stmt};
+    st->lease_epoch = row_or_none(&r);
+    st->receipt_epoch = row_or_none(&r);
+    st->intent_epoch = row_or_none(&r);
+    return row_good(l, &r, err);
+}
+
+static enum rc top_window(struct ledger *l, uint32_t key, struct ledger_standing *st,
+                          struct err *err)
+{
+    struct binder b = ask(l, STMT_TOP_WINDOW, key);
+    sqlite3_stmt *stmt CLEANUP(stmt_done) = b.stmt;
+    bool found = false;
+    enum rc rc = next(l, &b, &found, err);
+    st->window = -1;
+    st->window_w = -1;
+    if (rc != RC_OK || !found)
+        return rc;
+    struct row r = {.stmt = stmt};
+    st->window = row_i64(&r);
+    st->window_w = row_i64(&r);
+    return row_good(l, &r, err);
+}
+
+enum rc ledger_stand(struct ledger *ledger, uint32_t key, const uint8_t head[SHA256_LEN],
+                     struct ledger_standing *standing, struct err *err)
+{
+    *standing = (struct ledger_standing){0};
+    struct ledger_standing st = {0};
+    enum rc rc = ledger_usable_key(ledger, key, err);
+    if (rc == RC_OK)
+        rc = find_head(ledger, key, head, &st, err);
+    if (rc == RC_OK)
+        rc = count_behind(ledger, STMT_BEHIND, key, st.head_seq, &st.behind, err);
+    if (rc == RC_OK)
+        rc =
+            count_behind(ledger, STMT_OPEN_INTENTS, key, st.head_seq, &st.open_intents_behind, err);
+    if (rc == RC_OK)
+        rc = top_epochs(ledger, key, &st, err);
+    if (rc == RC_OK)
+        rc = top_window(ledger, key, &st, err);
+    if (rc == RC_OK)
+        *standing = st;
+    return rc;
+}
+
+/* Intents -------------------------------------------------------------------------------------- */
+
+/* Behind the columns of the intent stands the time of its entry. */
+static enum rc read_intent(struct ledger *l, const struct binder *b, struct ledger_intent *intent,
+                           bool *found, struct err *err)
+{
+    enum rc rc = next(l, b, found, err);
+    if (rc != RC_OK || !*found)
+        return rc;
+    struct row r = {.stmt = b->stmt};
+    row_intent(&r, intent);
+    intent->at_s = row_i64(&r);
+    rc = row_good(l, &r, err);
+    if (rc != RC_OK)
+        *intent = (struct ledger_intent){0};
+    return rc;
+}
+
+enum rc next_open_intent(struct ledger *l, uint32_t key, uint64_t after,
+                         struct ledger_intent *intent, bool *found, struct err *err)
+{
+    *intent = (struct ledger_intent){0};
+    *found = false;
+    enum rc rc = ledger_usable_key(l, key, err);
+    if (rc != RC_OK || beyond(after))
+        return rc;
+    struct binder b = ask(l, STMT_NEXT_OPEN_INTENT, key);
+    sqlite3_stmt *stmt CLEANUP(stmt_done) = b.stmt;
+    bind_u64(&b, after);
+    return read_intent(l, &b, intent, found, err);
+}
+
+enum rc ledger_next_open_intent(struct ledger *ledger, uint32_t key, uint64_t after,
+                                struct ledger_intent *intent, struct err *err)
+{
+    bool found = false;
+    enum rc rc = next_open_intent(ledger, key, after, intent, &found, err);
+    if (rc == RC_OK && !found)
+        return FAIL(err, RC_REFUSED_NOT_FOUND, "", 0, "no open intent behind entry %" PRIu64,
+                    after);
+    return rc;
+}
+
+enum rc ledger_intent_by_version(struct ledger *ledger, uint32_t key, const char *version,
+                                 const char *slot, struct ledger_intent *intent, struct err *err)
+{
+    *intent = (struct ledger_intent){0};
+    enum rc rc = ledger_usable_key(ledger, key, err);
+    if (rc != RC_OK)
+        return rc;
+    struct binder b = ask(ledger, STMT_INTENT_BY_VERSION, key);
+    sqlite3_stmt *stmt CLEANUP(stmt_done) = b.stmt;
+    bind_text(&b, version);
+    bind_text(&b, slot);
+    bool found = false;
+    rc = read_intent(ledger, &b, intent, &found, err);
+    if (rc == RC_OK && !found)
+        return FAIL(err, RC_REFUSED_NOT_FOUND, "", 0, "the version is not bound");
+    return rc;
+}
+
+enum rc ledger_intent_by_index(struct ledger *ledger, uint32_t key, uint64_t index,
+                               struct ledger_intent *intent, struct err *err)
+{
+    *intent = (struct ledger_intent){0};
+    enum rc rc = ledger_usable_key(ledger, key, err);
+    if (rc != RC_OK)
+        return rc;
+    bool found = false;
+    if (!beyond(index)) {
+        struct binder b = ask(ledger, STMT_INTENT_BY_INDEX, key);
+        sqlite3_stmt *stmt CLEANUP(stmt_done) = b.stmt;
+        bind_u64(&b, index);
+        rc = read_intent(ledger, &b, intent, &found, err);
+    }
+    if (rc == RC_OK && !found)
+        return FAIL(err, RC_REFUSED_NOT_FOUND, "", 0, "index %" PRIu64 " is not bound", index);
+    return rc;
+}
+
+enum rc ledger_bindings(struct ledger *ledger, uint32_t key, uint64_t from_index,
+                        struct ledger_intent *intents, size_t max, size_t *count, struct err *err)
+{
+    *count = 0;
+    enum rc rc = ledger_usable_key(ledger, key, err);
+    if (rc != RC_OK || beyond(from_index))
+        return rc;
+    struct binder b = ask(ledger, STMT_BINDINGS, key);
+    sqlite3_stmt *stmt CLEANUP(stmt_done) = b.stmt;
+    bind_u64(&b, from_index);
+    bind_u64(&b, beyond(max) ? (uint64_t)INT64_MAX : max);
+    size_t n = 0;
+    for (bool found = true; n < max; n++) {
+        intents[n] = (struct ledger_intent){0};
+        rc = read_intent(ledger, &b, &intents[n], &found, err);
+        if (rc != RC_OK)
+            return rc;
+        if (!found)
+            break;
+    }
+    *count = n;
+    return RC_OK;
+}
+
+enum rc ledger_line_marks(struct ledger *ledger, uint32_t key, uint64_t line, int64_t *rank,
+                          int64_t *window, struct err *err)
+{
+    *rank = -1;
+    *window = -1;
+    enum rc rc = ledger_usable_key(ledger, key, err);
+    if (rc != RC_OK || beyond(line))
+        return rc;
+    struct binder b = ask(ledger, STMT_LINE_MARKS, key);
+    sqlite3_stmt *stmt CLEANUP(stmt_done) = b.stmt;
+    bind_u64(&b, line);
+    rc = one(ledger, &b, err);
+    if (rc != RC_OK)
+        return rc;
+    struct row r = {.stmt = stmt};
+    *rank = row_or_none(&r);
+    *window = row_or_none(&r);
+    return row_good(ledger, &r, err);
+}
+
+/* Receipts ------------------------------------------------------------------------------------- */
+
+static enum rc read_receipt(struct ledger *l, const struct binder *b,
+                            struct ledger_receipt *receipt, uint8_t *signature, struct err *err)
+{
+    bool found = false;
+    enum rc rc = next(l, b, &found, err);
+    if (rc != RC_OK)
+        return rc;
+    if (!found)
+        return FAIL(err, RC_REFUSED_NOT_FOUND, "", 0, "no such receipt");
+    struct row r = {.stmt = b->stmt};
+    const uint8_t *stored = NULL;
+    row_receipt(&r, receipt, &stored);
+    receipt->at_s = row_i64(&r);
+    rc = row_good(l, &r, err);
+    if (rc != RC_OK)
+        *receipt = (struct ledger_receipt){0};
+    else if (signature != NULL)
+        memcpy(signature, stored, receipt->signature_len);
+    return rc;
+}
+
+enum rc ledger_receipt_by_index(struct ledger *ledger, uint32_t key, uint64_t index,
+                                struct ledger_receipt *receipt, uint8_t *signature, struct err *err)
+{
+    *receipt = (struct ledger_receipt){0};
+    enum rc rc = ledger_usable_key(ledger, key, err);
+    if (rc != RC_OK)
+        return rc;
+    if (beyond(index))
+        return FAIL(err, RC_REFUSED_NOT_FOUND, "", 0, "no such receipt");
+    struct binder b = ask(ledger, STMT_RECEIPT_BY_INDEX, key);
+    sqlite3_stmt *stmt CLEANUP(stmt_done) = b.stmt;
+    bind_u64(&b, index);
+    return read_receipt(ledger, &b, receipt, signature, err);
+}
+
+enum rc ledger_receipt_by_id(struct ledger *ledger, uint32_t key, const uint8_t id[LEDGER_ID_LEN],
+                             struct ledger_receipt *receipt, uint8_t *signature, struct err *err)
+{
+    *receipt = (struct ledger_receipt){0};
+    enum rc rc = ledger_usable_key(ledger, key, err);
+    if (rc != RC_OK)
+        return rc;
+    struct binder b = ask(ledger, STMT_RECEIPT_BY_ID, key);
+    sqlite3_stmt *stmt CLEANUP(stmt_done) = b.stmt;
+    bind_blob(&b, id, LEDGER_ID_LEN);
+    return read_receipt(ledger, &b, receipt, signature, err);
+}
+
+enum rc ledger_receipt_by_idempotency(struct ledger *ledger, uint32_t key,
+                                      const char *idempotency_key, uint64_t from_window,
+                                      struct ledger_receipt *receipt, uint8_t *signature,
+                                      struct err *err)
+{
+    *receipt = (struct ledger_receipt){0};
+    enum rc rc = ledger_usable_key(ledger, key, err);
+    if (rc != RC_OK)
+        return rc;
+    if (beyond(from_window))
+        return FAIL(err, RC_REFUSED_NOT_FOUND, "", 0, "no such receipt");
+    struct binder b = ask(ledger, STMT_RECEIPT_BY_IDEMPOTENCY, key);
+    sqlite3_stmt *stmt CLEANUP(stmt_done) = b.stmt;
+    bind_text(&b, idempotency_key);
+    bind_u64(&b, from_window);
+    return read_receipt(ledger, &b, receipt, signature, err);
+}
+
+/* Windows, leases, burns ----------------------------------------------------------------------- */
+
+static enum rc count_used(struct ledger *l, uint32_t key, uint64_t window,
+                          struct ledger_usage *usage, struct err *err)
+{
+    struct binder b = ask(l, STMT_USAGE, key);
+    sqlite3_stmt *stmt CLEANUP(stmt_done) = b.stmt;
+    bind_u64(&b, window);
+    enum rc rc = one(l, &b, err);
+    if (rc != RC_OK)
+        return rc;
+    struct row r = {.stmt = stmt};
+    usage->leased = row_u64(&r);
+    usage->bound = row_u64(&r);
+    usage->receipts = row_u64(&r);
+    return row_good(l, &r, err);
+}
+
+/* Burns may overlap. They come in order of their first index, so one sweep counts each index once.
+ */
+static enum rc sweep_burns(struct ledger *l, const struct binder *b, uint64_t *burned,
+                           struct err *err)
+{
+    uint64_t swept = 0; /* every index below it is counted */
+    for (;;) {
+        bool found = false;
+        enum rc rc = next(l, b, &found, err);
+        if (rc != RC_OK || !found)
+            return rc;
+        struct row r = {.stmt = b->stmt};
+        uint64_t first = row_u64(&r);
+        uint64_t end = first + row_u64(&r);
+        rc = row_good(l, &r, err);
+        if (rc != RC_OK)
+            return rc;
+        if (end > swept) {
+            *burned += end - (first > swept ? first : swept);
+            swept = end;
+        }
+    }
+}
+
+static enum rc count_burned(struct ledger *l, uint32_t key, uint64_t window, uint64_t *burned,
+                            struct err *err)
+{
+    struct binder b = ask(l, STMT_BURNS, key);
+    sqlite3_stmt *stmt CLEANUP(stmt_done) = b.stmt;
+    bind_u64(&b, window);
+    return sweep_burns(l, &b, burned, err);
+}
+
+static enum rc count_burned_of_key(struct ledger *l, uint32_t key, uint64_t *burned,
+                                   struct err *err)
+{
+    struct binder b = ask(l, STMT_KEY_BURNS, key);
+    sqlite3_stmt *stmt CLEANUP(stmt_done) = b.stmt;
+    return sweep_burns(l, &b, burned, err);
+}
+
+static enum rc count_receipts_of_key(struct ledger *l, uint32_t key, uint64_t *receipts,
+                                     struct err *err)
+{
+    struct binder b = ask(l, STMT_KEY_RECEIPTS, key);
+    sqlite3_stmt *stmt CLEANUP(stmt_done) = b.stmt;
+    enum rc rc = one(l, &b, err);
+    if (rc != RC_OK)
+        return rc;
+    struct row r = {.stmt = stmt};
+    *receipts = row_u64(&r);
+    return row_good(l, &r, err);
+}
+
+enum rc ledger_key_totals(struct ledger *ledger, uint32_t key, struct ledger_totals *totals,
+                          struct err *err)
+{
+    *totals = (struct ledger_totals){0};
+    struct ledger_totals found = {0};
+    enum rc rc = ledger_usable_key(ledger, key, err);
+    if (rc == RC_OK)
+        rc = count_receipts_of_key(ledger, key, &found.receipts, err);
+    if (rc == RC_OK)
+        rc = count_burned_of_key(ledger, key, &found.burned, err);
+    if (rc == RC_OK)
+        *totals = found;
+    return rc;
+}
+
+static enum rc read_opened(struct ledger *l, uint32_t key, uint64_t window,
+                           struct ledger_usage *usage, struct err *err)
+{
+    struct binder b = ask(l, STMT_WINDOW, key);
+    sqlite3_stmt *stmt CLEANUP(stmt_done) = b.stmt;
+    bind_u64(&b, window);
+    enum rc rc = next(l, &b, &usage->opened, err);
+    if (rc != RC_OK || !usage->opened)
+        return rc;
+    struct row r = {.stmt = stmt};
+    usage->opened_at_s = row_i64(&r);
+    return row_good(l, &r, err);
+}
+
+enum rc ledger_window_usage(struct ledger *ledger, uint32_t key, uint64_t window,
+                            struct ledger_usage *usage, struct err *err)
+{
+    *usage = (struct ledger_usage){0};
+    enum rc rc = ledger_usable_key(ledger, key, err);
+    if (rc != RC_OK || beyond(window))
+        return rc;
+    struct ledger_usage found = {0};
+    rc = count_used(ledger, key, window, &found, err);
+    if (rc == RC_OK)
+        rc = count_burned(ledger, key, window, &found.burned, err);
+    if (rc == RC_OK)
+        rc = read_opened(ledger, key, window, &found, err);
+    if (rc == RC_OK)
+        *usage = found;
+    return rc;
+}
+
+static enum rc lease_below(struct ledger *l, uint32_t key, uint64_t index,
+                           struct ledger_lease *lease, bool *found, struct err *err)
+{
+    struct binder b = ask(l, STMT_LEASE_OF_INDEX, key);
+    sqlite3_stmt *stmt CLEANUP(stmt_done) = b.stmt;
+    bind_u64(&b, index);
+    enum rc rc = next(l, &b, found, err);
+    if (rc != RC_OK || !*found)
+        return rc;
+    struct row r = {.stmt = stmt};
+    row_lease(&r, lease);
+    return row_good(l, &r, err);
+}
+
+enum rc ledger_lease_of_index(struct ledger *ledger, uint32_t key, uint64_t index,
+                              struct ledger_lease *lease, struct err *err)
+{
+    *lease = (struct ledger_lease){0};
+    enum rc rc = ledger_usable_key(ledger, key, err);
+    if (rc != RC_OK)
+        return rc;
+    struct ledger_lease below = {0};
+    bool found = false;
+    if (!beyond(index))
+        rc = lease_below(ledger, key, index, &below, &found, err);
+    if (rc != RC_OK)
+        return rc;
+    if (!found || index - below.first >= below.count)
+        return FAIL(err, RC_REFUSED_NOT_FOUND, "", 0, "no lease covers index %" PRIu64, index);
+    *lease = below;
+    return RC_OK;
+}
+
+enum rc ledger_is_burned(struct ledger *ledger, uint32_t key, uint64_t index, bool *burned,
+                         struct err *err)
+{
+    *burned = false;
+    enum rc rc = ledger_usable_key(ledger, key, err);
+    if (rc != RC_OK || beyond(index))
+        return rc;
+    struct binder b = ask(ledger, STMT_IS_BURNED, key);
+    sqlite3_stmt *stmt CLEANUP(stmt_done) = b.stmt;
+    bind_u64(&b, index);
+    rc = one(ledger, &b, err);
+    if (rc != RC_OK)
+        return rc;
+    struct row r = {.stmt = stmt};
+    *burned = row_i64(&r) != 0;
+    return row_good(ledger, &r, err);
+}
+
+/* Notes and entries ---------------------------------------------------------------------------- */
+
+enum rc ledger_note_range(struct ledger *ledger, uint32_t key, enum ledger_note_kind kind,
+                          const char *what, int64_t *smallest, int64_t *largest, struct err *err)
+{
+    *smallest = 0;
+    *largest = 0;
+    enum rc rc = key == 0 ? ledger_usable(ledger, err) : ledger_usable_key(ledger, key, err);
+    if (rc != RC_OK)
+        return rc;
+    struct binder b = ask(ledger, STMT_NOTE_RANGE, key);
+    sqlite3_stmt *stmt CLEANUP(stmt_done) = b.stmt;
+    bind_i64(&b, (int64_t)kind);
+    bind_text(&b, what);
+    rc = one(ledger, &b, err);
+    if (rc != RC_OK)
+        return rc;
+    if (sqlite3_column_type(stmt, 0) == SQLITE_NULL)
+        return FAIL(err, RC_REFUSED_NOT_FOUND, "", 0, "no such note");
+    struct row r = {.stmt = stmt};
+    *smallest = row_i64(&r);
+    *largest = row_i64(&r);
+    return row_good(ledger, &r, err);
+}
+
+enum rc ledger_entry_json(struct ledger *ledger, uint64_t seq, char **json, struct err *err)
+{
+    *json = NULL;
+    enum rc rc = ledger_usable(ledger, err);
+    if (rc != RC_OK)
+        return rc;
+    if (seq == 0 || seq > ledger->state.size)
+        return FAIL(err, RC_REFUSED_NOT_FOUND, "", 0, "the ledger has no entry %" PRIu64, seq);
+    struct binder b = {.stmt = ledger->stmts[STMT_ENTRY_JSON]};
+    sqlite3_stmt *stmt CLEANUP(stmt_done) = b.stmt;
+    bind_u64(&b, seq);
+    rc = one(ledger, &b, err);
+    if (rc != RC_OK)
+        return rc;
+    const unsigned char *text = sqlite3_column_text(stmt, 0);
+    *json = text != NULL ? strdup((const char *)text) : NULL;
+    if (*json == NULL)
+        return HALT(ledger, SQLITE_NOMEM, err, "copy entry %" PRIu64, seq);
+    return RC_OK;
+}

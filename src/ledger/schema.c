@@ -1,0 +1,555 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/digest.h"
+#include "ledger/internal.h"
+
+/* Tables ------------------------------------------------------------------------------------------
+ *
+ * Every table but "binding" only ever grows. A row of "key" … "note" says in columns what its entry
+ * says in JSON; check.c writes the JSON again from the row and compares. "binding" is the set of
+ * intents that are not void: the one place from which a row may go, and only behind a void entry.
+ *
+ * Detail rows are inserted before their entry (the references are deferred to the commit), so that
+ * the first statement of each ledger_add_…() is the only one that a constraint may refuse: then
+ * nothing has changed yet and the transaction goes on.
+ */
+
+/* Columns that occur again and again. Numbers of the limits are written out, since SQL has no names
+ * for them. */
+#define NUMBER(name) name " INTEGER NOT NULL CHECK (" name " BETWEEN 0 AND 1152921504606846975)"
+#define COUNTER(name) name " INTEGER NOT NULL CHECK (" name " >= 0)"
+#define COUNT "count INTEGER NOT NULL CHECK (count BETWEEN 1 AND 1152921504606846976 - first)"
+#define TEXT(name, least) name " TEXT NOT NULL CHECK (length(" name ") BETWEEN " least " AND 255)"
+#define NAME(name, least) name " TEXT NOT NULL CHECK (length(" name ") BETWEEN " least " AND 63)"
+#define BYTES(name, len) name " BLOB NOT NULL CHECK (length(" name ") = " len ")"
+#define VALUE(name) name " BLOB NOT NULL CHECK (length(" name ") BETWEEN 1 AND 64)"
+#define SEQ "seq INTEGER PRIMARY KEY REFERENCES entry (seq) DEFERRABLE INITIALLY DEFERRED"
+#define KEY "key INTEGER NOT NULL REFERENCES key (id)"
+#define ORIGIN TEXT("requester", "0") ", " TEXT("request_id", "0") ", " TEXT("idempotency_key", "0")
+
+_Static_assert(LEDGER_NUMBER_MAX == UINT64_C(1152921504606846976) && LEDGER_TEXT_MAX == 255 &&
+                   LEDGER_VERSION_MAX == 63 && NAME_LEN_MAX == 63 && LEDGER_PUBLIC_MAX == 64 &&
+                   LEDGER_VALUE_MAX == 64 && TPM_NAME_LEN == 34 && LEDGER_KIND_MAX == 79 &&
+                   LEDGER_SIGNATURE_MAX == 131072 && RFC3339_S_MAX == 253402300799,
+               "the limits that the schema writes out");
+
+#define REFUSE(why, condition) "SELECT RAISE(ABORT, '" why "') WHERE " condition ";"
+#define NO_UPDATE(table)                                                                           \
+    "CREATE TRIGGER " table "_no_update BEFORE UPDATE ON " table                                   \
+    " BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;"
+#define NO_DELETE(table)                                                                           \
+    "CREATE TRIGGER " table "_no_delete BEFORE DELETE ON " table                                   \
+    " BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;"
+#define APPEND_ONLY(table) NO_UPDATE(table) NO_DELETE(table)
+
+/* A burn names its window, and an index belongs to one window: only burns of that one are looked
+ * through. */
+#define BURNED(first, end)                                                                         \
+    "EXISTS (SELECT 1 FROM burn AS x WHERE x.key = NEW.key AND x.window = NEW.window"              \
+    " AND x.first < " end " AND x.first + x.count > " first ")"
+
+/* End of the lease that starts last before a place; leases do not overlap, so only this one can
+ * reach further. */
+#define LEASE_END(before)                                                                          \
+    "(SELECT o.first + o.count FROM lease AS o WHERE o.key = NEW.key AND o.first < " before        \
+    " ORDER BY o.first DESC LIMIT 1)"
+
+#define SIGNED(index)                                                                              \
+    "EXISTS (SELECT 1 FROM receipt AS r WHERE r.key = NEW.key AND r.idx = " index ")"
+
+/* A text made of literals and macros is more than the formatter can lay out. */
+/* clang-format off */
+static const char schema_sql[] =
+    "CREATE TABLE entry ("
+        "seq INTEGER PRIMARY KEY CHECK (seq >= 1),"
+        COUNTER("key") ","
+        "kind TEXT NOT NULL CHECK (length(kind) BETWEEN 1 AND 79),"
+        "at_s INTEGER NOT NULL CHECK (at_s BETWEEN 0 AND 253402300799),"
+        BYTES("hash", "32") ","
+        "json TEXT NOT NULL) STRICT;"
+    "CREATE INDEX entry_of_key ON entry (key);"
+    "CREATE TRIGGER entry_next BEFORE INSERT ON entry BEGIN "
+        REFUSE("entry numbers have no gaps",
+               "NEW.seq IS NOT (SELECT coalesce(max(e.seq), 0) + 1 FROM entry AS e)")
+    " END;"
+    APPEND_ONLY("entry")
+
+    "CREATE TABLE key ("
+        "id INTEGER PRIMARY KEY CHECK (id >= 1),"
+        "seq INTEGER NOT NULL UNIQUE REFERENCES entry (seq) DEFERRABLE INITIALLY DEFERRED,"
+        NAME("name", "1") " UNIQUE,"
+        BYTES("key_id", "32") " UNIQUE,"
+        BYTES("plan_sha256", "32") ","
+        VALUE("public_key") ") STRICT;"
+    APPEND_ONLY("key")
+
+    "CREATE TABLE device (" SEQ "," KEY ","
+        "min_window INTEGER NOT NULL,"
+        COUNTER("w_handle") "," COUNTER("l_handle") "," COUNTER("a_handle") ","
+        BYTES("w_name", "34") "," BYTES("l_name", "34") "," BYTES("a_name", "34") ","
+        BYTES("srk_name", "34") ","
+        "w_base INTEGER NOT NULL,"
+        COUNTER("w_first") "," COUNTER("l_first") ") STRICT;"
+    "CREATE INDEX device_of_key ON device (key);"
+    APPEND_ONLY("device")
+
+    "CREATE TABLE floor (" SEQ "," KEY ","
+        "min_window INTEGER NOT NULL,"
+        TEXT("why", "0") ") STRICT;"
+    "CREATE INDEX floor_of_key ON floor (key, min_window);"
+    APPEND_ONLY("floor")
+
+    "CREATE TABLE window (" SEQ "," KEY ","
+        NUMBER("window") "," COUNTER("w") "," COUNTER("l_base") ","
+        "UNIQUE (key, window)) STRICT;"
+    APPEND_ONLY("window")
+
+    "CREATE TABLE lease (" SEQ "," KEY ","
+        COUNTER("epoch") "," NUMBER("window") "," NUMBER("number") ","
+        NUMBER("first") "," COUNT ","
+        "UNIQUE (key, epoch), UNIQUE (key, first), UNIQUE (key, window, number)) STRICT;"
+    "CREATE TRIGGER lease_apart BEFORE INSERT ON lease BEGIN "
+        REFUSE("an index of it stands in another lease",
+               LEASE_END("NEW.first + NEW.count") " > NEW.first")
+        REFUSE("an index of it is bound to a version",
+               "EXISTS (SELECT 1 FROM binding AS b WHERE b.key = NEW.key"
+               " AND b.idx >= NEW.first AND b.idx < NEW.first + NEW.count)")
+        REFUSE("an index of it is burned", BURNED("NEW.first", "NEW.first + NEW.count"))
+    " END;"
+    APPEND_ONLY("lease")
+
+    "CREATE TABLE intent (" SEQ "," KEY ","
+        COUNTER("epoch") "," NUMBER("window") "," NUMBER("idx") ","
+        NUMBER("line") "," NUMBER("rank") "," NAME("version", "1") "," NAME("slot", "0") ","
+        BYTES("artifact_sha256", "32") "," COUNTER("artifact_size") ","
+        VALUE("randomizer") "," VALUE("value") "," ORIGIN ","
+        "CHECK (length(randomizer) = length(value))) STRICT;"
+    APPEND_ONLY("intent")
+
+    "CREATE TABLE binding ("
+        "seq INTEGER PRIMARY KEY REFERENCES intent (seq) DEFERRABLE INITIALLY DEFERRED," KEY ","
+        NUMBER("idx") "," COUNTER("epoch") "," NUMBER("window") ","
+        NUMBER("line") "," NUMBER("rank") "," NAME("version", "1") "," NAME("slot", "0") ","
+        "UNIQUE (key, idx), UNIQUE (key, version, slot)) STRICT;"
+    "CREATE INDEX binding_of_window ON binding (key, window);"
+    "CREATE INDEX binding_of_epoch ON binding (key, epoch);"
+    "CREATE INDEX binding_of_rank ON binding (key, line, rank);"
+    "CREATE INDEX binding_of_line ON binding (key, line, window);"
+    "CREATE TRIGGER binding_free BEFORE INSERT ON binding BEGIN "
+        REFUSE("the index stands in a lease", LEASE_END("NEW.idx + 1") " > NEW.idx")
+        REFUSE("the index has a receipt", SIGNED("NEW.idx"))
+        REFUSE("the index is burned", BURNED("NEW.idx", "NEW.idx + 1"))
+    " END;"
+    NO_UPDATE("binding")
+    "CREATE TRIGGER binding_stays BEFORE DELETE ON binding BEGIN "
+        REFUSE("only a void entry lifts a binding",
+               "NOT EXISTS (SELECT 1 FROM void AS v WHERE v.intent = OLD.seq)")
+    " END;"
+
+    "CREATE TABLE void (" SEQ "," KEY ","
+        "intent INTEGER NOT NULL UNIQUE REFERENCES intent (seq),"
+        NUMBER("idx") ") STRICT;"
+    "CREATE TRIGGER void_unsigned BEFORE INSERT ON void BEGIN "
+        REFUSE("only a bound intent can be void",
+               "NOT EXISTS (SELECT 1 FROM binding AS b WHERE b.seq = NEW.intent"
+               " AND b.key = NEW.key AND b.idx = NEW.idx)")
+        REFUSE("the index has a receipt", SIGNED("NEW.idx"))
+        REFUSE("the index is burned",
+               "EXISTS (SELECT 1 FROM burn AS x WHERE x.key = NEW.key"
+               " AND x.first <= NEW.idx AND x.first + x.count > NEW.idx)")
+    " END;"
+    /* In the statement that adds the void entry: the two can never be apart. */
+    "CREATE TRIGGER void_lifts AFTER INSERT ON void"
+    " BEGIN DELETE FROM binding WHERE seq = NEW.intent; END;"
+    APPEND_ONLY("void")
+
+    "CREATE TABLE receipt (" SEQ "," KEY ","
+        COUNTER("epoch") "," NUMBER("window") "," NUMBER("idx") ","
+        BYTES("id", "16") " UNIQUE,"
+        NAME("version", "0") "," NAME("slot", "0") ","
+        BYTES("artifact_sha256", "32") "," COUNTER("artifact_size") ","
+        BYTES("signature_sha256", "32") "," ORIGIN ","
+        "signature BLOB NOT NULL CHECK (length(signature) BETWEEN 1 AND 131072),"
+        "UNIQUE (key, idx)) STRICT;"
+    "CREATE INDEX receipt_of_window ON receipt (key, window);"
+    "CREATE INDEX receipt_of_epoch ON receipt (key, epoch);"
+    "CREATE INDEX receipt_of_request ON receipt (key, idempotency_key)"
+    " WHERE idempotency_key <> '';"
+    /* A second receipt is left to UNIQUE, whose answer the caller can tell from these. */
+    "CREATE TRIGGER receipt_reserved BEFORE INSERT ON receipt WHEN NOT " SIGNED("NEW.idx") " BEGIN "
+        REFUSE("no lease and no binding of this epoch, window, version and artifact covers it",
+               "NOT EXISTS (SELECT 1 FROM lease AS l WHERE l.key = NEW.key"
+               " AND l.epoch = NEW.epoch AND l.window = NEW.window"
+               " AND l.first <= NEW.idx AND l.first + l.count > NEW.idx)"
+               " AND NOT EXISTS (SELECT 1 FROM binding AS b JOIN intent AS i ON i.seq = b.seq"
+               " WHERE b.key = NEW.key AND b.idx = NEW.idx AND b.epoch = NEW.epoch"
+               " AND b.window = NEW.window AND b.version = NEW.version AND b.slot = NEW.slot"
+               " AND i.artifact_sha256 = NEW.artifact_sha256)")
+        REFUSE("it is burned", BURNED("NEW.idx", "NEW.idx + 1"))
+    " END;"
+    APPEND_ONLY("receipt")
+
+    "CREATE TABLE burn (" SEQ "," KEY ","
+        NUMBER("window") "," NUMBER("first") "," COUNT "," TEXT("why", "0") ") STRICT;"
+    "CREATE INDEX burn_of_window ON burn (key, window, first, count);"
+    "CREATE INDEX burn_of_index ON burn (key, first, count);"
+    APPEND_ONLY("burn")
+
+    "CREATE TABLE note (" SEQ ","
+        COUNTER("key") "," /* 0, the service, has notes too */
+        "kind INTEGER NOT NULL CHECK (kind BETWEEN 0 AND 5),"
+        NAME("what", "1") ","
+        "number INTEGER NOT NULL,"
+        TEXT("text", "0") ") STRICT;"
+    "CREATE INDEX note_of_kind ON note (key, kind, what, number);"
+    APPEND_ONLY("note");
+/* clang-format on */
+
+/* Statements ----------------------------------------------------------------------------------- */
+
+#define COLUMNS_KEY "k.id, k.name, k.key_id, k.plan_sha256, k.public_key"
+#define COLUMNS_DEVICE                                                                             \
+    "d.min_window, d.w_handle, d.l_handle, d.a_handle, d.w_name, d.l_name, d.a_name, d.srk_name,"  \
+    " d.w_base, d.w_first, d.l_first"
+#define COLUMNS_LEASE "l.epoch, l.window, l.number, l.first, l.count"
+#define COLUMNS_INTENT                                                                             \
+    "i.seq, i.epoch, i.window, i.idx, i.line, i.rank, i.version, i.slot, i.artifact_sha256,"       \
+    " i.artifact_size, i.randomizer, i.value, i.requester, i.request_id, i.idempotency_key"
+#define COLUMNS_RECEIPT                                                                            \
+    "r.seq, r.epoch, r.window, r.idx, r.id, r.version, r.slot, r.artifact_sha256,"                 \
+    " r.artifact_size, r.signature_sha256, r.requester, r.request_id, r.idempotency_key,"          \
+    " r.signature"
+
+/* An intent in "binding" is not void; it is open if neither receipt nor burn ended it. */
+#define OPEN_INTENT                                                                                \
+    " b.key = ?1 AND b.seq > ?2"                                                                   \
+    " AND NOT EXISTS (SELECT 1 FROM receipt AS r WHERE r.key = b.key AND r.idx = b.idx)"           \
+    " AND NOT EXISTS (SELECT 1 FROM burn AS x WHERE x.key = b.key AND x.first <= b.idx"            \
+    " AND x.first + x.count > b.idx)"
+#define SELECT_BOUND                                                                               \
+    "SELECT " COLUMNS_INTENT ", e.at_s FROM binding AS b JOIN intent AS i ON i.seq = b.seq"        \
+    " JOIN entry AS e ON e.seq = i.seq WHERE"
+#define SELECT_RECEIPT                                                                             \
+    "SELECT " COLUMNS_RECEIPT ", e.at_s FROM receipt AS r JOIN entry AS e ON e.seq = r.seq WHERE"
+
+const char *const ledger_sql[STMT_COUNT] = {
+    [STMT_BEGIN] = "BEGIN IMMEDIATE",
+    [STMT_COMMIT] = "COMMIT",
+    [STMT_ROLLBACK] = "ROLLBACK",
+    [STMT_ADD_ENTRY] = "INSERT INTO entry (seq, key, kind, at_s, hash, json) VALUES (?,?,?,?,?,?)",
+    [STMT_ADD_KEY] = "INSERT INTO key (id, seq, name, key_id, plan_sha256, public_key)"
+                     " VALUES (?,?,?,?,?,?)",
+    [STMT_ADD_DEVICE] = "INSERT INTO device (seq, key, min_window, w_handle, l_handle, a_handle,"
+                        " w_name, l_name, a_name, srk_name, w_base, w_first, l_first)"
+                        " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
+    [STMT_ADD_FLOOR] = "INSERT INTO floor (seq, key, min_window, why) VALUES (?,?,?,?)",
+    [STMT_ADD_WINDOW] = "INSERT INTO window (seq, key, window, w, l_base) VALUES (?,?,?,?,?)",
+    [STMT_ADD_LEASE] = "INSERT INTO lease (seq, key, epoch, window, number, first, count)"
+                       " VALUES (?,?,?,?,?,?,?)",
+    [STMT_ADD_BINDING] = "INSERT INTO binding (seq, key, idx, epoch, window, line, rank, version,"
+                         " slot) VALUES (?,?,?,?,?,?,?,?,?)",
+    [STMT_ADD_INTENT] = "INSERT INTO intent (seq, key, epoch, window, idx, line, rank, version,"
+                        " slot, artifact_sha256, artifact_size, randomizer, value, requester,"
+                        " request_id, idempotency_key) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+    [STMT_ADD_VOID] = "INSERT INTO void (seq, key, intent, idx) VALUES (?,?,?,?)",
+    [STMT_ADD_RECEIPT] = "INSERT INTO receipt (seq, key, epoch, window, idx, id, version, slot,"
+                         " artifact_sha256, artifact_size, signature_sha256, requester, request_id,"
+                         " idempotency_key, signature) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+    [STMT_ADD_BURN] = "INSERT INTO burn (seq, key, window, first, count, why) VALUES (?,?,?,?,?,?)",
+    [STMT_ADD_NOTE] = "INSERT INTO note (seq, key, kind, what, number, text) VALUES (?,?,?,?,?,?)",
+
+    [STMT_KEY] = "SELECT " COLUMNS_KEY " FROM key AS k WHERE k.id = ?1",
+    [STMT_DEVICE] = "SELECT " COLUMNS_DEVICE " FROM device AS d WHERE d.key = ?1"
+                    " ORDER BY d.seq DESC LIMIT 1",
+    [STMT_FLOOR] = "SELECT max(f.min_window) FROM floor AS f WHERE f.key = ?1",
+    /* Newest first: the anchored head is never far from the end in normal life. */
+    [STMT_HEAD_SEQ] = "SELECT e.seq FROM entry AS e WHERE e.key = ?1 AND e.hash = ?2"
+                      " ORDER BY e.seq DESC LIMIT 1",
+    [STMT_BEHIND] = "SELECT count(*) FROM entry AS e WHERE e.key = ?1 AND e.seq > ?2",
+    [STMT_OPEN_INTENTS] = "SELECT count(*) FROM binding AS b WHERE" OPEN_INTENT,
+    [STMT_EPOCHS] = "SELECT (SELECT max(l.epoch) FROM lease AS l WHERE l.key = ?1),"
+                    " (SELECT max(r.epoch) FROM receipt AS r WHERE r.key = ?1),"
+                    " (SELECT max(b.epoch) FROM binding AS b WHERE b.key = ?1)",
+    [STMT_TOP_WINDOW] = "SELECT w.window, w.w FROM window AS w WHERE w.key = ?1"
+                        " ORDER BY w.window DESC LIMIT 1",
+    [STMT_NEXT_OPEN_INTENT] = SELECT_BOUND OPEN_INTENT " ORDER BY b.seq LIMIT 1",
+    [STMT_INTENT_BY_VERSION] = SELECT_BOUND " b.key = ?1 AND b.version = ?2 AND b.slot = ?3",
+    [STMT_INTENT_BY_INDEX] = SELECT_BOUND " b.key = ?1 AND b.idx = ?2",
+    [STMT_BINDINGS] = SELECT_BOUND " b.key = ?1 AND b.idx >= ?2 ORDER BY b.idx LIMIT ?3",
+    [STMT_RECEIPT_BY_INDEX] = SELECT_RECEIPT " r.key = ?1 AND r.idx = ?2",
+    [STMT_RECEIPT_BY_ID] = SELECT_RECEIPT " r.key = ?1 AND r.id = ?2",
+    [STMT_RECEIPT_BY_IDEMPOTENCY] =
+        SELECT_RECEIPT " r.key = ?1 AND r.idempotency_key = ?2 AND r.idempotency_key <> ''"
+                       " AND r.window >= ?3 ORDER BY r.seq DESC LIMIT 1",
+    [STMT_LINE_MARKS] = "SELECT (SELECT max(b.rank) FROM binding AS b"
+                        " WHERE b.key = ?1 AND b.line = ?2),"
+                        " (SELECT max(b.window) FROM binding AS b"
+                        " WHERE b.key = ?1 AND b.line = ?2)",
+    [STMT_USAGE] = "SELECT (SELECT coalesce(sum(l.count), 0) FROM lease AS l"
+                   " WHERE l.key = ?1 AND l.window = ?2),"
+                   " (SELECT count(*) FROM binding AS b WHERE b.key = ?1 AND b.window = ?2),"
+                   " (SELECT count(*) FROM receipt AS r WHERE r.key = ?1 AND r.window = ?2)",
+    [STMT_BURNS] = "SELECT x.first, x.count FROM burn AS x WHERE x.key = ?1 AND x.window = ?2"
+                   " ORDER BY x.first, x.count",
+    [STMT_KEY_RECEIPTS] = "SELECT count(*) FROM receipt AS r WHERE r.key = ?1",
+    [STMT_KEY_BURNS] = "SELECT x.first, x.count FROM burn AS x WHERE x.key = ?1"
+                       " ORDER BY x.first, x.count",
+    [STMT_WINDOW] = "SELECT e.at_s FROM window AS w JOIN entry AS e ON e.seq = w.seq"
+                    " WHERE w.key = ?1 AND w.window = ?2",
+    /* The lease that starts last at or below the index; whether it reaches is the caller's look. */
+    [STMT_LEASE_OF_INDEX] = "SELECT " COLUMNS_LEASE " FROM lease AS l"
+                            " WHERE l.key = ?1 AND l.first <= ?2 ORDER BY l.first DESC LIMIT 1",
+    [STMT_IS_BURNED] = "SELECT EXISTS (SELECT 1 FROM burn AS x WHERE x.key = ?1"
+                       " AND x.first <= ?2 AND x.first + x.count > ?2)",
+    [STMT_NOTE_RANGE] = "SELECT (SELECT min(n.number) FROM note AS n"
+                        " WHERE n.key = ?1 AND n.kind = ?2 AND n.what = ?3),"
+                        " (SELECT max(n.number) FROM note AS n"
+                        " WHERE n.key = ?1 AND n.kind = ?2 AND n.what = ?3)",
+    [STMT_ENTRY_JSON] = "SELECT e.json FROM entry AS e WHERE e.seq = ?1",
+};
+
+const char *const ledger_cursor_sql[TABLE_COUNT] = {
+    [TABLE_KEY] = "SELECT k.seq, k.id, " COLUMNS_KEY " FROM key AS k ORDER BY k.seq",
+    [TABLE_DEVICE] = "SELECT d.seq, d.key, " COLUMNS_DEVICE " FROM device AS d ORDER BY d.seq",
+    [TABLE_FLOOR] = "SELECT f.seq, f.key, f.min_window, f.why FROM floor AS f ORDER BY f.seq",
+    [TABLE_WINDOW] = "SELECT w.seq, w.key, w.window, w.w, w.l_base FROM window AS w"
+                     " ORDER BY w.seq",
+    [TABLE_LEASE] = "SELECT l.seq, l.key, " COLUMNS_LEASE " FROM lease AS l ORDER BY l.seq",
+    [TABLE_INTENT] = "SELECT i.seq, i.key, " COLUMNS_INTENT " FROM intent AS i ORDER BY i.seq",
+    [TABLE_VOID] = "SELECT v.seq, v.key, v.intent, v.idx FROM void AS v ORDER BY v.seq",
+    [TABLE_RECEIPT] = "SELECT r.seq, r.key, " COLUMNS_RECEIPT " FROM receipt AS r ORDER BY r.seq",
+    [TABLE_BURN] = "SELECT x.seq, x.key, x.window, x.first, x.count, x.why FROM burn AS x"
+                   " ORDER BY x.seq",
+    [TABLE_NOTE] = "SELECT n.seq, n.key, n.kind, n.what, n.number, n.text FROM note AS n"
+                   " ORDER BY n.seq",
+};
+
+/* Settings ------------------------------------------------------------------------------------- */
+
+/* The order is not free. EXCLUSIVE comes before the first access, so that WAL works without shared
+ * memory and a second connection cannot exist (SQLite up to 3.51.2 can lose commits with two).
+ * EXTRA comes before WAL: the switch itself writes, and must be synced like everything else. */
+static const struct {
+    const char *set;
+    const char *get;
+    const char *value;
+} settings[] = {
+    {"PRAGMA locking_mode=EXCLUSIVE", "PRAGMA locking_mode", "exclusive"},
+    {"PRAGMA synchronous=EXTRA", "PRAGMA synchronous", "3"},
+    {"PRAGMA mmap_size=0", "PRAGMA mmap_size", "0"},
+    {"PRAGMA cell_size_check=ON", "PRAGMA cell_size_check", "1"},
+    {"PRAGMA trusted_schema=OFF", "PRAGMA trusted_schema", "0"},
+    {"PRAGMA foreign_keys=ON", "PRAGMA foreign_keys", "1"},
+    {"PRAGMA recursive_triggers=ON", "PRAGMA recursive_triggers", "1"},
+    {"PRAGMA ignore_check_constraints=OFF", "PRAGMA ignore_check_constraints", "0"},
+    {"PRAGMA secure_delete=ON", "PRAGMA secure_delete", "1"},
+    {"PRAGMA temp_store=MEMORY", "PRAGMA temp_store", "2"},
+    {"PRAGMA journal_mode=WAL", "PRAGMA journal_mode", "wal"}, /* once we know whose it is */
+};
+
+static const struct {
+    int option;
+    int value;
+    const char *name;
+} switches[] = {
+    {SQLITE_DBCONFIG_DEFENSIVE, 1, "defensive"},
+    {SQLITE_DBCONFIG_DQS_DML, 0, "dqs_dml"},
+    {SQLITE_DBCONFIG_DQS_DDL, 0, "dqs_ddl"},
+    {SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, 0, "load_extension"},
+    {SQLITE_DBCONFIG_ENABLE_TRIGGER, 1, "triggers"},
+    {SQLITE_DBCONFIG_ENABLE_VIEW, 0, "views"},
+    {SQLITE_DBCONFIG_WRITABLE_SCHEMA, 0, "writable_schema"},
+};
+
+#define LENGTH(array) (sizeof(array) / sizeof((array)[0]))
+
+#define JOURNAL (LENGTH(settings) - 1)
+
+static enum rc set(struct ledger *l, size_t from, size_t to, struct err *err)
+{
+    for (size_t i = from; i < to; i++) {
+        int s = sqlite3_exec(l->db, settings[i].set, NULL, NULL, NULL);
+        if (s != SQLITE_OK)
+            return HALT(l, s, err, "%s", settings[i].set);
+    }
+    return RC_OK;
+}
+
+static enum rc configure(struct ledger *l, struct err *err)
+{
+    (void)sqlite3_limit(l->db, SQLITE_LIMIT_ATTACHED, 0);
+    for (size_t i = 0; i < LENGTH(switches); i++) {
+        int s = sqlite3_db_config(l->db, switches[i].option, switches[i].value, (int *)NULL);
+        if (s != SQLITE_OK)
+            return HALT(l, s, err, "switch %s", switches[i].name);
+    }
+    return set(l, 0, JOURNAL, err);
+}
+
+/* First column of the first row as text; "0" where a VFS has no such setting and gives no row. */
+static int ask(sqlite3 *db, const char *sql, char *out, size_t cap)
+{
+    sqlite3_stmt *stmt CLEANUP(stmt_finalize) = NULL;
+    (void)snprintf(out, cap, "0");
+    int s = sqlite3_prepare_v2(db, sql, -1, &stmt, NULL);
+    if (s != SQLITE_OK)
+        return s;
+    s = sqlite3_step(stmt);
+    if (s == SQLITE_DONE)
+        return SQLITE_OK;
+    if (s != SQLITE_ROW)
+        return s;
+    const unsigned char *text = sqlite3_column_text(stmt, 0);
+    (void)snprintf(out, cap, "%s", text != NULL ? (const char *)text : "");
+    return SQLITE_OK;
+}
+
+enum rc schema_settings_hold(struct ledger *l, struct err *err)
+{
+    for (size_t i = 0; i < LENGTH(switches); i++) {
+        int value = -1;
+        int s = sqlite3_db_config(l->db, switches[i].option, -1, &value);
+        if (s != SQLITE_OK || value != switches[i].value)
+            return HALT(l, s, err, "switch %s is %d, not %d", switches[i].name, value,
+                        switches[i].value);
+    }
+    for (size_t i = 0; i < LENGTH(settings); i++) {
+        char value[32];
+        int s = ask(l->db, settings[i].get, value, sizeof(value));
+        if (s != SQLITE_OK || strcmp(value, settings[i].value) != 0)
+            return HALT(l, s, err, "%s reads back as \"%s\", not \"%s\"", settings[i].get, value,
+                        settings[i].value);
+    }
+    return RC_OK;
+}
+
+/* Whose database it is ------------------------------------------------------------------------- */
+
+static int ask_number(sqlite3 *db, const char *sql, uint64_t *value)
+{
+    char text[32];
+    int s = ask(db, sql, text, sizeof(text));
+    if (s == SQLITE_OK && !text_to_u64(value, text, INT64_MAX))
+        *value = UINT64_MAX; /* negative: none of ours */
+    return s;
+}
+
+/* One transaction: after a power cut there is either an empty database or a whole ledger. */
+static enum rc create_tables(struct ledger *l, struct err *err)
+{
+    char marks[128];
+    (void)snprintf(marks, sizeof(marks), "PRAGMA application_id=%d; PRAGMA user_version=%d;",
+                   LEDGER_APPLICATION_ID, LEDGER_SCHEMA_VERSION);
+    const char *const steps[] = {"BEGIN IMMEDIATE", schema_sql, marks, "COMMIT"};
+    for (size_t i = 0; i < LENGTH(steps); i++) {
+        int s = sqlite3_exec(l->db, steps[i], NULL, NULL, NULL);
+        if (s != SQLITE_OK)
+            return HALT(l, s, err, "make the tables");
+    }
+    return RC_OK;
+}
+
+/* Reads only: a database that is not ours stays as it is. */
+static enum rc identify(struct ledger *l, bool *empty, struct err *err)
+{
+    uint64_t application = 0;
+    uint64_t version = 0;
+    uint64_t objects = 0;
+    int s = ask_number(l->db, "PRAGMA application_id", &application);
+    if (s == SQLITE_OK)
+        s = ask_number(l->db, "PRAGMA user_version", &version);
+    if (s == SQLITE_OK)
+        s = ask_number(l->db, "SELECT count(*) FROM sqlite_schema", &objects);
+    if (s != SQLITE_OK)
+        return HALT(l, s, err, "read the kind of the database");
+
+    *empty = application == 0 && version == 0 && objects == 0;
+    if (*empty)
+        return RC_OK;
+    if (application != LEDGER_APPLICATION_ID || version == 0)
+        return HALT(l, 0, err, "the database is not a ledger of this program");
+    if (version > LEDGER_SCHEMA_VERSION)
+        return FAIL(err, RC_REFUSED_UNSUPPORTED, "", 0,
+                    "the ledger was written by a newer version of the program (schema %llu, "
+                    "this one knows %d)",
+                    (unsigned long long)version, LEDGER_SCHEMA_VERSION);
+    return RC_OK;
+}
+
+enum rc schema_start(struct ledger *l, bool create, struct err *err)
+{
+    bool empty = false;
+    enum rc rc = configure(l, err);
+    if (rc == RC_OK)
+        rc = identify(l, &empty, err);
+    if (rc != RC_OK)
+        return rc;
+    if (empty && !create)
+        return FAIL(err, RC_REFUSED_NOT_FOUND, "", 0, "the database is empty");
+    rc = set(l, JOURNAL, LENGTH(settings), err);
+    if (rc == RC_OK && empty)
+        rc = create_tables(l, err);
+    return rc;
+}
+
+/* SHA-256 over type, name, table and text of everything in a schema. */
+static int schema_digest(sqlite3 *db, uint8_t out[SHA256_LEN])
+{
+    sqlite3_stmt *stmt CLEANUP(stmt_finalize) = NULL;
+    int s = sqlite3_prepare_v2(db,
+                               "SELECT type, name, tbl_name, coalesce(sql, '') FROM sqlite_schema"
+                               " ORDER BY type, name",
+                               -1, &stmt, NULL);
+    if (s != SQLITE_OK)
+        return s;
+    struct digest d CLEANUP(digest_close) = {0};
+    if (digest_open(&d, DIGEST_SHA256, NULL) != RC_OK)
+        return SQLITE_NOMEM;
+    while ((s = sqlite3_step(stmt)) == SQLITE_ROW) {
+        for (int i = 0; i < 4; i++) {
+            const unsigned char *text = sqlite3_column_text(stmt, i);
+            if (text == NULL)
+                return SQLITE_NOMEM;
+            digest_update(&d, text, strlen((const char *)text) + 1);
+        }
+    }
+    digest_final(&d, out);
+    return s == SQLITE_DONE ? SQLITE_OK : s;
+}
+
+static void db_close(sqlite3 **db)
+{
+    (void)sqlite3_close(*db);
+    *db = NULL;
+}
+
+/* What the schema should be is learned from SQLite itself, in memory, once per ledger_open(). */
+static int schema_expected(uint8_t out[SHA256_LEN])
+{
+    sqlite3 *db CLEANUP(db_close) = NULL;
+    int s = sqlite3_open_v2(":memory:", &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
+    if (s == SQLITE_OK)
+        s = sqlite3_exec(db, schema_sql, NULL, NULL, NULL);
+    if (s == SQLITE_OK)
+        s = schema_digest(db, out);
+    return s;
+}
+
+enum rc schema_unchanged(struct ledger *l, struct err *err)
+{
+    static const uint8_t unknown[SHA256_LEN];
+    if (ct_equal(l->schema_sha256, unknown, SHA256_LEN)) {
+        int s = schema_expected(l->schema_sha256);
+        if (s != SQLITE_OK)
+            return HALT(l, s, err, "make the schema to compare with");
+    }
+    uint8_t found[SHA256_LEN] = {0};
+    int s = schema_digest(l->db, found);
+    if (s != SQLITE_OK)
+        return HALT(l, s, err, "read the schema");
+    if (!ct_equal(l->schema_sha256, found, SHA256_LEN))
+        return HALT(l, 0, err, "tables, indices or triggers are not those of this version");
+    return RC_OK;
+}
