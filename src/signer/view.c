@@ -19,7 +19,8 @@ void view_signature(const struct key *key, const struct ledger_receipt *r, struc
                                  .index = r->index,
                                  .artifact_size = r->artifact_size,
                                  .signed_at_s = r->at_s,
-                                 .epoch = r->epoch,
+                                 /* DESIGN section 1: the counter's value minus its base. */
+                                 .epoch = r->epoch - key->record.pins.l_first,
                                  .log_index = r->seq - 1};
     memcpy(v->id, r->id, sizeof(v->id));
     put_text(v->key, sizeof(v->key), key->record.name);

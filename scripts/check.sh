@@ -1,0 +1,100 @@
+#!/bin/bash
+# check.sh [--quick]: builds everything and runs all tests; the last line is "N passed, N failed".
+#
+# Installs what is missing. Builds with gcc and clang (warnings are errors) and with AddressSanitizer
+# and UBSan, runs every test, and makes and checks a release tarball. A skipped test counts as failed:
+# here everything is installed that a test may want. --quick leaves out clang, sanitizers and tarball.
+set -uo pipefail
+
+here=$(cd "$(dirname "$0")/.." && pwd)
+cd "$here" || exit 1
+quick=no
+[ "${1:-}" != --quick ] || quick=yes
+passed=0
+failed=0
+jobs=$(nproc)
+
+finish() {
+    echo
+    echo "$passed passed, $failed failed"
+    [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
+    exit
+}
+
+# step NAME COMMAND...: one check; its output is shown only when it fails.
+step() {
+    local name=$1 start=$SECONDS
+    shift
+    if "$@" >"$here/build/step.log" 2>&1; then
+        passed=$((passed + 1))
+        printf 'ok    %s (%d s)\n' "$name" $((SECONDS - start))
+        return 0
+    fi
+    failed=$((failed + 1))
+    printf 'FAIL  %s (%d s)\n' "$name" $((SECONDS - start))
+    tail -n 80 "$here/build/step.log"
+    return 1
+}
+
+# suite NAME DIR: count the tests of `make check` in a build folder one by one.
+suite() {
+    local name=$1 dir=$2 start=$SECONDS
+    make -C "$dir" -j"$jobs" check >"$dir/check.log" 2>&1
+    local status=$? pass skip total
+    pass=$(awk '/^# PASS:/ {print $3}' "$dir/check.log" | tail -n 1)
+    total=$(awk '/^# TOTAL:/ {print $3}' "$dir/check.log" | tail -n 1)
+    skip=$(awk '/^# SKIP:/ {print $3}' "$dir/check.log" | tail -n 1)
+    if [ -z "${total:-}" ]; then
+        failed=$((failed + 1))
+        echo "FAIL  $name: make check did not get as far as a test"
+        tail -n 60 "$dir/check.log"
+        return
+    fi
+    passed=$((passed + pass))
+    failed=$((failed + total - pass))
+    printf '%s %s: %d of %d tests (%d s)\n' "$([ "$pass" = "$total" ] && echo 'ok   ' || echo FAIL)" \
+        "$name" "$pass" "$total" $((SECONDS - start))
+    if [ "$pass" != "$total" ] || [ $status -ne 0 ]; then
+        grep -E '^(FAIL|SKIP|ERROR|XPASS)' "$dir/check.log"
+        [ "${skip:-0}" = 0 ] || echo "      skipped tests count as failed here"
+        tail -n 120 "$dir/test-suite.log"
+        [ "$pass" != "$total" ] || failed=$((failed + 1))
+    fi
+}
+
+# configured DIR OPTIONS...: configure once, and again when configure is newer.
+configured() {
+    local dir=$1
+    shift
+    mkdir -p "$dir"
+    if [ ! -f "$dir/Makefile" ] || [ "$here/configure" -nt "$dir/Makefile" ]; then
+        (cd "$dir" && "$here/configure" -q --enable-werror "$@") || return 1
+    fi
+}
+
+mkdir -p build
+step "packages" scripts/packages --install build run test || finish
+chronyd=$(scripts/get-chronyd build/chrony) || finish
+export TIDEMARK_CHRONYD=$chronyd
+step "autogen" ./autogen.sh || finish
+step "layers" scripts/check-layers
+step "headers" scripts/check-headers
+step "house rules" scripts/check-house-rules
+step "format" scripts/check-format
+
+step "configure (gcc)" configured build/gcc CC=gcc || finish
+step "build (gcc)" make -C build/gcc -j"$jobs" || finish
+suite "tests (gcc)" build/gcc
+
+if [ $quick = no ]; then
+    step "configure (clang, sanitizers)" configured build/san CC=clang --enable-sanitizers \
+        CFLAGS="-g -O1" &&
+        step "build (clang, sanitizers)" make -C build/san -j"$jobs" &&
+        TIDEMARK_QUICK=1 suite "tests (clang, sanitizers)" build/san
+    step "configure (clang)" configured build/clang CC=clang &&
+        step "build (clang)" make -C build/clang -j"$jobs"
+    # The tests ran twice above; here it matters that the tarball holds all it needs.
+    step "release tarball (make distcheck)" env TIDEMARK_QUICK=1 make -C build/gcc -j"$jobs" distcheck
+    step "install" make -C build/gcc -j"$jobs" install DESTDIR="$here/build/installed"
+fi
+finish
