@@ -19,8 +19,8 @@ void bucket_init(struct bucket *b, uint64_t capacity, uint64_t per_hour, int64_t
     b->level_ppm = level_full(b);
 }
 
-/* Add what the time since at_ns has brought. at_ns moves on by exactly the time that was paid out,
- * rounded up, so that asking often neither loses tokens nor makes any. */
+/* Add what the time since at_ns has brought. at_ns moves on by the time that was paid out, rounded
+ * up: asking often makes no tokens, and loses less than a nanosecond of refill a call. */
 static void refill(struct bucket *b, int64_t now_ns)
 {
     if (now_ns <= b->at_ns)
@@ -39,13 +39,13 @@ static void refill(struct bucket *b, int64_t now_ns)
 }
 
 /* Seconds from now until the level reaches a token. What has passed since at_ns without being paid
- * out (less than a millionth of a token) counts. */
+ * out counts; it brings less than a millionth of a token, or refill() would have paid it. */
 static uint64_t wait_for_token(const struct bucket *b, int64_t now_ns)
 {
     wide ns = ((wide)(TOKEN_PPM - b->level_ppm) * NS_PER_PPM_HOUR + b->per_hour - 1) / b->per_hour;
     wide passed = now_ns > b->at_ns ? (wide)((__int128)now_ns - b->at_ns) : 0;
-    wide s = ns > passed ? (ns - passed + NS_PER_S - 1) / NS_PER_S : 0;
-    return s == 0 ? 1 : (uint64_t)s;
+    MUST(ns > passed);
+    return (uint64_t)((ns - passed + NS_PER_S - 1) / NS_PER_S);
 }
 
 bool bucket_take(struct bucket *b, int64_t now_ns, uint64_t *wait_s, uint64_t *remaining)

@@ -22,8 +22,9 @@
 #include "base/rc.h"
 #include "base/text.h"
 
-#define PLAN_LEVELS_MAX 8  /* HSS levels (RFC 8554 §6) */
-#define PLAN_LAYERS_MAX 12 /* XMSS^MT layers (RFC 8391 §5.4); no scheme has more trees on a path  \
+#define PLAN_LEVELS_MAX 8 /* HSS levels (RFC 8554 §6) */
+#define PLAN_LAYERS_MAX                                                                            \
+    12                     /* XMSS^MT layers (RFC 8391 §5.4); no scheme has more trees on a path  \
                             */
 #define PLAN_HEIGHT_MAX 60 /* RFC 8391's tallest key; keeps index arithmetic inside 63 bits */
 #define PLAN_PARAM_NAME_MAX 47

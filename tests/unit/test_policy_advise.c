@@ -95,6 +95,22 @@ static void test_bucket_rate(void **state)
     }
 }
 
+/* A refill pays out whole millionths of a token only. Whoever asks more often than one of them
+ * comes in must not get the rest of a nanosecond for nothing: here one takes 1.5 ns. */
+static void test_bucket_rounding(void **state)
+{
+    (void)state;
+    struct bucket b;
+    uint64_t wait = 0;
+    uint64_t left = 0;
+    uint64_t taken = 0;
+    bucket_init(&b, 1, 2400000, 0);
+    check_take(&b, 0, true, 0, 0);
+    for (int64_t now = 0; now < 12000000; now += 2)
+        taken += bucket_take(&b, now, &wait, &left);
+    assert_in_range(taken, 1, 8); /* rounding may cost up to a nanosecond a call, never give */
+}
+
 /* --- Poisson ------------------------------------------------------------------------------------
  */
 
@@ -176,6 +192,25 @@ static void test_time_plan(void **state)
     plan_make(&plan, text);
     assert_int_equal(plan.window_count, choice.window_count);
     plan_free(&plan);
+}
+
+/* One index of a window is the seal's, so 16 hold 15: an overflow of 4.9 %, not 2.7 %. */
+static void test_seal_counts(void **state)
+{
+    (void)state;
+    struct advise_need need = weekly;
+    struct advise_choice choice;
+    need.signatures_per_window = 10;
+    need.exhaust_max = 0.03;
+    assert_int_equal(advise_time_plan(&need, &choice, NULL), RC_OK);
+    assert_int_equal(choice.window_size, 32);
+    need.exhaust_max = 0.05;
+    assert_int_equal(advise_time_plan(&need, &choice, NULL), RC_OK);
+    assert_int_equal(choice.window_size, 16);
+    /* Exactly what is accepted is accepted. */
+    need.exhaust_max = advise_overflow(10, 31);
+    assert_int_equal(advise_time_plan(&need, &choice, NULL), RC_OK);
+    assert_int_equal(choice.window_size, 32);
 }
 
 static void check_verifier(const char *verifier, double mean, double years, enum rc rc, uint32_t h,
@@ -321,10 +356,11 @@ int main(void)
     if (base_init(NULL) != RC_OK)
         return 99;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bucket),    cmocka_unit_test(test_bucket_rate),
-        cmocka_unit_test(test_overflow),  cmocka_unit_test(test_time_plan),
-        cmocka_unit_test(test_verifiers), cmocka_unit_test(test_lengths),
-        cmocka_unit_test(test_bad_needs), cmocka_unit_test(test_too_much),
+        cmocka_unit_test(test_bucket),          cmocka_unit_test(test_bucket_rate),
+        cmocka_unit_test(test_bucket_rounding), cmocka_unit_test(test_overflow),
+        cmocka_unit_test(test_time_plan),       cmocka_unit_test(test_verifiers),
+        cmocka_unit_test(test_lengths),         cmocka_unit_test(test_bad_needs),
+        cmocka_unit_test(test_too_much),        cmocka_unit_test(test_seal_counts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

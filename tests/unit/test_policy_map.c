@@ -467,6 +467,12 @@ static void test_calendar(void **state)
             check_no_place(&plan, bad[i], NULL, RC_REFUSED_INPUT, "right is \"2030.03.1\"");
     plan_free(&plan);
 
+    /* 21 years would fit, but only 20 are left of the calendar. */
+    plan_make(&plan, PLAN_H10(VERSION("calendar", ",'start_year':9980,'sizes':{'number':4}")));
+    assert_int_equal(plan.sizes[0], 20);
+    check_place(&plan, "9999.12.3", NULL, 239, 959);
+    plan_free(&plan);
+
     /* The calendar ends with 9999 even if the key does not. */
     plan_make(&plan, PLAN_H10(VERSION("calendar", ",'start_year':9998,'sizes':{'number':4},"
                                                   "'window':'year'")));
@@ -571,6 +577,7 @@ static void test_strict(void **state)
     /* An approval is for one window, and lifts the jump alone. */
     check_order(&plan, "4.2.1", "31.0.0", 992, RC_OK, NULL);
     check_order(&plan, "4.2.1", "31.0.0", 991, RC_REFUSED_JUMP, NULL);
+    check_order(&plan, "4.2.1", "31.0.0", 993, RC_REFUSED_JUMP, NULL);
     check_order(&plan, "4.2.1", "4.2.0", 130, RC_REFUSED_BELOW_FLOOR, NULL);
 
     check_next(&plan, "4.2.1", RC_OK, "4.2.2");
