@@ -56,7 +56,6 @@ enum rc_class { RC_CLASS_OK, RC_CLASS_REFUSED, RC_CLASS_RETRY, RC_CLASS_BURNED, 
     X(RC_RETRY_STARTING, RC_CLASS_RETRY, 7, "signer is starting or recovering")                    \
     X(RC_BURNED_CLOCK, RC_CLASS_BURNED, 1, "window ended while signing")                           \
     X(RC_BURNED_VERIFY, RC_CLASS_BURNED, 2, "own signature did not verify")                        \
-    X(RC_BURNED_INPUT, RC_CLASS_BURNED, 3, "artifact changed while it was signed")                 \
     X(RC_HALT_LEDGER, RC_CLASS_HALT, 1, "ledger not readable or not writable")                     \
     X(RC_HALT_ANCHOR, RC_CLASS_HALT, 2, "outcome of a TPM command is unknown")                     \
     X(RC_HALT_REGRESSION, RC_CLASS_HALT, 3, "state is behind its anchor")                          \

@@ -1,5 +1,6 @@
 #include "http/problem.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "http/print.h"
@@ -45,7 +46,6 @@ static const struct {
     {RC_RETRY_STARTING, PROBLEM_STARTING},
     {RC_BURNED_CLOCK, PROBLEM_INDEX_BURNED},
     {RC_BURNED_VERIFY, PROBLEM_INDEX_BURNED},
-    {RC_BURNED_INPUT, PROBLEM_INDEX_BURNED},
     {RC_HALT_LEDGER, PROBLEM_HALTED},
     {RC_HALT_ANCHOR, PROBLEM_HALTED},
     {RC_HALT_REGRESSION, PROBLEM_STATE_REGRESSION},
@@ -120,9 +120,8 @@ static bool says_state(const struct reply *reply)
 void problem_print(struct jcs *j, const struct problem *problem, const char *detail,
                    const char *request_id, const struct reply *reply)
 {
-    char type[96] = "/problems/";
-    MUST(strlen(type) + strlen(problem->name) < sizeof(type));
-    strcat(type, problem->name);
+    char type[96];
+    (void)snprintf(type, sizeof(type), "/problems/%s", problem->name);
 
     jcs_object_open(j);
     jcs_member_string(j, "action", problem->action);
