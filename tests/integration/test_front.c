@@ -1,21 +1,36 @@
 /*
- * The front as its clients see it: a real front process, real sockets, and a core that plays its
- * part from a script (lib/front_rig.h).
+ * The front as its clients see it when all is well: a real front process, real sockets, and a core
+ * that plays its part from a script (lib/front_rig.h). What must be refused or survived is in
+ * test_front_hostile.c.
  */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 
 #include <cmocka.h>
+#include <curl/curl.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
+#include "base/digest.h"
+#include "base/file.h"
 #include "lib/front_rig.h"
+#include "lib/schema.h"
 
-#define SIGN "/v1/keys/" RIG_VERSION_KEY "/signatures?version=4.2.1&slot=kernel"
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+#define SIGNATURES "/v1/keys/" RIG_VERSION_KEY "/signatures"
+#define SIGN SIGNATURES "?version=4.2.1&slot=kernel"
+#define ID "a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5"
+#define HEX_ABC "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+#define SHA256_ABC "ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0="
+#define SHA512_ABC                                                                                 \
+    "3a81oZNherrMQXNJriBBMRLm+k6JqX6iCp7u5ktV05ohkpkqJ0/BqDa6PCOj/uu9RU1EI2Q86A4qmslPpUyknw=="
 
 static struct rig rig;
 
@@ -33,43 +48,661 @@ static int stop(void **state)
     return 0;
 }
 
+static void release(json_t **json)
+{
+    json_decref(*json);
+}
+
+static json_t *json_of(const struct answered *a)
+{
+    json_t *json = json_loadb(a->body, a->len, JSON_REJECT_DUPLICATES, NULL);
+    assert_non_null(json);
+    return json;
+}
+
+static const char *text_of(const json_t *json, const char *name)
+{
+    return json_string_value(json_object_get(json, name));
+}
+
+static int64_t number_of(const json_t *json, const char *name)
+{
+    return json_integer_value(json_object_get(json, name));
+}
+
+static void check_header(const struct answered *a, const char *name, const char *want)
+{
+    const char *value = answered_header(a, name);
+    if (value == NULL || strcmp(value, want) != 0)
+        fail_msg("%s: %s (not %s)", name, value == NULL ? "(missing)" : value, want);
+}
+
+/* Signing ----------------------------------------------------------------------------------------
+ */
+
+static void check_signature(const json_t *json)
+{
+    uint8_t want[RIG_SIGNATURE_LEN], got[RIG_SIGNATURE_LEN];
+    size_t len = 0;
+    const char *base64 = text_of(json, "signature");
+    rig_signature(want, 402101);
+    assert_true(base64_decode(got, sizeof(got), &len, base64, strlen(base64)));
+    assert_int_equal(len, sizeof(want));
+    assert_memory_equal(got, want, sizeof(want));
+    assert_int_equal(number_of(json, "index"), 402101);
+    assert_int_equal(number_of(json, "window"), 130);
+    assert_string_equal(text_of(json, "id"), ID);
+    assert_string_equal(text_of(json, "scheme"), "lms");
+    assert_int_equal(number_of(json_object_get(json, "receipt"), "epoch"), 881);
+    assert_int_equal(number_of(json_object_get(json, "remaining"), "window"), 1007);
+}
+
 static void test_sign(void **state)
 {
     (void)state;
-    struct answered a CLEANUP(answered_free) =
-        client_post(&rig, SIGN, "Content-Type: application/octet-stream\r\n", "firmware", 8);
-    printf("%s%s\n", a.head, a.body);
+    struct answered a CLEANUP(answered_free) = client_post(
+        &rig, SIGN, "Content-Type: application/octet-stream\r\nRequest-Id: ci-1\r\n", "abc", 3);
     assert_int_equal(a.status, 201);
+    check_header(&a, "Content-Type", "application/json");
+    check_header(&a, "Location", SIGNATURES "/" ID);
+    check_header(&a, "Request-Id", "ci-1");
+    check_header(&a, "RateLimit-Policy", "\"window\";q=1023, \"rate\";q=60");
+    check_header(&a, "RateLimit", "\"window\";r=1007;t=3600, \"rate\";r=59;t=60");
+    check_header(&a, "Cache-Control", "no-store");
+    assert_null(answered_header(&a, "Tidemark-Replayed"));
+    json_t *json CLEANUP(release) = json_of(&a);
+    check_signature(json);
+    assert_string_equal(text_of(json, "version"), "4.2.1");
+    assert_string_equal(text_of(json, "slot"), "kernel");
+    assert_string_equal(text_of(json, "artifact_sha256"), HEX_ABC);
+
+    char uid[32];
+    (void)snprintf(uid, sizeof(uid), "uid:%u", (unsigned)getuid());
+    struct rig_request r = rig_last(&rig);
+    assert_int_equal(r.request.by, REQUEST_BY_VERSION);
+    assert_int_equal(r.request.body, REQUEST_BODY_HANDLE);
+    assert_string_equal(r.request.version, "4.2.1");
+    assert_string_equal(r.request.slot, "kernel");
+    assert_string_equal(r.request.request_id, "ci-1");
+    assert_string_equal(r.request.requester, uid);
+    assert_int_equal(r.request.body_len, 3);
+    assert_int_equal(r.body_len, 3);
+    assert_true(r.request.digest_claimed);
+    assert_memory_equal(r.request.digest, r.sha256, 32);
+    assert_true(r.sealed);
 }
 
-static void test_reads(void **state)
+static void test_sign_bare(void **state)
 {
     (void)state;
-    static const char *const paths[] = {"/v1/keys",
-                                        "/v1/keys/nightly",
-                                        "/v1/keys/nightly/plan",
-                                        "/v1/keys/nightly/public?format=spki-pem",
-                                        "/v1/keys/nightly/windows?from=1&to=8",
-                                        "/v1/keys/nightly/windows/2",
-                                        "/v1/keys/router-fw/versions?prefix=4.2",
-                                        "/v1/keys/router-fw/indices/7",
-                                        "/health/live",
-                                        "/health/ready",
-                                        "/health/state",
-                                        "/problems/window-full",
-                                        "/openapi.json"};
-    for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
-        struct answered a CLEANUP(answered_free) = client_get(&rig, paths[i]);
-        printf("%s\n%s%s\n", paths[i], a.head, a.body);
-        assert_int_equal(a.status, 200);
+    uint8_t want[RIG_SIGNATURE_LEN];
+    rig_signature(want, 402101);
+    struct answered a CLEANUP(answered_free) =
+        client_post(&rig, SIGN, "Accept: application/octet-stream\r\n", "abc", 3);
+    assert_int_equal(a.status, 201);
+    assert_int_equal(a.len, sizeof(want));
+    assert_memory_equal(a.body, want, sizeof(want));
+    check_header(&a, "Content-Type", "application/octet-stream");
+    check_header(&a, "Location", SIGNATURES "/" ID);
+    check_header(&a, "Tidemark-Key", RIG_VERSION_KEY);
+    check_header(&a, "Tidemark-Index", "402101");
+    check_header(&a, "Tidemark-Window", "130");
+    check_header(&a, "Tidemark-Version", "4.2.1");
+    check_header(&a, "Tidemark-Slot", "kernel");
+    check_header(&a, "Tidemark-Artifact-SHA256", HEX_ABC);
+    check_header(&a, "Tidemark-Signature-Id", ID);
+    char hex[65];
+    hex_encode(hex, rig.plan_sha256[0], 32);
+    check_header(&a, "Tidemark-Plan-SHA256", hex);
+}
+
+static void test_sign_replayed(void **state)
+{
+    (void)state;
+    uint8_t signature[RIG_SIGNATURE_LEN];
+    rig_set(&rig, &rig.manual, true);
+    int fd = client_unix(&rig);
+    static const char request[] =
+        "POST " SIGN " HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc";
+    assert_true(client_send(fd, request, strlen(request)));
+    struct rig_request r = rig_next(&rig);
+    struct reply reply = rig_signed(&rig, &r);
+    reply.replayed = true;
+    rig_signature(signature, 402101);
+    rig_send(&rig, &reply, signature, sizeof(signature));
+    struct answered a CLEANUP(answered_free) = client_read(fd, false, 5000);
+    assert_int_equal(a.status, 200);
+    check_header(&a, "Tidemark-Replayed", "true");
+    assert_null(answered_header(&a, "Location"));
+    fd_close(&r.body);
+    fd_close(&fd);
+}
+
+static void test_sign_window(void **state)
+{
+    (void)state;
+    struct answered a CLEANUP(answered_free) =
+        client_post(&rig, "/v1/keys/" RIG_TIME_KEY "/signatures?window=current",
+                    "Idempotency-Key: \"build 17\"\r\n", "abc", 3);
+    assert_int_equal(a.status, 201);
+    /* The policy of a time plan says how long a window is. */
+    check_header(&a, "RateLimit-Policy", "\"window\";q=1023;w=604800, \"rate\";q=60");
+    json_t *json CLEANUP(release) = json_of(&a);
+    assert_null(json_object_get(json, "version"));
+    assert_null(json_object_get(json, "slot"));
+    struct rig_request r = rig_last(&rig);
+    assert_int_equal(r.request.by, REQUEST_BY_WINDOW);
+    assert_string_equal(r.request.version, "");
+    assert_string_equal(r.request.idempotency_key, "build 17");
+}
+
+static void test_sign_digest(void **state)
+{
+    (void)state;
+    static const char body[] =
+        "{\"digest\":{\"sha256\":\"" HEX_ABC "\"},\"version\":\"4.2.1\",\"slot\":\"kernel\"}";
+    struct answered a CLEANUP(answered_free) = client_post(
+        &rig, SIGNATURES, "Content-Type: application/json; charset=utf-8\r\n", body, strlen(body));
+    assert_int_equal(a.status, 201);
+    struct rig_request r = rig_last(&rig);
+    char hex[65];
+    hex_encode(hex, r.request.digest, 32);
+    assert_string_equal(hex, HEX_ABC);
+    assert_int_equal(r.request.body, REQUEST_BODY_DIGEST);
+    assert_int_equal(r.request.digest_kind, DIGEST_SHA256);
+    assert_int_equal(r.body, -1);
+}
+
+static void test_sign_content_digest(void **state)
+{
+    (void)state;
+    struct answered a CLEANUP(answered_free) = client_post(
+        &rig, SIGN, "Content-Digest: sha-256=:" SHA256_ABC ":, sha-512=:" SHA512_ABC ":\r\n", "abc",
+        3);
+    assert_int_equal(a.status, 201);
+    struct answered b CLEANUP(answered_free) =
+        client_post(&rig, SIGN, "Content-Digest: sha-512=:" SHA512_ABC ":\r\n", "abd", 3);
+    assert_int_equal(b.status, 400);
+    assert_non_null(strstr(b.body, "/problems/digest-mismatch"));
+}
+
+/* The plan is asked for once, not for every request. */
+static void test_plan_asked_once(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        struct answered a CLEANUP(answered_free) = client_post(&rig, SIGN, "", "abc", 3);
+        assert_int_equal(a.status, 201);
+    }
+    assert_int_equal(rig_count(&rig, REQUEST_SIGN), 3);
+    assert_int_equal(rig_count(&rig, REQUEST_PLAN), 1);
+}
+
+static void test_tcp(void **state)
+{
+    (void)state;
+    int fd CLEANUP(fd_close) = client_tcp(&rig);
+    static const char request[] =
+        "POST " SIGN " HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc";
+    assert_true(client_send(fd, request, strlen(request)));
+    struct answered a CLEANUP(answered_free) = client_read(fd, false, 5000);
+    assert_int_equal(a.status, 201);
+    struct rig_request r = rig_last(&rig);
+    assert_string_equal(r.request.requester, "tcp:127.0.0.1");
+    assert_int_equal(strlen(r.request.request_id), 32); /* made, since none was sent */
+    check_header(&a, "Request-Id", r.request.request_id);
+}
+
+/* Large uploads with a real client: Expect: 100-continue, and a spool file instead of memory. */
+
+static size_t drop(char *data, size_t size, size_t count, void *arg)
+{
+    (void)data;
+    (void)arg;
+    return size * count;
+}
+
+static int saw_continue(CURL *curl, curl_infotype type, char *data, size_t len, void *arg)
+{
+    (void)curl;
+    if (type == CURLINFO_HEADER_IN && len > 12 && strncmp(data, "HTTP/1.1 100", 12) == 0)
+        *(bool *)arg = true;
+    return 0;
+}
+
+static void test_upload_curl(void **state)
+{
+    (void)state;
+    const size_t len = (size_t)20 << 20;
+    uint8_t sha256[32];
+    bool continued = false;
+    long status = 0;
+    char *body = malloc(len);
+    assert_non_null(body);
+    for (size_t i = 0; i < len; i++)
+        body[i] = (char)(i * 31 + (i >> 12));
+    digest_buffer(DIGEST_SHA256, sha256, body, len);
+    CURL *curl = curl_easy_init();
+    struct curl_slist *headers = curl_slist_append(NULL, "Content-Type: application/octet-stream");
+    assert_non_null(curl);
+    curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, rig.unix_path);
+    curl_easy_setopt(curl, CURLOPT_URL, "http://signer" SIGN);
+    curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body);
+    curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)len);
+    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, drop);
+    curl_easy_setopt(curl, CURLOPT_DEBUGFUNCTION, saw_continue);
+    curl_easy_setopt(curl, CURLOPT_DEBUGDATA, &continued);
+    curl_easy_setopt(curl, CURLOPT_VERBOSE, 1L);
+    curl_easy_setopt(curl, CURLOPT_TIMEOUT, 20L);
+    assert_int_equal(curl_easy_perform(curl), CURLE_OK);
+    curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
+    assert_int_equal(status, 201);
+    assert_true(continued);
+    struct rig_request r = rig_last(&rig);
+    assert_int_equal(r.body_len, len);
+    assert_memory_equal(r.sha256, sha256, 32);
+    assert_memory_equal(r.request.digest, sha256, 32);
+    assert_false(r.sealed); /* a file of the spool folder */
+    curl_slist_free_all(headers);
+    curl_easy_cleanup(curl);
+    free(body);
+}
+
+/* Connections ------------------------------------------------------------------------------------
+ */
+
+static void test_keep_alive(void **state)
+{
+    (void)state;
+    int fd CLEANUP(fd_close) = client_unix(&rig);
+    static const char request[] = "POST " SIGN " HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n"
+                                  "abcGET /v1/keys HTTP/1.1\r\nHost: x\r\n\r\n"
+                                  "HEAD /v1/keys/nightly HTTP/1.1\r\nHost: x\r\n\r\n"
+                                  "GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n"
+                                  "GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n";
+    static const int want[] = {201, 200, 200, 404, 200};
+    assert_true(client_send(fd, request, strlen(request)));
+    for (size_t i = 0; i < COUNT(want); i++) {
+        struct answered a CLEANUP(answered_free) = client_read(fd, i == 2, 5000);
+        assert_int_equal(a.status, want[i]);
+        if (i == 2)
+            assert_non_null(answered_header(&a, "Content-Length"));
+    }
+}
+
+/* Many wait at once, and each gets its own answer although they come in the wrong order. */
+static void test_concurrent(void **state)
+{
+    (void)state;
+    enum { CLIENTS = 14 };
+    int fds[CLIENTS];
+    struct rig_request requests[CLIENTS];
+    rig_set(&rig, &rig.manual, true);
+    for (int i = 0; i < CLIENTS; i++) {
+        char request[256];
+        int len = snprintf(request, sizeof(request),
+                           "POST " SIGNATURES "?version=4.2.%d&slot=kernel HTTP/1.1\r\nHost: x\r\n"
+                           "Content-Length: 3\r\n\r\nabc",
+                           i);
+        fds[i] = i % 2 == 0 ? client_unix(&rig) : client_tcp(&rig);
+        assert_true(client_send(fds[i], request, (size_t)len));
+    }
+    rig_wait_pending(&rig, CLIENTS);
+    for (int i = 0; i < CLIENTS; i++)
+        requests[i] = rig_next(&rig);
+    for (int i = CLIENTS - 1; i >= 0; i--) {
+        struct reply reply = rig_signed(&rig, &requests[i]);
+        uint8_t signature[RIG_SIGNATURE_LEN] = {0};
+        rig_send(&rig, &reply, signature, sizeof(signature));
+        fd_close(&requests[i].body);
+    }
+    for (int i = 0; i < CLIENTS; i++) {
+        char want[16];
+        (void)snprintf(want, sizeof(want), "4.2.%d", i);
+        struct answered a CLEANUP(answered_free) = client_read(fds[i], false, 5000);
+        json_t *json CLEANUP(release) = json_of(&a);
+        assert_int_equal(a.status, 201);
+        assert_string_equal(text_of(json, "version"), want);
+        fd_close(&fds[i]);
+    }
+}
+
+/* Stopping lets those finish who are inside, and nobody else in. */
+static void test_stop_drains(void **state)
+{
+    (void)state;
+    struct front_control control = {.op = FRONT_STOP};
+    uint8_t signature[RIG_SIGNATURE_LEN] = {0};
+    static const char request[] =
+        "POST " SIGN " HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc";
+    static const char late[] = "GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n";
+    rig_set(&rig, &rig.manual, true);
+    int idle CLEANUP(fd_close) = client_unix(&rig);
+    assert_true(client_send(idle, late, strlen(late)));
+    struct answered first CLEANUP(answered_free) = client_read(idle, false, 5000);
+    assert_int_equal(first.status, 200);
+    int fd CLEANUP(fd_close) = client_unix(&rig);
+    assert_true(client_send(fd, request, strlen(request)));
+    struct rig_request r = rig_next(&rig);
+    assert_int_equal(send(rig.control, &control, sizeof(control), 0), sizeof(control));
+    (void)usleep(300 * 1000);
+    /* Who is connected already is told to come back. */
+    assert_true(client_send(idle, late, strlen(late)));
+    struct answered refused CLEANUP(answered_free) = client_read(idle, false, 5000);
+    assert_int_equal(refused.status, 503);
+    check_header(&refused, "Connection", "close");
+    struct reply reply = rig_signed(&rig, &r);
+    rig_send(&rig, &reply, signature, sizeof(signature));
+    struct answered a CLEANUP(answered_free) = client_read(fd, false, 5000);
+    assert_int_equal(a.status, 201);
+    fd_close(&r.body);
+}
+
+/* The supervisor going away is an order to stop, too. */
+static void test_stop_on_eof(void **state)
+{
+    (void)state;
+    siginfo_t info = {0};
+    assert_int_equal(shutdown(rig.control, SHUT_RDWR), 0);
+    for (int i = 0; i < 500 && info.si_pid == 0; i++) {
+        (void)usleep(10 * 1000);
+        assert_int_equal(waitid(P_PID, (id_t)rig.front, &info, WEXITED | WNOWAIT | WNOHANG), 0);
+    }
+    assert_int_equal(info.si_pid, rig.front);
+}
+
+/* Reading ----------------------------------------------------------------------------------------
+ */
+
+static void test_plan_and_public(void **state)
+{
+    (void)state;
+    char hex[65];
+    uint8_t want[76];
+    struct answered plan CLEANUP(answered_free) = client_get(&rig, "/v1/keys/nightly/plan");
+    hex_encode(hex, rig.plan_sha256[1], 32);
+    check_header(&plan, "Tidemark-Plan-SHA256", hex);
+    assert_non_null(strstr(plan.body, "\"signatures_per_window\":1024"));
+
+    struct answered raw CLEANUP(answered_free) = client_get(&rig, "/v1/keys/nightly/public");
+    memset(want, 0x22, sizeof(want));
+    assert_int_equal(raw.len, 52);
+    assert_memory_equal(raw.body, want, 52);
+    struct answered der CLEANUP(answered_free) =
+        client_get(&rig, "/v1/keys/nightly/public?format=spki-der");
+    memset(want, 0x33, sizeof(want));
+    assert_int_equal(der.len, 76);
+    assert_memory_equal(der.body, want, 76);
+    struct answered pem CLEANUP(answered_free) =
+        client_get(&rig, "/v1/keys/nightly/public?format=spki-pem");
+    assert_string_equal(pem.body,
+                        "-----BEGIN PUBLIC KEY-----\n"
+                        "MzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMz\n"
+                        "MzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMw==\n"
+                        "-----END PUBLIC KEY-----\n");
+}
+
+static void test_lists(void **state)
+{
+    (void)state;
+    struct answered all CLEANUP(answered_free) = client_get(&rig, "/v1/keys/nightly/windows");
+    json_t *json CLEANUP(release) = json_of(&all);
+    assert_int_equal(json_array_size(json_object_get(json, "windows")), 3);
+    assert_string_equal(text_of(json, "next"), "3");
+
+    struct answered rest CLEANUP(answered_free) =
+        client_get(&rig, "/v1/keys/nightly/windows?from=0&to=8&cursor=7");
+    json_t *end CLEANUP(release) = json_of(&rest);
+    assert_int_equal(json_array_size(json_object_get(end, "windows")), 2);
+    assert_true(json_is_null(json_object_get(end, "next")));
+
+    struct answered none CLEANUP(answered_free) = client_get(&rig, "/v1/keys/nightly/windows/77");
+    assert_int_equal(none.status, 404);
+    struct answered empty CLEANUP(answered_free) =
+        client_get(&rig, "/v1/keys/nightly/windows?from=50");
+    assert_int_equal(empty.status, 200);
+    assert_non_null(strstr(empty.body, "\"windows\":[]"));
+
+    struct answered versions CLEANUP(answered_free) =
+        client_get(&rig, "/v1/keys/router-fw/versions?prefix=7.1&cursor=40");
+    json_t *list CLEANUP(release) = json_of(&versions);
+    const json_t *second = json_array_get(json_object_get(list, "versions"), 1);
+    assert_string_equal(text_of(second, "version"), "7.1.41");
+    assert_string_equal(text_of(second, "signature"), SIGNATURES "/" ID);
+    assert_null(json_object_get(json_array_get(json_object_get(list, "versions"), 0), "signature"));
+}
+
+static void test_stored_signature(void **state)
+{
+    (void)state;
+    uint8_t want[RIG_SIGNATURE_LEN];
+    rig_signature(want, 402101);
+    struct answered a CLEANUP(answered_free) = client_get(&rig, SIGNATURES "/" ID);
+    json_t *json CLEANUP(release) = json_of(&a);
+    assert_int_equal(a.status, 200);
+    check_signature(json);
+    assert_null(answered_header(&a, "Tidemark-Replayed"));
+    struct answered bare CLEANUP(answered_free) =
+        client_ask(&rig, "GET " SIGNATURES "/" ID
+                         " HTTP/1.1\r\nHost: x\r\nAccept: application/octet-stream\r\n\r\n");
+    assert_int_equal(bare.len, sizeof(want));
+    assert_memory_equal(bare.body, want, sizeof(want));
+    struct answered receipt CLEANUP(answered_free) = client_get(&rig, SIGNATURES "/" ID "/receipt");
+    assert_string_equal(receipt.body, "{\"kind\":\"receipt\"}");
+    struct answered none CLEANUP(answered_free) =
+        client_get(&rig, SIGNATURES "/00000000000000000000000000000000");
+    assert_int_equal(none.status, 404);
+}
+
+static void test_health(void **state)
+{
+    (void)state;
+    rig.state = STATE_CLOCK_UNSAFE;
+    struct answered not_ready CLEANUP(answered_free) = client_get(&rig, "/health/ready");
+    assert_int_equal(not_ready.status, 503);
+    assert_string_equal(not_ready.body, "{\"state\":\"ClockUnsafe\"}");
+    struct answered whole CLEANUP(answered_free) = client_get(&rig, "/health/state");
+    json_t *json CLEANUP(release) = json_of(&whole);
+    assert_int_equal(whole.status, 200);
+    assert_string_equal(text_of(json, "state"), "ClockUnsafe");
+    assert_string_equal(text_of(json_object_get(json, "clock"), "earliest"),
+                        "2026-12-08T09:36:00.125Z");
+    assert_string_equal(text_of(json_object_get(json, "tpm"), "description"), "Example TPM");
+    rig_core_kill(&rig);
+    (void)usleep(100 * 1000);
+    struct answered live CLEANUP(answered_free) = client_get(&rig, "/health/live");
+    assert_int_equal(live.status, 200);
+    struct answered gone CLEANUP(answered_free) = client_get(&rig, "/health/ready");
+    assert_int_equal(gone.status, 503);
+    assert_string_equal(gone.body, "{\"state\":\"Recovering\"}");
+}
+
+static void test_virtual_tpm(void **state)
+{
+    (void)state;
+    static const char *const paths[] = {"/v1/keys", "/v1/keys/nightly", SIGNATURES "/" ID,
+                                        "/health/state"};
+    rig_set(&rig, &rig.tpm_virtual, true);
+    struct answered a CLEANUP(answered_free) = client_post(&rig, SIGN, "", "abc", 3);
+    json_t *json CLEANUP(release) = json_of(&a);
+    assert_int_equal(a.status, 201);
+    assert_int_equal(json_array_size(json_object_get(json, "warnings")), 1);
+    assert_memory_equal(answered_header(&a, "Tidemark-Warning"), "virtual TPM: ", 13);
+    for (size_t i = 0; i < COUNT(paths); i++) {
+        struct answered b CLEANUP(answered_free) = client_get(&rig, paths[i]);
+        assert_non_null(answered_header(&b, "Tidemark-Warning"));
+        assert_non_null(strstr(b.body, "virtual TPM: "));
+    }
+    struct answered c CLEANUP(answered_free) =
+        client_post(&rig, SIGN, "Accept: application/octet-stream\r\n", "abc", 3);
+    assert_non_null(answered_header(&c, "Tidemark-Warning"));
+}
+
+/* What docs/openapi.json promises ----------------------------------------------------------------
+ */
+
+/* The example of a parameter; NULL if the path or query does not need it. */
+static const char *example(const json_t *root, const json_t *parameter, const char *in,
+                           const char **name)
+{
+    const json_t *p = schema_resolve(root, text_of(parameter, "$ref"));
+    assert_non_null(p);
+    *name = text_of(p, "name");
+    return strcmp(text_of(p, "in"), in) == 0 ? text_of(p, "example") : NULL;
+}
+
+/* "/v1/keys/{key}" with the examples of its parameters. */
+static void fill_path(const json_t *root, const json_t *operation, const char *path, char *out,
+                      size_t size)
+{
+    const json_t *parameters = json_object_get(operation, "parameters");
+    size_t at = 0;
+    out[0] = '\0';
+    while (*path != '\0') {
+        if (*path != '{') {
+            at += (size_t)snprintf(out + at, size - at, "%c", *path++);
+            continue;
+        }
+        size_t len = strcspn(path, "}") - 1;
+        for (size_t i = 0; i < json_array_size(parameters); i++) {
+            const char *name = NULL;
+            const char *value = example(root, json_array_get(parameters, i), "path", &name);
+            if (value != NULL && strlen(name) == len && strncmp(name, path + 1, len) == 0)
+                at += (size_t)snprintf(out + at, size - at, "%s", value);
+        }
+        path += len + 2;
+    }
+}
+
+static void check_described(const json_t *root, const json_t *operation, const struct answered *a,
+                            const char *what)
+{
+    char status[8], type[64], fault[256];
+    (void)snprintf(status, sizeof(status), "%d", a->status);
+    const char *header = answered_header(a, "Content-Type");
+    (void)snprintf(type, sizeof(type), "%.*s", (int)strcspn(header, ";"), header);
+    const json_t *response = json_object_get(json_object_get(operation, "responses"), status);
+    const json_t *content = json_object_get(json_object_get(response, "content"), type);
+    if (content == NULL)
+        fail_msg("%s: %s %s is not described", what, status, type);
+    if (strstr(type, "json") == NULL)
+        return;
+    json_t *json CLEANUP(release) = json_of(a);
+    if (!schema_fits(root, json_object_get(content, "schema"), json, fault))
+        fail_msg("%s: %s\n%s", what, fault, a->body);
+}
+
+static void try_get(const json_t *root, const char *path, const json_t *operation)
+{
+    char filled[512];
+    fill_path(root, operation, path, filled, sizeof(filled));
+    struct answered a CLEANUP(answered_free) = client_get(&rig, filled);
+    if (a.status != 200)
+        fail_msg("%s: %d", filled, a.status);
+    check_described(root, operation, &a, filled);
+    /* Each query parameter by itself, with its example. */
+    const json_t *parameters = json_object_get(operation, "parameters");
+    for (size_t i = 0; i < json_array_size(parameters); i++) {
+        char query[600];
+        const char *name = NULL;
+        const char *value = example(root, json_array_get(parameters, i), "query", &name);
+        if (value == NULL)
+            continue;
+        (void)snprintf(query, sizeof(query), "%s?%s=%s", filled, name, value);
+        struct answered b CLEANUP(answered_free) = client_get(&rig, query);
+        if (b.status != 200)
+            fail_msg("%s: %d", query, b.status);
+        check_described(root, operation, &b, query);
+    }
+}
+
+static void try_post(const json_t *root, const char *path, const json_t *operation)
+{
+    char filled[512], target[600], fault[256];
+    const json_t *content = json_object_get(json_object_get(operation, "requestBody"), "content");
+    fill_path(root, operation, path, filled, sizeof(filled));
+    (void)snprintf(target, sizeof(target), "%s?version=4.2.1&slot=kernel", filled);
+    const char *raw = text_of(json_object_get(content, "application/octet-stream"), "example");
+    struct answered a CLEANUP(answered_free) =
+        client_post(&rig, target, "Content-Type: application/octet-stream\r\n", raw, strlen(raw));
+    assert_int_equal(a.status, 201);
+    check_described(root, operation, &a, target);
+    const json_t *json = json_object_get(content, "application/json");
+    const json_t *value = json_object_get(json, "example");
+    assert_true(schema_fits(root, json_object_get(json, "schema"), value, fault));
+    char *text = json_dumps(value, 0);
+    struct answered b CLEANUP(answered_free) =
+        client_post(&rig, filled, "Content-Type: application/json\r\n", text, strlen(text));
+    free(text);
+    assert_int_equal(b.status, 201);
+    check_described(root, operation, &b, filled);
+    struct answered c CLEANUP(answered_free) = client_post(&rig, filled, "", "abc", 3);
+    assert_int_equal(c.status, 400);
+    check_described(root, operation, &c, filled);
+}
+
+/* Examples inside responses must fit their own schemas. */
+static void check_examples(const json_t *root, const json_t *operation)
+{
+    const char *status, *type;
+    json_t *response, *media;
+    json_object_foreach(json_object_get(operation, "responses"), status, response)
+    {
+        json_object_foreach(json_object_get(response, "content"), type, media)
+        {
+            char fault[256];
+            const json_t *value = json_object_get(media, "example");
+            if (value != NULL && !schema_fits(root, json_object_get(media, "schema"), value, fault))
+                fail_msg("example of %s %s: %s", status, type, fault);
+        }
+    }
+}
+
+static void test_openapi(void **state)
+{
+    (void)state;
+    struct answered a CLEANUP(answered_free) = client_get(&rig, "/openapi.json");
+    json_t *root CLEANUP(release) = json_of(&a);
+    json_t *file CLEANUP(release) = json_load_file(SRCDIR "/docs/openapi.json", 0, NULL);
+    assert_true(json_equal(root, file));
+    const char *path;
+    json_t *item;
+    json_object_foreach(json_object_get(root, "paths"), path, item)
+    {
+        const json_t *get = json_object_get(item, "get");
+        const json_t *post = json_object_get(item, "post");
+        if (get != NULL)
+            try_get(root, path, get);
+        if (post != NULL)
+            try_post(root, path, post);
+        check_examples(root, get != NULL ? get : post);
     }
 }
 
 int main(void)
 {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_sign, start, stop),
-        cmocka_unit_test_setup_teardown(test_reads, start, stop),
+        TEST(test_sign),
+        TEST(test_sign_bare),
+        TEST(test_sign_replayed),
+        TEST(test_sign_window),
+        TEST(test_sign_digest),
+        TEST(test_sign_content_digest),
+        TEST(test_plan_asked_once),
+        TEST(test_tcp),
+        TEST(test_upload_curl),
+        TEST(test_keep_alive),
+        TEST(test_concurrent),
+        TEST(test_stop_drains),
+        TEST(test_stop_on_eof),
+        TEST(test_plan_and_public),
+        TEST(test_lists),
+        TEST(test_stored_signature),
+        TEST(test_health),
+        TEST(test_virtual_tpm),
+        TEST(test_openapi),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

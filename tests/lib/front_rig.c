@@ -340,11 +340,44 @@ static bool receive(int fd, struct rig_request *r)
     return got == (ssize_t)sizeof(r->request);
 }
 
+uint32_t rig_count(struct rig *rig, enum request_op op)
+{
+    pthread_mutex_lock(&rig->lock);
+    uint32_t count = rig->counts[op];
+    pthread_mutex_unlock(&rig->lock);
+    return count;
+}
+
+struct rig_request rig_last(struct rig *rig)
+{
+    pthread_mutex_lock(&rig->lock);
+    struct rig_request last = rig->last;
+    pthread_mutex_unlock(&rig->lock);
+    return last;
+}
+
+void rig_set(struct rig *rig, bool *which, bool value)
+{
+    pthread_mutex_lock(&rig->lock);
+    *which = value;
+    pthread_cond_broadcast(&rig->changed);
+    pthread_mutex_unlock(&rig->lock);
+}
+
+static void wait_while_deaf(struct rig *rig)
+{
+    pthread_mutex_lock(&rig->lock);
+    while (rig->deaf)
+        pthread_cond_wait(&rig->changed, &rig->lock);
+    pthread_mutex_unlock(&rig->lock);
+}
+
 static void *core_run(void *arg)
 {
     struct rig *rig = arg;
     struct rig_request r = {.body = -1};
     while (receive(rig->core, &r)) {
+        wait_while_deaf(rig);
         struct err err = {0};
         if (request_check(&r.request, rig->generation, r.body >= 0, &err) != RC_OK) {
             (void)fprintf(stderr, "rig: bad request from the front: %s\n", err.text);
@@ -606,6 +639,16 @@ bool client_closed(int fd, int timeout_ms)
     char byte;
     struct pollfd p = {.fd = fd, .events = POLLIN};
     return poll(&p, 1, timeout_ms) > 0 && recv(fd, &byte, 1, 0) <= 0;
+}
+
+bool client_ends(int fd, int timeout_ms)
+{
+    char block[512];
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    while (poll(&p, 1, timeout_ms) > 0)
+        if (recv(fd, block, sizeof(block), 0) <= 0)
+            return true;
+    return false;
 }
 
 static const char *find_header(const char *head, const char *name)

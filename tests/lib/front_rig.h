@@ -45,6 +45,7 @@ struct rig {
     pthread_cond_t changed;
     /* under the lock */
     bool manual; /* SIGN requests wait for rig_next(); all others are answered */
+    bool deaf;   /* the core reads nothing, so that its socket fills up */
     bool tpm_virtual;
     uint32_t state; /* said in every reply */
     struct rig_request pending[RIG_PENDING_MAX];
@@ -69,6 +70,13 @@ void rig_stop(struct rig *rig);
 /** Take the core away in the middle of everything, or give the front a new one. */
 void rig_core_kill(struct rig *rig);
 void rig_core_new(struct rig *rig);
+
+/** How many requests of a kind this core has seen, and the last SIGN that it answered by itself. */
+uint32_t rig_count(struct rig *rig, enum request_op op);
+struct rig_request rig_last(struct rig *rig);
+
+/** Set one of the switches above under the lock. */
+void rig_set(struct rig *rig, bool *which, bool value);
 
 /** Wait for a SIGN request (manual mode), at most 5 s. The caller closes its handle. */
 struct rig_request rig_next(struct rig *rig);
@@ -110,6 +118,9 @@ struct answered client_read(int fd, bool head, int timeout_ms);
 
 /** True if the other side closes within that time without sending anything more. */
 bool client_closed(int fd, int timeout_ms);
+
+/** True if the other side closes within that time, whatever it sends before. */
+bool client_ends(int fd, int timeout_ms);
 
 /** Connect over the unix socket, send this text, read the answer, close. */
 struct answered client_ask(const struct rig *rig, const char *request);
