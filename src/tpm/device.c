@@ -12,6 +12,8 @@
 #define SRK_HANDLE_MAX UINT32_C(0x817FFFFF)
 #define TCTI_TEXT_MAX 256
 #define FLUSH_ROUNDS_MAX 8
+/* The library's own constant shifts a signed number into its sign. */
+#define TRANSIENT_FIRST ((TPM2_HANDLE)TPM2_HT_TRANSIENT << TPM2_HR_SHIFT)
 
 _Static_assert(TPM_OWNER_AUTH_MAX <= sizeof(((TPM2B_AUTH *)0)->buffer), "fits in a TPM2B_AUTH");
 
@@ -144,7 +146,7 @@ static TSS2_RC flush_listed(struct tpm *tpm, TPM2_HANDLE first, bool *more)
 /* An earlier process that was killed leaves its session behind, and three of them fill the TPM. */
 static enum rc flush_strays(struct tpm *tpm, struct err *err)
 {
-    static const TPM2_HANDLE kinds[] = {TPM2_TRANSIENT_FIRST, TPM2_LOADED_SESSION_FIRST,
+    static const TPM2_HANDLE kinds[] = {TRANSIENT_FIRST, TPM2_LOADED_SESSION_FIRST,
                                         TPM2_ACTIVE_SESSION_FIRST};
     if (tpm->shared)
         return RC_OK;
@@ -234,19 +236,29 @@ static enum rc check_srk(struct tpm *tpm, uint32_t handle, bool create, struct e
 {
     TPM2B_PUBLIC *pub = NULL;
     TPM2B_NAME *name = NULL;
+    TPM2B_NAME *known = NULL;
     TSS2_RC r = TPM_RUN(tpm, "ReadPublic",
                         Esys_ReadPublic(tpm->esys, tpm->srk, NO_SESSIONS, &pub, &name, NULL));
-    if (r != TSS2_RC_SUCCESS)
+    if (r == TSS2_RC_SUCCESS)
+        r = Esys_TR_GetName(tpm->esys, tpm->srk, &known);
+    if (r != TSS2_RC_SUCCESS) {
+        Esys_Free(pub);
+        Esys_Free(name);
         return TPM_FAIL(TPM_CONNECTING, r, "ReadPublic of the storage key", err);
-    /* ESAPI has compared the Name with the hash of the public area. */
+    }
+    /* ESAPI has compared each Name with the hash of its public area. The salt will go to the key of
+     * the ESYS_TR, so that one must be the key that was just read, not one that a listener on the
+     * bus put in its place for the first look. */
     struct tpm_identity *id = &tpm->identity;
-    bool ours = is_our_kind_of_srk(&pub->publicArea) && name->size == TPM_NAME_LEN;
+    bool ours = is_our_kind_of_srk(&pub->publicArea) && name->size == TPM_NAME_LEN &&
+                known->size == TPM_NAME_LEN && ct_equal(name->name, known->name, TPM_NAME_LEN);
     if (ours) {
-        id->srk_name_len = name->size;
-        memcpy(id->srk_name, name->name, name->size);
+        id->srk_name_len = known->size;
+        memcpy(id->srk_name, known->name, known->size);
     }
     Esys_Free(pub);
     Esys_Free(name);
+    Esys_Free(known);
     if (ours)
         return RC_OK;
     return FAIL(err, create ? RC_REFUSED_CONFIG : RC_HALT_REGRESSION, "", 0,
@@ -286,10 +298,13 @@ static const struct maker makers[] = {
     {"INTC", false, false}, {"AMD", false, false}, {"QCOM", false, false},
 };
 
-void tpm_judge_maker(struct tpm_identity *id)
+void tpm_judge_maker(struct tpm_identity *id, const char *tcti)
 {
     id->is_virtual = true;
     id->keeps_writes = false;
+    /* Whoever is at the other end of these is a program, whatever it says. */
+    if (strncmp(tcti, "swtpm", 5) == 0 || strncmp(tcti, "mssim", 5) == 0)
+        return;
     for (size_t i = 0; i < sizeof(makers) / sizeof(makers[0]); i++) {
         if (strcmp(id->manufacturer, makers[i].name) != 0)
             continue;
@@ -320,7 +335,7 @@ static void cut_blanks(char *text, size_t len)
     text[len] = '\0';
 }
 
-static enum rc read_identity(struct tpm *tpm, struct err *err)
+static enum rc read_identity(struct tpm *tpm, const char *tcti, struct err *err)
 {
     struct tpm_identity *id = &tpm->identity;
     uint32_t value[5];
@@ -337,7 +352,7 @@ static enum rc read_identity(struct tpm *tpm, struct err *err)
     for (uint32_t i = 0; i < 4; i++)
         put_chars(id->vendor + (size_t)4 * i, value[1 + i]);
     cut_blanks(id->vendor, 16);
-    tpm_judge_maker(id);
+    tpm_judge_maker(id, tcti);
     return RC_OK;
 }
 _Static_assert(TPM2_PT_VENDOR_STRING_4 == TPM2_PT_MANUFACTURER + 4, "five properties in a row");
@@ -382,7 +397,7 @@ static enum rc open_all(struct tpm *tpm, const struct tpm_config *config, bool c
     if (rc == RC_OK)
         rc = set_owner_auth(tpm, config, err);
     if (rc == RC_OK)
-        rc = read_identity(tpm, err);
+        rc = read_identity(tpm, config->tcti, err);
     if (rc == RC_OK)
         rc = find_srk(tpm, srk_handle, create_srk, err);
     if (rc != RC_OK)

@@ -62,6 +62,7 @@ struct tpm_config {
  *   INTC AMD QCOM                         no          no    firmware: flash shared with the host
  *   IBM MSFT VMW GOOG AMZN SIM0 … SIM3    yes         no    software, also in a hypervisor
  *   anything else                         yes         no    unknown counts as the worst
+ *   any, over the TCTIs swtpm and mssim   yes         no    the other end is a program
  *
  * libtpms (swtpm) reports manufacturer "IBM" and vendor "SW   TPM". A hypervisor can report what it
  * likes, so "no" is a claim of the platform and not a proof.

@@ -122,8 +122,8 @@ void tpm_tr_flush(struct tpm *tpm, ESYS_TR *object);
 /** One property of TPM2_CAP_TPM_PROPERTIES; 0 where the TPM does not have it. */
 TSS2_RC tpm_property(struct tpm *tpm, TPM2_PT property, uint32_t *value) MUST_CHECK;
 
-/** Fill is_virtual and keeps_writes from the manufacturer: the table of device.h. */
-void tpm_judge_maker(struct tpm_identity *id);
+/** Fill is_virtual and keeps_writes from manufacturer and TCTI: the table of device.h. */
+void tpm_judge_maker(struct tpm_identity *id, const char *tcti);
 
 /* NV (nv.c): every command goes through the long-lived session. ---------------------------------*/
 

@@ -39,24 +39,12 @@ static TPM2B_PUBLIC seal_template(const TPM2B_DIGEST *policy)
     return p;
 }
 
-/* The library wipes nothing. After a Create or an Unseal the plain secret stands in its command
- * buffer; the answer to this command is longer than the largest secret and takes its place. */
-static void overwrite_command_buffer(struct tpm *tpm)
-{
-    TPM2B_PUBLIC *pub = NULL;
-    TSS2_RC r =
-        TPM_RUN(tpm, "ReadPublic",
-                Esys_ReadPublic(tpm->esys, tpm->srk, ESYS_TR_NONE, NO_SESSION, &pub, NULL, NULL));
-    if (r == TSS2_RC_SUCCESS)
-        Esys_Free(pub);
-}
-
 static const TPM2B_DATA no_data;
 static const TPML_PCR_SELECTION no_pcr;
 
-/* ESAPI also keeps the parameters of its latest Create. A Create of nothing takes their place; it
- * fails inside the library, for want of a parent, and nothing is sent. A test looks through the
- * memory of the process for what is left. */
+/* ESAPI wipes nothing and keeps the parameters of its latest Create. A Create of nothing takes
+ * their place; it fails inside the library, for want of a parent, and nothing is sent. A test looks
+ * through the memory of the process for what is left. */
 static void overwrite_kept_parameters(struct tpm *tpm)
 {
     static const TPM2B_SENSITIVE_CREATE no_secret;
@@ -75,10 +63,8 @@ static TSS2_RC create(struct tpm *tpm, const TPM2B_SENSITIVE_CREATE *secret,
     r = TPM_RUN(tpm, "Create",
                 Esys_Create(tpm->esys, tpm->srk, tpm->session, NO_SESSION, secret, &in, &no_data,
                             &no_pcr, priv, pub, NULL, NULL, NULL));
-    if (tpm->dead == 0) {
+    if (tpm->dead == 0)
         overwrite_kept_parameters(tpm);
-        overwrite_command_buffer(tpm);
-    }
     return r;
 }
 
@@ -140,7 +126,7 @@ static bool blob_parse(const uint8_t *blob, size_t len, TPM2B_PUBLIC *pub, TPM2B
         be_get16(blob + 4) != BLOB_VERSION)
         return false;
     if (Tss2_MU_TPM2B_PUBLIC_Unmarshal(blob, len, &at, pub) != TSS2_RC_SUCCESS ||
-        Tss2_MU_TPM2B_PRIVATE_Unmarshal(blob, len, &at, priv) != TSS2_RC_SUCCESS || at != len)
+        Tss2_MU_TPM2B_PRIVATE_Unmarshal(blob, len, &at, priv) != TSS2_RC_SUCCESS)
         return false;
     uint8_t again[TPM_SEALED_MAX] = {0};
     size_t again_len = 0;
@@ -158,6 +144,18 @@ static TSS2_RC load(struct tpm *tpm, const TPM2B_PUBLIC *pub, const TPM2B_PRIVAT
         return r;
     return TPM_RUN(tpm, "Load",
                    Esys_Load(tpm->esys, tpm->srk, tpm->session, NO_SESSION, priv, pub, object));
+}
+
+/* The plain secret stands in the library's command buffer now. The answer to this command is longer
+ * than the largest secret and takes its place. */
+static void overwrite_command_buffer(struct tpm *tpm)
+{
+    TPM2B_PUBLIC *pub = NULL;
+    TSS2_RC r =
+        TPM_RUN(tpm, "ReadPublic",
+                Esys_ReadPublic(tpm->esys, tpm->srk, ESYS_TR_NONE, NO_SESSION, &pub, NULL, NULL));
+    if (r == TSS2_RC_SUCCESS)
+        Esys_Free(pub);
 }
 
 static TSS2_RC unseal(struct tpm *tpm, ESYS_TR object, const uint8_t auth[AUTH_LEN], void *secret,

@@ -6,6 +6,8 @@
 #include <tss2/tss2_tctildr.h>
 
 #define NONE3 ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE
+/* The library's own constant shifts a signed number into its sign. */
+#define TRANSIENT_FIRST ((TPM2_HANDLE)TPM2_HT_TRANSIENT << TPM2_HR_SHIFT)
 #define PASSWORD ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE
 
 struct link {
@@ -168,7 +170,7 @@ int outsider_count_strays(const char *tcti)
     LINK(l);
     if (!link_open(&l, tcti))
         return -1;
-    int n = count(&l, TPM2_TRANSIENT_FIRST) + count(&l, TPM2_LOADED_SESSION_FIRST) +
+    int n = count(&l, TRANSIENT_FIRST) + count(&l, TPM2_LOADED_SESSION_FIRST) +
             count(&l, TPM2_ACTIVE_SESSION_FIRST);
     return n < 0 ? -1 : n;
 }

@@ -189,9 +189,12 @@ static void test_makers(void **state)
         struct tpm_identity id = {.is_virtual = !makers[i].is_virtual,
                                   .keeps_writes = !makers[i].keeps_writes};
         memcpy(id.manufacturer, makers[i].name, strlen(makers[i].name));
-        tpm_judge_maker(&id);
+        tpm_judge_maker(&id, "device:/dev/tpmrm0");
         assert_int_equal(id.is_virtual, makers[i].is_virtual);
         assert_int_equal(id.keeps_writes, makers[i].keeps_writes);
+        tpm_judge_maker(&id, "swtpm:host=127.0.0.1,port=2321"); /* a program that tells stories */
+        assert_true(id.is_virtual);
+        assert_false(id.keeps_writes);
     }
 }
 
