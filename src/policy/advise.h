@@ -39,7 +39,10 @@ const char *const *advise_verifiers(void);
 bool advise_verifier_takes(const char *verifier, uint32_t n, uint32_t h, uint32_t w);
 
 /**
- * The smallest choice that serves the need.
+ * The smallest choice that serves the need: the smallest window that runs full rarely enough, with
+ * its last index kept for the seal, and the lowest tree that holds as many windows as the years
+ * need; w = 8, and n = 24 where the verifier takes it, for the shortest signatures. What indices a
+ * restart burns is not counted: choose exhaust_max, or the mean, with a margin for it.
  * @retval RC_REFUSED_RANGE  No standard height serves it; the text says what would (fewer years,
  *                           longer windows). choice holds the largest set that was tried.
  * @retval RC_REFUSED_INPUT  A number of the need makes no sense, or the verifier is unknown.
@@ -47,7 +50,11 @@ bool advise_verifier_takes(const char *verifier, uint32_t n, uint32_t h, uint32_
 enum rc advise_time_plan(const struct advise_need *need, struct advise_choice *choice,
                          struct err *err) MUST_CHECK;
 
-/** Probability that a Poisson variable of the given mean exceeds the capacity. */
+/**
+ * Probability that a Poisson variable of the given mean exceeds the capacity. Small results keep
+ * their digits (the smaller tail is summed). 0 for a mean that is not above 0. Use window_size - 1
+ * for a sealed window: its last index signs no artifact.
+ */
 double advise_overflow(double mean, uint64_t capacity);
 
 #endif

@@ -17,7 +17,7 @@ struct bucket {
     int64_t at_ns;      /* raw clock of the last change */
 };
 
-/** A full bucket at time now_ns (raw clock). */
+/** A full bucket at time now_ns (raw clock). per_hour >= 1 unless capacity is 0 (MUST). */
 void bucket_init(struct bucket *b, uint64_t capacity, uint64_t per_hour, int64_t now_ns);
 
 /**

@@ -1,6 +1,5 @@
 #include "policy/document.h"
 
-#include <ctype.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -88,12 +87,10 @@ const char *doc_type(const json_t *json)
 
 static bool plain_word(const char *name, size_t len)
 {
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789";
     if (len == 0 || len > NAME_SHOWN_MAX || (name[0] >= '0' && name[0] <= '9'))
         return false;
-    for (size_t i = 0; i < len; i++)
-        if (!isalnum((unsigned char)name[i]) && name[i] != '_')
-            return false;
-    return true;
+    return strspn(name, letters) >= len;
 }
 
 /* Append one member name to a path; text that does not fit is cut. */
