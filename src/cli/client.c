@@ -67,10 +67,10 @@ static enum cli_exit find_service(struct client *client, const struct args *args
     return use_url(client, URL_DEFAULT, fault);
 }
 
-enum cli_exit client_open(struct client *client, const struct args *args, struct cli_fault *fault)
+enum cli_exit client_open(struct client *client, const struct cli *cli, struct cli_fault *fault)
 {
-    *client = (struct client){0};
-    enum cli_exit code = find_service(client, args, fault);
+    *client = (struct client){.time = cli->out.time};
+    enum cli_exit code = find_service(client, &cli->args, fault);
     if (code != CLI_OK)
         return code;
     if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
@@ -87,6 +87,11 @@ void client_close(struct client *client)
     if (client->curl != NULL)
         curl_easy_cleanup(client->curl);
     *client = (struct client){0};
+}
+
+int64_t client_now_s(const struct client *client)
+{
+    return client->time.real_ns(client->time.ctx) / INT64_C(1000000000);
 }
 
 void client_path_add(char path[CLIENT_URL_MAX], const char *literal, const char *text)
@@ -355,7 +360,7 @@ enum cli_exit client_get_json(struct client *client, const char *path, struct an
 {
     enum cli_exit code = exchange(client, path, NULL, answer, fault);
     if (code == CLI_OK)
-        code = answer_check(answer, -1, fault);
+        code = answer_check(answer, client_now_s(client), fault);
     if (code == CLI_OK && answer->json == NULL)
         code = FAULT(fault, CLI_INTERNAL, "check the address: is that a tidemark service?",
                      "answer from %s is not JSON", client->where);

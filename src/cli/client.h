@@ -15,7 +15,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "cli/args.h"
+#include "cli/cli.h"
 #include "cli/input.h"
 
 #define CLIENT_ANSWER_MAX (16 * 1024 * 1024)
@@ -25,6 +25,7 @@
 
 struct client {
     void *curl;                       /* CURL, NULL when closed */
+    struct time_source time;          /* to say when to try again */
     char base[CLIENT_URL_MAX];        /* no slash at the end */
     char socket[108];                 /* "" for TCP */
     char where[CLIENT_URL_MAX + 120]; /* for messages */
@@ -44,9 +45,12 @@ struct answer {
  * @retval CLI_USAGE     --url or --socket make no sense.
  * @retval CLI_INTERNAL  libcurl does not start.
  */
-enum cli_exit client_open(struct client *client, const struct args *args,
+enum cli_exit client_open(struct client *client, const struct cli *cli,
                           struct cli_fault *fault) MUST_CHECK;
 void client_close(struct client *client);
+
+/** Seconds of UTC, as this host believes. */
+int64_t client_now_s(const struct client *client);
 
 void answer_free(struct answer *answer);
 

@@ -90,7 +90,7 @@ enum cli_exit cmd_key_show(struct cli *cli, struct cli_fault *fault)
     char path[CLIENT_URL_MAX] = "";
     enum cli_exit code = check_key_name(key, fault);
     if (code == CLI_OK)
-        code = client_open(&client, &cli->args, fault);
+        code = client_open(&client, cli, fault);
     client_path_add(path, "/v1/keys/", key);
     if (code == CLI_OK)
         code = client_get_json(&client, path, &answer, fault);
@@ -174,12 +174,12 @@ enum cli_exit cmd_key_public(struct cli *cli, struct cli_fault *fault)
     char path[CLIENT_URL_MAX] = "";
     enum cli_exit code = check_key_name(key, fault);
     if (code == CLI_OK)
-        code = client_open(&client, &cli->args, fault);
+        code = client_open(&client, cli, fault);
     client_path_add(path, "/v1/keys/", key);
     client_path_add(path, "/public?format=", format);
     if (code == CLI_OK)
         code = client_get(&client, path, &answer, fault);
     if (code == CLI_OK)
-        code = answer_check(&answer, -1, fault);
+        code = answer_check(&answer, client_now_s(&client), fault);
     return code != CLI_OK ? code : give_public(cli, &answer, format, fault);
 }

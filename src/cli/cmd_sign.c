@@ -59,12 +59,6 @@ static void job_free(struct sign_job *job)
     free(job->sig);
 }
 
-static int64_t now_s(const struct sign_job *job)
-{
-    const struct time_source *time = &job->cli->out.time;
-    return time->real_ns(time->ctx) / INT64_C(1000000000);
-}
-
 /* The command line ------------------------------------------------------------------------------
  */
 
@@ -147,7 +141,7 @@ static enum cli_exit fetch_public(struct sign_job *job, struct cli_fault *fault)
     struct answer answer CLEANUP(answer_free) = {0};
     enum cli_exit code = client_get(&job->client, request, &answer, fault);
     if (code == CLI_OK)
-        code = answer_check(&answer, now_s(job), fault);
+        code = answer_check(&answer, client_now_s(&job->client), fault);
     if (code != CLI_OK)
         return code;
     struct err err = {0};
@@ -330,7 +324,7 @@ static enum cli_exit request(struct sign_job *job, struct cli_fault *fault)
         if (code != CLI_OK)
             return code;
     }
-    return answer_check(&job->answer, now_s(job), fault);
+    return answer_check(&job->answer, client_now_s(&job->client), fault);
 }
 
 /* The answer ------------------------------------------------------------------------------------
@@ -399,7 +393,7 @@ static enum cli_exit write_results(struct sign_job *job, struct answer *receipt,
     client_path_add(path, "/receipt", "");
     code = client_get(&job->client, path, receipt, fault);
     if (code == CLI_OK)
-        code = answer_check(receipt, now_s(job), fault);
+        code = answer_check(receipt, client_now_s(&job->client), fault);
     if (code == CLI_OK && (receipt->len == 0 || receipt->len > RECEIPT_MAX))
         code = odd_answer("no usable receipt", fault);
     if (code == CLI_OK)
@@ -485,7 +479,7 @@ static enum cli_exit prepare(struct sign_job *job, struct cli_fault *fault)
     if (code == CLI_OK)
         code = open_file(job, fault);
     if (code == CLI_OK)
-        code = client_open(&job->client, &job->cli->args, fault);
+        code = client_open(&job->client, job->cli, fault);
     if (code == CLI_OK)
         code = fetch_key(job, fault);
     if (code == CLI_OK)

@@ -140,14 +140,14 @@ enum cli_exit cmd_status(struct cli *cli, struct cli_fault *fault)
 {
     struct client client CLEANUP(client_close) = {0};
     struct answer state CLEANUP(answer_free) = {0}, keys CLEANUP(answer_free) = {0};
-    enum cli_exit code = client_open(&client, &cli->args, fault);
+    enum cli_exit code = client_open(&client, cli, fault);
     /* A service that is not well may answer with its state and another status than 200. */
     if (code == CLI_OK)
         code = client_get(&client, "/health/state", &state, fault);
     char name[40];
     member_text(state.json, "state", name, sizeof(name));
     if (code == CLI_OK && name[0] == '\0')
-        code = answer_check(&state, now_s(cli), fault);
+        code = answer_check(&state, client_now_s(&client), fault);
     if (code == CLI_OK && name[0] == '\0')
         code = FAULT(fault, CLI_INTERNAL, "check the address: is that a tidemark service?",
                      "the answer from %s names no state", client.where);
@@ -180,7 +180,7 @@ enum cli_exit cmd_key_list(struct cli *cli, struct cli_fault *fault)
     struct client client CLEANUP(client_close) = {0};
     struct answer answer CLEANUP(answer_free) = {0};
     json_t *keys = NULL;
-    enum cli_exit code = client_open(&client, &cli->args, fault);
+    enum cli_exit code = client_open(&client, cli, fault);
     if (code == CLI_OK)
         code = fetch_keys(&client, &answer, &keys, fault);
     if (code != CLI_OK)
@@ -375,7 +375,7 @@ enum cli_exit cmd_windows(struct cli *cli, struct cli_fault *fault)
     struct range range = {0};
     enum cli_exit code = need_key(cli, &key, fault);
     if (code == CLI_OK)
-        code = client_open(&client, &cli->args, fault);
+        code = client_open(&client, cli, fault);
     if (code == CLI_OK)
         code = choose_range(cli, &client, key, &range, fault);
     if (code != CLI_OK)
@@ -425,7 +425,7 @@ enum cli_exit cmd_versions(struct cli *cli, struct cli_fault *fault)
     const char *key = NULL, *prefix = args_value(&cli->args, "prefix");
     enum cli_exit code = need_key(cli, &key, fault);
     if (code == CLI_OK)
-        code = client_open(&client, &cli->args, fault);
+        code = client_open(&client, cli, fault);
     if (code != CLI_OK)
         return code;
     char path[CLIENT_URL_MAX] = "";

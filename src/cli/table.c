@@ -39,10 +39,6 @@ static const struct cli_option service_options[] = {
     {                                                                                              \
         "passphrase-file", "FILE", "file with the passphrase of the backup", WORDS_FILE, NULL      \
     }
-#define OPTION_YES                                                                                 \
-    {                                                                                              \
-        "yes", NULL, "do not ask", WORDS_NONE, NULL                                                \
-    }
 
 static const struct cli_option plan_options[] = {
     {"rate", "N[/UNIT]", "signatures in a window, or in an hour, day, week or year", WORDS_NONE,
@@ -59,15 +55,7 @@ static const struct cli_option plan_options[] = {
     END,
 };
 
-static const struct cli_option key_new_options[] = {
-    OPTION_CONFIG,
-    {"out", "FILE", "where the backup goes", WORDS_FILE, NULL},
-    OPTION_PASSPHRASE,
-    {"start-window", "N", "first window that may sign", WORDS_NONE, NULL},
-    OPTION_YES,
-    OPTION_FORCE,
-    END,
-};
+static const struct cli_option key_new_options[] = {OPTION_CONFIG, END};
 
 static const struct cli_option key_public_options[] = {
     {"format", "FORM", "form of the key; default spki-pem", WORDS_CHOICE,
@@ -124,31 +112,23 @@ static const struct cli_option backup_export_options[] = {
     OPTION_KEY,
     {"out", "FILE", "where the backup goes", WORDS_FILE, NULL},
     OPTION_PASSPHRASE,
-    {"through", "N", "last window that the export covers", WORDS_NONE, NULL},
-    {"acknowledged-through", "N", "last window whose export is stored off this device", WORDS_NONE,
-     NULL},
-    OPTION_YES,
-    OPTION_FORCE,
+    {"through", "N", "last window that may sign before the next export", WORDS_NONE, NULL},
     END,
 };
 
-static const struct cli_option backup_check_options[] = {
-    OPTION_CONFIG,     OPTION_KEY, {"from", "FILE", "backup to check", WORDS_FILE, NULL},
-    OPTION_PASSPHRASE, END,
-};
+static const struct cli_option backup_check_options[] = {OPTION_CONFIG, OPTION_PASSPHRASE, END};
 
 static const struct cli_option recover_options[] = {
     OPTION_CONFIG,
     OPTION_KEY,
-    {"from", "FILE", "backup to recover from", WORDS_FILE, NULL},
+    {"from", "FILE", "backup of the lost device", WORDS_FILE, NULL},
     OPTION_PASSPHRASE,
-    {"start-window", "N", "first window that may sign from now on", WORDS_NONE, NULL},
-    {"through", "N", "last window that this device gets", WORDS_NONE, NULL},
-    {"acknowledged-through", "N", "last window whose export is stored off the old device",
+    {"old-device-destroyed", "STATEMENT", "who saw that the lost device is destroyed, and when",
      WORDS_NONE, NULL},
-    {"old-device-destroyed", NULL, "state that the old device is destroyed", WORDS_NONE, NULL},
-    OPTION_YES,
-    OPTION_FORCE,
+    {"acknowledged-through", "N", "highest window of any acknowledged export of the lost device",
+     WORDS_NONE, NULL},
+    {"start-window", "N", "first window that may sign from now on", WORDS_NONE, NULL},
+    {"yes", NULL, "do not ask", WORDS_NONE, NULL},
     END,
 };
 
@@ -176,9 +156,10 @@ static const struct cli_command commands[] = {
      .operands_max = 1,
      .operand_words = WORDS_FILE,
      .summary = "make a key under a plan, on the signer host",
-     .text = "Runs tidemarkd key-new: makes the TPM counters, seals the window secrets, builds the "
-             "tree, writes a\nbackup. The plan can not be changed afterwards.",
-     .example = "tidemark key new router-fw.json --out router-fw.backup --passphrase-file pass",
+     .text =
+         "Runs tidemarkd key-new while the service is stopped: makes the TPM counters, seals the "
+         "secrets of the\nwindows, builds the tree. The plan can not be changed afterwards.",
+     .example = "tidemark key new router-fw.json",
      .options = key_new_options,
      .run = cmd_local},
     {.name = "key list",
@@ -273,26 +254,34 @@ static const struct cli_command commands[] = {
     {.name = "backup export",
      .operands = "",
      .summary = "write a backup of a key, on the signer host",
-     .text = "Runs tidemarkd backup-export. A backup holds the secrets of future windows, "
-             "encrypted, and no counter.",
+     .text =
+         "Runs tidemarkd backup-export while the service is stopped. A backup holds the secrets "
+         "of future windows,\nencrypted, and no counter: who has it can go on, but not go back.",
      .example = "tidemark backup export --key nightly --out nightly.backup --passphrase-file pass",
      .options = backup_export_options,
      .run = cmd_local},
     {.name = "backup check",
-     .operands = "[FILE]",
+     .operands = "FILE",
+     .operands_min = 1,
      .operands_max = 1,
      .operand_words = WORDS_FILE,
-     .summary = "check that a backup can be read, on the signer host",
-     .text = "Runs tidemarkd backup-check.",
-     .example = "tidemark backup check --from nightly.backup --passphrase-file pass",
+     .summary = "check a backup and acknowledge it, on the signer host",
+     .text =
+         "Runs tidemarkd backup-check while the service is stopped: reads all of the backup, and "
+         "notes that it is\nstored off this device, so that the windows behind it may sign.",
+     .example = "tidemark backup check nightly.backup --passphrase-file pass",
      .options = backup_check_options,
      .run = cmd_local},
     {.name = "recover",
      .operands = "",
      .summary = "go on after a loss by skipping windows, on the signer host",
-     .text = "Runs tidemarkd recover. What may have been used is never used again: a recovered "
-             "device starts with a\nlater window.",
-     .example = "tidemark recover --from nightly.backup --passphrase-file pass --start-window 38",
+     .text =
+         "Runs tidemarkd recover while the service is stopped. What may have been used is never "
+         "used again: signing\nstarts with a later window. Without --from, this device goes on "
+         "with its own state; with --from, it\nreplaces a lost device.",
+     .example = "tidemark recover --key nightly\n"
+                "tidemark recover --from nightly.backup --passphrase-file pass \\\n"
+                "    --old-device-destroyed 'A. Smith, 2026-12-08'",
      .options = recover_options,
      .run = cmd_local},
     {.name = "completion",
