@@ -15,7 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define START_TRIES 1000 /* of 5 ms */
+#define START_TRIES 1000                /* of 5 ms */
 #define PATH_SIZE (SWTPM_DIR_SIZE + 32) /* shorter than a socket path may be: 108 */
 #define STATE_FILE "tpm2-00.permall"
 #define STATE_MAX ((size_t)1 << 20)
