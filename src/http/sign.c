@@ -257,11 +257,12 @@ static void signature_with_plan(struct exchange *x)
 {
     struct err err = {0};
     if (plans_put(x->front->plans, x->key, (const char *)x->payload, x->payload_len, &x->facts,
-                  &err) == RC_OK)
+                  &err) == RC_OK &&
+        ct_equal(x->facts.sha256, x->made.signature.plan_sha256, SHA256_LEN))
         signature_answer(x);
     else
         exchange_problem(x, x->used ? PROBLEM_OUTCOME_UNKNOWN : PROBLEM_INTERNAL,
-                         "the plan of this key cannot be read");
+                         "the plan of this signature cannot be read");
 }
 
 /* The signature is there; keep it, and see that we know its plan. */

@@ -392,6 +392,10 @@ static void test_stop_drains(void **state)
     struct answered refused CLEANUP(answered_free) = client_read(idle, false, 5000);
     assert_int_equal(refused.status, 503);
     check_header(&refused, "Connection", "close");
+    int outside CLEANUP(fd_close) = client_unix(&rig);
+    assert_true(client_send(outside, late, strlen(late)));
+    struct answered none CLEANUP(answered_free) = client_read(outside, false, 300);
+    assert_int_equal(none.status, 0);
     struct reply reply = rig_signed(&rig, &r);
     rig_send(&rig, &reply, signature, sizeof(signature));
     struct answered a CLEANUP(answered_free) = client_read(fd, false, 5000);
@@ -498,7 +502,7 @@ static void test_stored_signature(void **state)
 static void test_health(void **state)
 {
     (void)state;
-    rig.state = STATE_CLOCK_UNSAFE;
+    rig_set_state(&rig, STATE_CLOCK_UNSAFE);
     struct answered not_ready CLEANUP(answered_free) = client_get(&rig, "/health/ready");
     assert_int_equal(not_ready.status, 503);
     assert_string_equal(not_ready.body, "{\"state\":\"ClockUnsafe\"}");

@@ -93,7 +93,7 @@ static json_t *check_problem(const struct answered *a, int status, const char *n
 
 static void check_refused(const struct answered *a, int status, const char *name)
 {
-    json_t *json CLEANUP(release) = check_problem(a, status, name);
+    json_decref(check_problem(a, status, name));
 }
 
 static void check_works(void)
@@ -460,8 +460,8 @@ static void test_idempotency_in_use(void **state)
     struct answered a CLEANUP(answered_free) = client_ask(&rig, WITH_KEY("k1"));
     check_refused(&a, 409, "idempotency-key-in-use");
     /* Another key of the client, and the same key for another signing key, are other requests. */
-    int second CLEANUP(fd_close) = send_request(WITH_KEY("k2"));
-    int third CLEANUP(fd_close) =
+    int others[2] = {send_request(WITH_KEY("k2")), -1};
+    others[1] =
         send_request("POST " SIGN HOST "Idempotency-Key: k1\r\nContent-Length: 3\r\n\r\nabc");
     rig_wait_pending(&rig, 3);
     for (int i = 0; i < 3; i++) {
@@ -471,6 +471,8 @@ static void test_idempotency_in_use(void **state)
     }
     struct answered b CLEANUP(answered_free) = client_read(first, false, 5000);
     assert_int_equal(b.status, 201);
+    fd_close(&others[0]);
+    fd_close(&others[1]);
     rig_set(&rig, &rig.manual, false);
     struct answered c CLEANUP(answered_free) = client_ask(&rig, WITH_KEY("k1"));
     assert_int_equal(c.status, 201);
@@ -608,6 +610,21 @@ static void test_core_payload(void **state)
     fd_close(&r.body);
 }
 
+/* A signature under another plan than the key's: that is asked for again, and then not believed. */
+static void test_core_plan(void **state)
+{
+    (void)state;
+    check_works();
+    rig.plan_sha256[0][0] ^= 1;
+    struct answered a CLEANUP(answered_free) = client_ask(&rig, SIGN_ABC);
+    check_refused(&a, 503, "outcome-unknown");
+    assert_int_equal(rig_count(&rig, REQUEST_PLAN), 2);
+    struct answered b CLEANUP(answered_free) = client_get(&rig, "/v1/keys/" RIG_VERSION_KEY);
+    check_refused(&b, 500, "internal");
+    struct answered c CLEANUP(answered_free) = client_get(&rig, SIGNATURE_PATH);
+    check_refused(&c, 500, "internal");
+}
+
 /* What the core refuses, as the client sees it. */
 static void refuse(struct answered *a, struct reply (*fill)(struct reply), enum rc rc)
 {
@@ -644,6 +661,15 @@ static struct reply fill_burned(struct reply r)
     return r;
 }
 
+/* Texts that do not end where their fields do. */
+static struct reply fill_endless(struct reply r)
+{
+    memset(r.text, 'A', sizeof(r.text));
+    memset(r.next_version, 'B', sizeof(r.next_version));
+    memset(r.bound_request_id, 'C', sizeof(r.bound_request_id));
+    return r;
+}
+
 static struct reply fill_nothing(struct reply r)
 {
     return r;
@@ -673,6 +699,12 @@ static void test_core_refuses(void **state)
     refuse(&burned, fill_burned, RC_BURNED_VERIFY);
     json_t *u CLEANUP(release) = check_problem(&burned, 500, "index-burned");
     assert_int_equal(json_integer_value(json_object_get(u, "index")), 402101);
+
+    struct answered endless CLEANUP(answered_free) = {0};
+    refuse(&endless, fill_endless, RC_REFUSED_BOUND);
+    json_t *e CLEANUP(release) = check_problem(&endless, 409, "version-already-signed");
+    assert_int_equal(json_string_length(json_object_get(e, "detail")), ERR_TEXT_MAX - 1);
+    assert_int_equal(json_string_length(json_object_get(e, "next_version")), REQUEST_VERSION_MAX);
 
     static const struct {
         enum rc rc;
@@ -726,6 +758,7 @@ int main(void)
         QUICK(test_core_late),
         TEST(test_core_lies),
         TEST(test_core_payload),
+        TEST(test_core_plan),
         TEST(test_core_refuses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -94,8 +94,10 @@ struct reply rig_reply(struct rig *rig, const struct request *request, enum rc r
     reply.window = REQUEST_NONE;
     reply.window_opens_s = REQUEST_NONE;
     reply.bound_at_s = REQUEST_NONE;
+    pthread_mutex_lock(&rig->lock);
     reply.state = rig->state;
     reply.tpm_virtual = rig->tpm_virtual;
+    pthread_mutex_unlock(&rig->lock);
     strcpy(reply.tpm, "Example TPM");
     strcpy(reply.check_ledger, "ok");
     strcpy(reply.check_tpm, "ok");
@@ -364,6 +366,13 @@ void rig_set(struct rig *rig, bool *which, bool value)
     pthread_mutex_unlock(&rig->lock);
 }
 
+void rig_set_state(struct rig *rig, enum service_state state)
+{
+    pthread_mutex_lock(&rig->lock);
+    rig->state = state;
+    pthread_mutex_unlock(&rig->lock);
+}
+
 static void wait_while_deaf(struct rig *rig)
 {
     pthread_mutex_lock(&rig->lock);
@@ -534,7 +543,8 @@ void rig_start(struct rig *rig, struct front_config config)
 static void wait_attached(struct rig *rig)
 {
     for (int tries = 0; tries < PATIENCE_MS / 5; tries++) {
-        struct answered a CLEANUP(answered_free) = client_get(rig, "/health/ready");
+        struct answered a = client_get(rig, "/health/ready");
+        answered_free(&a);
         pthread_mutex_lock(&rig->lock);
         bool asked = rig->counts[REQUEST_STATE] > 0;
         pthread_mutex_unlock(&rig->lock);

@@ -760,7 +760,8 @@ static void test_print_hostile(void **state)
     json_t *json CLEANUP(release) = json_loadb(j.text, j.len, JSON_REJECT_DUPLICATES, NULL);
     assert_non_null(json);
     assert_int_equal(strlen(text_of(json, "key")), NAME_LEN_MAX);
-    assert_string_equal(text_of(json_object_get(json, "tpm"), "description"), "??" "(");
+    assert_string_equal(text_of(json_object_get(json, "tpm"), "description"), "??"
+                                                                              "(");
     assert_string_equal(json_string_value(json_array_get(json_object_get(json, "warnings"), 0)),
                         ANSWER_VIRTUAL_TPM);
     /* Lengths beyond their fields count for nothing. */
