@@ -16,10 +16,9 @@
 /* With --json, scripts find on standard output why there is no result. */
 static void print_fault_json(const struct cli_fault *fault)
 {
-    json_t *o =
-        json_pack("{s{sisssssssO}}", "error", "exit", (int)fault->exit, "meaning",
-                  cli_exit_text(fault->exit), "text", fault->text, "next", fault->next, "problem",
-                  fault->problem[0] != '\0' ? json_string(fault->problem) : json_null());
+    json_t *o = json_pack("{s{si ss ss ss ss?}}", "error", "exit", (int)fault->exit, "meaning",
+                          cli_exit_text(fault->exit), "text", fault->text, "next", fault->next,
+                          "problem", fault->problem[0] != '\0' ? fault->problem : NULL);
     if (o != NULL && json_dumpf(o, stdout, JSON_INDENT(2)) == 0)
         (void)printf("\n");
     json_decref(o);

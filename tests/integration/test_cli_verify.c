@@ -276,8 +276,7 @@ static void test_bad_usage(void **state)
         "verify @file.bin --sig @rfc0.sig --public @key.pub --message md5",
         "verify @file.bin --sig @rfc0.sig --public @key.pub --version 1.0.0",
         "verify @file.bin --sig @rfc0.sig --public @key.pub --slot a --plan @version.json",
-        "verify @file.bin --sig @rfc0.sig --public @key.pub --window 1 --version 1 --plan "
-        "@time.json",
+        "verify @file.bin --sig s --public p --window 1 --version 1 --plan @time.json",
         "verify @file.bin --sig @rfc0.sig --public @key.pub --window x --plan @time.json",
         "verify @file.bin --sig @rfc0.sig --public @key.pub --time now --plan @time.json",
         "verify @file.bin --sig @rfc0.sig --public @key.pub --message sha256 --plan @time.json",

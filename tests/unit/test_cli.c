@@ -360,7 +360,8 @@ static void test_manual_page(void **state)
     }
     for (int code = 0; code <= 9; code++) {
         char line[200];
-        (void)snprintf(line, sizeof(line), "\n.B %d\n%s.\n", code, cli_exit_text(code));
+        (void)snprintf(line, sizeof(line), "\n.B %d\n%s.\n", code,
+                       cli_exit_text((enum cli_exit)code));
         line[6] = (char)(line[6] - 'a' + 'A');
         if (strstr(page, line) == NULL)
             fail_msg("the manual page does not say: %s", line);
