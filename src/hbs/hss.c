@@ -254,7 +254,6 @@ enum rc hss_sign(struct ots_lease *lease, const struct hss_private *key, const v
     wipe(lease, sizeof(*lease));
     MUST(taken.epoch != 0);
     private_check(key);
-    memset(sig, 0, HSS_SIG_LEN_MAX);
     *sig_len = 0;
     enum rc rc = sign_at(key, &taken, message, message_len, randomizer, sig, sig_len, err);
     if (rc != RC_OK) {

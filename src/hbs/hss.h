@@ -20,8 +20,9 @@ struct hss_private {
     uint32_t levels;
     struct lms_set set[HSS_LEVELS_MAX];
     struct hss_level_secret secret[HSS_LEVELS_MAX]; /* [0] only, unless given_levels */
-    bool given_levels; /* false: children derived, SEED' = H(I||u32(q)||0xfffe||0xff||SEED), I'
-                          alike */
+    /* false: the child below leaf q has SEED' = H(I || u32(q) || 0xfffe || 0xff || SEED), and
+     * I' alike with 0xffff; all sets then share one hash length. */
+    bool given_levels;
 };
 void hss_private_wipe(struct hss_private *key);
 
@@ -33,8 +34,8 @@ enum rc hss_keygen(const struct hss_private *key, struct hss_public *pub,
  * Sign at a given index: the q of all levels, top first, as one number of sum(h) bits.
  * Spends the lease like hbs_sign(). Builds one tree a level.
  * @param[in]  randomizer  Injected C of the last level (n bytes), or NULL to derive it.
- * @param[out] sig         HSS_SIG_LEN_MAX bytes; *sig_len receives the length. Verified before
- * return.
+ * @param[out] sig         HSS_SIG_LEN_MAX bytes of room; *sig_len receives the length. Verified
+ *                         before return. On failure all HSS_SIG_LEN_MAX bytes are zero.
  * @retval RC_REFUSED_EXHAUSTED  index is past the last one. The lease is spent all the same.
  * @retval RC_BURNED_VERIFY      The result did not verify; sig is zero.
  * @retval RC_RETRY_SYSTEM       No memory; the lease is spent all the same.

@@ -1,8 +1,8 @@
 /*
  * lms: one LMS tree: one-time keys from a seed, leaves, signing at a given leaf, verification.
  *
- * Uses: base, hash, params. Pure: no I/O, no state, no time. Knows nothing of policy or ledger.
- * Keeps I10 (every signature is verified before release) together with signer.
+ * Uses: base, hash, params. Pure: no I/O, no state, no time. base_init() first. Knows nothing of
+ * policy or ledger. Keeps I10 (every signature is verified before release) together with signer.
  * Threads: any; all state is in the arguments. Constant time: signing does no secret-dependent
  * branch or look-up; leaf numbers, messages and signatures are public.
  */

@@ -62,15 +62,24 @@ enum nodes_header nodes_header_check(const uint8_t header[NODES_HEADER_LEN],
  * held the lock may have renamed it to its final name or removed it. */
 static enum rc temp_lock(struct nodes_temp *temp, struct err *err)
 {
-    if (flock(temp->fd, LOCK_EX | LOCK_NB) != 0)
-        return FAIL(err, errno == EWOULDBLOCK ? RC_RETRY_BUSY : RC_HALT_SYSTEM, "errno", errno,
-                    "%s is being written by another process", temp->name);
+    if (flock(temp->fd, LOCK_EX | LOCK_NB) != 0) {
+        if (errno == EWOULDBLOCK)
+            return FAIL(err, RC_RETRY_BUSY, "errno", errno,
+                        "%s is being written by another process", temp->name);
+        return FAIL(err, RC_HALT_SYSTEM, "errno", errno, "lock %s: %s", temp->name,
+                    strerror(errno));
+    }
     struct stat opened;
     struct stat named;
+    bool gone = false;
     if (fstat(temp->fd, &opened) != 0)
         return FAIL(err, RC_HALT_SYSTEM, "errno", errno, "%s: %s", temp->name, strerror(errno));
-    if (fstatat(temp->dirfd, temp->name, &named, AT_SYMLINK_NOFOLLOW) != 0 ||
-        opened.st_ino != named.st_ino || opened.st_dev != named.st_dev)
+    if (fstatat(temp->dirfd, temp->name, &named, AT_SYMLINK_NOFOLLOW) != 0) {
+        if (errno != ENOENT)
+            return FAIL(err, RC_HALT_SYSTEM, "errno", errno, "%s: %s", temp->name, strerror(errno));
+        gone = true;
+    }
+    if (gone || opened.st_ino != named.st_ino || opened.st_dev != named.st_dev)
         return FAIL(err, RC_RETRY_BUSY, "", 0, "%s was just finished by another process",
                     temp->name);
     temp->owned = true;

@@ -41,8 +41,8 @@ struct hss_signature {
 /**
  * Take a signature apart under a public key. Nothing is verified yet.
  * @param[in] data  len bytes; must outlive *sig.
- * @retval RC_REFUSED_SIGNATURE  Malformed, truncated, too long, or of other parameters than the
- * key.
+ * @retval RC_REFUSED_SIGNATURE  Malformed, truncated, too long, or of other parameters than
+ *                               the key.
  */
 enum rc hss_signature_parse(struct hss_signature *sig, const struct hss_public *key,
                             const uint8_t *data, size_t len, struct err *err) MUST_CHECK;
