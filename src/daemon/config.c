@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "policy/wear.h"
 
 /* One known member: where it goes and what is right. A table, so that --check-config, the manual
  * page and the code cannot drift apart. */
@@ -97,6 +98,8 @@ static void describe(struct config *c, struct members *m, int *virtual_choice)
     number(m, "tpm.srk_handle", TPM_SRK_DEFAULT, 0x81000000, 0x817fffff,
            "a number from 2164260864 to 2172649471 (0x81000000 to 0x817fffff)");
     number(m, "tpm.watchdog_s", 60, 1, 600, "seconds, 1 to 600");
+    number(m, "tpm.nv_endurance", WEAR_ENDURANCE_DEFAULT, 1000, UINT64_C(1) << 40,
+           "writes that one NV index stands, 1000 or more");
     text(m, "clock.address", c->settings.clock.address, sizeof(c->settings.clock.address),
          "\"127.0.0.1\"");
     number(m, "clock.port", 323, 1, 65535, "a port, 1 to 65535");
@@ -121,6 +124,7 @@ static void describe(struct config *c, struct members *m, int *virtual_choice)
     number(m, "http.header_deadline_s", 10, 1, 3600, "seconds, 1 to 3600");
     number(m, "http.body_deadline_s", 3600, 1, 86400, "seconds, 1 to 86400");
     number(m, "http.core_deadline_s", 120, 1, 3600, "seconds, 1 to 3600");
+    number(m, "restart.delay_ms_max", 5000, 1, 60000, "milliseconds, 1 to 60000");
 }
 
 static void put_numbers(struct config *c, const struct members *m)
@@ -128,6 +132,7 @@ static void put_numbers(struct config *c, const struct members *m)
     c->tpm = (struct tpm_config){.tcti = c->tcti,
                                  .srk_handle = (uint32_t)got(m, "tpm.srk_handle"),
                                  .watchdog_s = (uint32_t)got(m, "tpm.watchdog_s")};
+    c->nv_endurance = got(m, "tpm.nv_endurance");
     struct clk_policy *k = &c->settings.clock;
     k->port = (uint16_t)got(m, "clock.port");
     k->max_error_ms = (int64_t)got(m, "clock.max_error_ms");
@@ -139,6 +144,7 @@ static void put_numbers(struct config *c, const struct members *m)
     c->settings.export_margin = (int64_t)got(m, "signing.export_margin");
     c->idle_ms = (uint32_t)got(m, "signing.idle_ms");
     c->http_tcp_port = (uint16_t)got(m, "http.tcp_port");
+    c->restart_delay_ms_max = (int64_t)got(m, "restart.delay_ms_max");
     struct front_config *f = &c->front;
     f->body_max = got(m, "http.body_max");
     f->body_memory_max = got(m, "http.body_memory_max");

@@ -19,10 +19,12 @@ struct config {
     char state_dir[CONFIG_PATH_MAX];
     char tcti[CONFIG_TCTI_MAX];
     struct tpm_config tpm; /* tcti points into this struct */
+    uint64_t nv_endurance; /* writes that one NV index of the TPM stands */
     struct key_settings settings;
     struct named_limits limits[SIGNER_KEYS_MAX + 1];
     size_t limits_count;
     uint32_t idle_ms;
+    int64_t restart_delay_ms_max; /* longest pause before a process that ended is started again */
     char http_unix[CONFIG_PATH_MAX]; /* "" for none */
     char http_tcp_address[64];       /* "" for none; loopback only */
     uint16_t http_tcp_port;

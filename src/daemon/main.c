@@ -2,7 +2,9 @@
 #include <config.h>
 
 #include <getopt.h>
+#include <malloc.h>
 #include <microhttpd.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -44,6 +46,10 @@ static int serve(const struct config *config)
 
 int main(int argc, char **argv)
 {
+    /* The TPM's transport and the log write to sockets that may have gone. */
+    (void)signal(SIGPIPE, SIG_IGN);
+    /* Foreign libraries do not wipe what they free: have the allocator overwrite it. */
+    (void)mallopt(M_PERTURB, 0x5a);
     if (argc > 1 && operation_known(argv[1]))
         return operation_run(argc - 1, argv + 1);
     const char *path = NULL;

@@ -19,6 +19,7 @@
 #include "daemon/config.h"
 #include "daemon/supervisor.h"
 #include "daemon/world.h"
+#include "policy/wear.h"
 #include "signer/backup.h"
 #include "signer/provision.h"
 #include "signer/recover.h"
@@ -381,6 +382,26 @@ static enum rc first_window(struct host *h, const char *text, size_t len, int64_
     return rc;
 }
 
+/* DESIGN section 6 rule 7: all NV writes over the key's life against what the TPM stands. */
+static enum rc check_wear(const struct config *config, const char *text, size_t len, bool quiet,
+                          struct err *err)
+{
+    struct plan plan = {0};
+    struct plan_wear wear = {0};
+    enum rc rc = plan_parse(&plan, text, len, NULL, err);
+    if (rc == RC_OK)
+        rc = plan_wear_check(&plan, config->nv_endurance, &wear, err);
+    if (rc == RC_OK && wear.a > config->nv_endurance && !quiet)
+        (void)fprintf(
+            stderr,
+            "tidemark: note: if every version of this plan were signed, each alone, the TPM "
+            "would write one\n          index %" PRIu64 " times; it is configured to stand %" PRIu64
+            " (tpm.nv_endurance)\n",
+            wear.a, config->nv_endurance);
+    plan_free(&plan);
+    return rc;
+}
+
 static unsigned thread_count(void)
 {
     long online = sysconf(_SC_NPROCESSORS_ONLN);
@@ -442,6 +463,8 @@ static int key_new(const struct options *o)
     int64_t first = 0;
     if (rc == RC_OK)
         rc = host_open(&h, o, true, &err);
+    if (rc == RC_OK)
+        rc = check_wear(&h.config, text, len, o->quiet, &err);
     if (rc == RC_OK)
         rc = first_window(&h, text, len, &first, &fault, &err);
     struct bar bar = {.what = "key", .quiet = o->quiet};

@@ -7,6 +7,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "policy/wear.h"
 #include "signer/view.h"
 
 struct signer {
@@ -115,10 +116,12 @@ enum rc signer_open(struct signer **signer, const struct signer_config *config,
     return RC_OK;
 }
 
+static enum rc settle(struct signer *s, bool stopping, struct err *err);
+
 static void settle_all(struct signer *s)
 {
     struct err err = {0};
-    if (signer_idle(s, &err) != RC_OK)
+    if (settle(s, true, &err) != RC_OK)
         log_event(LOG_LEVEL_WARNING, &(struct log_fields){.index = -1, .err = &err},
                   "the anchor could not be brought up to date at the stop");
 }
@@ -227,18 +230,31 @@ enum rc signer_sign(struct signer *s, struct job *jobs, size_t count, struct err
     return worst;
 }
 
-enum rc signer_idle(struct signer *s, struct err *err)
+/* Every write wears the chip, so idle moments close only every few leases (plan_wear_check() counts
+ * on it); what stands behind A until then is what a rolled-back disk can hide, and no index. */
+static bool worth_settling(const struct key *key)
+{
+    return key->l >= key->settled_l + WEAR_LEASES_PER_SETTLE || key->settled_l <= key->a.l_base;
+}
+
+static enum rc settle(struct signer *s, bool stopping, struct err *err)
 {
     for (size_t i = 0; i < s->key_count; i++) {
         struct key *key = &s->keys[i];
-        if (key->rc != RC_OK)
+        if (key->rc != RC_OK || (!stopping && !worth_settling(key)))
             continue;
+        key->settled_l = key->l;
         struct allocator alloc = {.key = key, .world = s->world, .ledger = s->ledger};
         enum rc rc = allocate_settle(&alloc, err);
         if (rc != RC_OK)
             return rc;
     }
     return RC_OK;
+}
+
+enum rc signer_idle(struct signer *s, struct err *err)
+{
+    return settle(s, false, err);
 }
 
 /* Reading

@@ -74,7 +74,10 @@ enum rc signer_sign(struct signer *signer, struct job *jobs, size_t count,
 void signer_read(struct signer *signer, const struct request *request, struct reply *reply,
                  void **payload, size_t *payload_len);
 
-/** Nothing to do for a while: bring every A up to date. @return as signer_sign(). */
+/**
+ * Nothing to do for a while: bring A up to date, for each key at most once in a few leases (wear).
+ * @return as signer_sign().
+ */
 enum rc signer_idle(struct signer *signer, struct err *err) MUST_CHECK;
 
 /** Fields that every reply starts with. */
