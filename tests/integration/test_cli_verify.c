@@ -516,6 +516,22 @@ static void test_full_output(void **state)
     expect(9, "", "cannot write to standard output");
 }
 
+/* Verifying needs no locked memory, which many containers do not give. */
+static void test_no_locked_memory(void **state)
+{
+    (void)state;
+    static const char script[] =
+        "drop=\n[ \"$(id -u)\" = 0 ] && drop='setpriv --bounding-set=-ipc_lock'\n"
+        "exec $drop sh -c 'ulimit -l 0; exec ./tidemark verify \"$0.msg\" --sig \"$0.sig\" "
+        "--public \"$0.pub\"' \"$1\"\n";
+    command_write("unlocked.sh", script, strlen(script));
+    command_run(&c, NULL, "/bin/sh @unlocked.sh @rfc0");
+    expect(0, "good", "");
+    assert_int_equal(c.err_len, 0);
+    command_run(&c, NULL, "/bin/sh @unlocked.sh @rfc1");
+    expect(0, "good", "");
+}
+
 /* The script of bash is run by bash, as if somebody had typed the words and then the tabulator. */
 static void test_bash_completion(void **state)
 {
@@ -602,6 +618,7 @@ int main(void)
         cmocka_unit_test(test_advice),
         cmocka_unit_test(test_help),
         cmocka_unit_test(test_full_output),
+        cmocka_unit_test(test_no_locked_memory),
         cmocka_unit_test(test_bash_completion),
         cmocka_unit_test(test_other_completions),
         cmocka_unit_test(test_local),

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -483,6 +484,59 @@ static void test_clean(void **state)
     assert_string_equal(small, "ab"); /* never half a character */
 }
 
+static int64_t fake_ns;
+
+static int64_t read_fake(void *ctx)
+{
+    (void)ctx;
+    return fake_ns;
+}
+
+/* What a progress line writes to standard error while the clock stands at these milliseconds. */
+static size_t progress_output(bool terminal, const int64_t *at_ms, size_t steps, char *text,
+                              size_t size)
+{
+    struct out out = {.progress = terminal, .columns = 80, .time = {.raw_ns = read_fake}};
+    FILE *file = tmpfile();
+    assert_non_null(file);
+    (void)fflush(stderr);
+    int saved = dup(STDERR_FILENO);
+    assert_int_equal(dup2(fileno(file), STDERR_FILENO), STDERR_FILENO);
+    struct out_progress p;
+    fake_ns = INT64_C(5000000000);
+    out_progress_start(&p, &out, "hashing", 1024);
+    for (size_t i = 0; i < steps; i++) {
+        fake_ns = INT64_C(5000000000) + at_ms[i] * 1000000;
+        out_progress_step(&p, 512);
+    }
+    out_progress_end(&p, 1024);
+    (void)fflush(stderr);
+    assert_int_equal(dup2(saved, STDERR_FILENO), STDERR_FILENO);
+    (void)close(saved);
+    rewind(file);
+    size_t len = fread(text, 1, size - 1, file);
+    text[len] = '\0';
+    (void)fclose(file);
+    return len;
+}
+
+static void test_progress(void **state)
+{
+    (void)state;
+    char text[4096];
+    /* Only after one second, only on a terminal, at most every tenth of a second. */
+    assert_int_equal(progress_output(true, (int64_t[]){1, 500, 999}, 3, text, sizeof(text)), 0);
+    assert_int_equal(progress_output(false, (int64_t[]){1000, 9000}, 2, text, sizeof(text)), 0);
+    assert_true(progress_output(true, (int64_t[]){1000, 1050, 1099}, 3, text, sizeof(text)) > 0);
+    size_t drawn = 0;
+    for (const char *at = text; (at = strchr(at, '\r')) != NULL; at++)
+        drawn++;
+    assert_int_equal(drawn, 2); /* once, and the end */
+    assert_non_null(strstr(text, "hashing  ████████████████░░░░░░░░░░░░░░░░ 512 B"));
+    assert_non_null(strstr(text, "████████████████████████████████ 1.0 KiB"));
+    assert_int_equal(text[strlen(text) - 1], '\n');
+}
+
 /* Members of answers ----------------------------------------------------------------------------
  */
 
@@ -623,6 +677,7 @@ int main(void)
         cmocka_unit_test(test_spans),
         cmocka_unit_test(test_bars),
         cmocka_unit_test(test_clean),
+        cmocka_unit_test(test_progress),
         cmocka_unit_test(test_members),
         cmocka_unit_test(test_paths),
         cmocka_unit_test(test_tags),
