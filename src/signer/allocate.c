@@ -15,6 +15,15 @@ static int64_t now_s(const struct allocator *alloc)
     return t->real_ns(t->ctx) / INT64_C(1000000000);
 }
 
+/* A TPM that is merely busy has changed nothing, but here something has: the ledger's entry is
+ * durable, or W or A was written. Trying again in this process would need to know how far it came;
+ * the next start reads that from ledger and TPM. So what is RETRY to the TPM is HALT to a commit.
+ */
+static enum rc firm(enum rc rc)
+{
+    return rc_class(rc) == RC_CLASS_RETRY ? RC_HALT_ANCHOR : rc;
+}
+
 /* Only forward (I6): A never loses ground against the one before it. */
 static enum rc write_a(const struct allocator *alloc, struct anchor_record *a, struct err *err)
 {
@@ -29,7 +38,7 @@ static enum rc write_a(const struct allocator *alloc, struct anchor_record *a, s
     enum rc rc = ledger_head(alloc->ledger, key->record.id, a->head, err);
     if (rc != RC_OK)
         return rc;
-    rc = alloc->world->tpm->write(key->anchor, a, err);
+    rc = firm(alloc->world->tpm->write(key->anchor, a, err));
     if (rc != RC_OK)
         return rc;
     key->a = *a;
@@ -40,7 +49,7 @@ enum rc allocate_step_l(const struct allocator *alloc, struct err *err)
 {
     struct key *key = alloc->key;
     MUST(key->a.l == key->l + 1);
-    enum rc rc = alloc->world->tpm->step_l(key->anchor, key->l + 1, err);
+    enum rc rc = firm(alloc->world->tpm->step_l(key->anchor, key->l + 1, err));
     if (rc != RC_OK)
         return rc;
     key->l++;
@@ -105,7 +114,7 @@ enum rc allocate_open_window(const struct allocator *alloc, int64_t window, stru
     key->lease = (struct open_lease){0};
     int64_t total = window - key_floor(key);
     while (key_floor(key) < window) {
-        enum rc rc = alloc->world->tpm->step_w(key->anchor, key->w + 1, err);
+        enum rc rc = firm(alloc->world->tpm->step_w(key->anchor, key->w + 1, err));
         if (rc != RC_OK)
             return rc;
         key->w++;
@@ -124,7 +133,7 @@ enum rc allocate_raise_l(const struct allocator *alloc, uint64_t least, struct e
 {
     struct key *key = alloc->key;
     while (key->l < least) {
-        enum rc rc = alloc->world->tpm->step_l(key->anchor, key->l + 1, err);
+        enum rc rc = firm(alloc->world->tpm->step_l(key->anchor, key->l + 1, err));
         if (rc != RC_OK)
             return rc;
         key->l++;
