@@ -163,6 +163,14 @@ bool duration_parse(int64_t *seconds, const char *text)
     return true;
 }
 
+void text_copy(char *to, size_t size, const char *from)
+{
+    MUST(size >= 1);
+    size_t len = strnlen(from, size - 1);
+    memcpy(to, from, len);
+    memset(to + len, 0, size - len);
+}
+
 bool name_valid(const char *text)
 {
     size_t len = strnlen(text, NAME_LEN_MAX + 1);

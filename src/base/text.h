@@ -46,6 +46,12 @@ void duration_print(char out[DURATION_SIZE], int64_t seconds);
  */
 bool duration_parse(int64_t *seconds, const char *text) MUST_CHECK;
 
+/**
+ * Copy a string into an array of size bytes (>= 1), cut to fit, always ended by NUL; the rest is
+ * zero, so that a fixed-size message holds nothing that was there before. from may not overlap to.
+ */
+void text_copy(char *to, size_t size, const char *from);
+
 /** Longest key, slot or file name that name_valid() accepts, without NUL. */
 #define NAME_LEN_MAX 63
 

@@ -19,7 +19,7 @@ static void finish(struct job *job, enum request_life life, enum rc rc, const st
     job->done = true;
     job->reply->rc = rc;
     if (rc != RC_OK && err != NULL)
-        (void)strncpy(job->reply->text, err_text(err), sizeof(job->reply->text) - 1);
+        text_copy(job->reply->text, sizeof(job->reply->text), err_text(err));
     log_event(rc == RC_OK || rc_class(rc) == RC_CLASS_REFUSED ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING,
               &(struct log_fields){.key = job->request->key,
                                    .index = job->reserved ? (int64_t)job->place.index : -1,
@@ -143,8 +143,8 @@ static enum rc compute(struct key *key, const struct window_secret *secret, stru
     hbs_nodes_path(key->nodes, q, path);
     be_put32(signature, 0);
     hbs_sign(lease, &key->tree, secret, c, value, path, signature + HSS_PREFIX_LEN);
-    if (lms_verify_value(&key->tree, key->root, q, value, signature + HSS_PREFIX_LEN,
-                         lms_sig_len(set)))
+    if (lms_verify_release(&key->tree, key->root, q, c, value, signature + HSS_PREFIX_LEN,
+                           lms_sig_len(set)))
         return RC_OK;
     memset(signature, 0, HSS_PREFIX_LEN + lms_sig_len(set));
     return FAIL(
@@ -174,12 +174,6 @@ static enum rc compute_job(struct batch *b, struct job *job, lease_source lease_
 /* Receipts ----------------------------------------------------------------------------------------
  */
 
-static void copy_text(char *to, size_t size, const char *from)
-{
-    (void)strncpy(to, from, size - 1);
-    to[size - 1] = '\0';
-}
-
 static void receipt_of(const struct batch *b, const struct job *job, struct ledger_receipt *r)
 {
     *r = (struct ledger_receipt){.epoch = job->epoch,
@@ -187,12 +181,12 @@ static void receipt_of(const struct batch *b, const struct job *job, struct ledg
                                  .index = job->place.index,
                                  .artifact_size = job->artifact.size,
                                  .at_s = b->now_s};
-    copy_text(r->version, sizeof(r->version), job->version);
-    copy_text(r->slot, sizeof(r->slot), job->slot);
+    text_copy(r->version, sizeof(r->version), job->version);
+    text_copy(r->slot, sizeof(r->slot), job->slot);
     memcpy(r->artifact_sha256, job->artifact.sha256, SHA256_LEN);
-    copy_text(r->origin.requester, sizeof(r->origin.requester), job->request->requester);
-    copy_text(r->origin.request_id, sizeof(r->origin.request_id), job->request->request_id);
-    copy_text(r->origin.idempotency_key, sizeof(r->origin.idempotency_key),
+    text_copy(r->origin.requester, sizeof(r->origin.requester), job->request->requester);
+    text_copy(r->origin.request_id, sizeof(r->origin.request_id), job->request->request_id);
+    text_copy(r->origin.idempotency_key, sizeof(r->origin.idempotency_key),
               job->request->idempotency_key);
 }
 
@@ -332,8 +326,8 @@ static enum rc complete_one(struct key *key, const struct world *world, void *tp
                                      .artifact_size = intent->artifact_size,
                                      .origin = intent->origin,
                                      .at_s = now_s};
-    copy_text(receipt.version, sizeof(receipt.version), intent->version);
-    copy_text(receipt.slot, sizeof(receipt.slot), intent->slot);
+    text_copy(receipt.version, sizeof(receipt.version), intent->version);
+    text_copy(receipt.slot, sizeof(receipt.slot), intent->slot);
     memcpy(receipt.artifact_sha256, intent->artifact_sha256, SHA256_LEN);
     return ledger_add_receipt(ledger, key->record.id, &receipt, signature,
                               HSS_PREFIX_LEN + lms_sig_len(&key->tree.set), err);

@@ -16,7 +16,7 @@ static void refuse_bound(struct batch *b, struct job *job, const uint8_t sha256[
     struct reply *reply = job->reply;
     memcpy(reply->bound_sha256, sha256, SHA256_LEN);
     reply->bound_at_s = at_s;
-    (void)strncpy(reply->bound_request_id, request_id, sizeof(reply->bound_request_id) - 1);
+    text_copy(reply->bound_request_id, sizeof(reply->bound_request_id), request_id);
     view_next_version(b->key, b->ledger, job->version, job->slot, reply->next_version);
     char hex[HEX_SIZE(SHA256_LEN)];
     hex_encode(hex, sha256, SHA256_LEN);
@@ -227,13 +227,13 @@ static enum rc add_intent(struct batch *b, const struct job *job, struct err *er
                                    .artifact_size = job->artifact.size,
                                    .value_len = b->key->tree.set.ots->n,
                                    .at_s = b->now_s};
-    (void)strncpy(intent.version, job->version, sizeof(intent.version) - 1);
-    (void)strncpy(intent.slot, job->slot, sizeof(intent.slot) - 1);
+    text_copy(intent.version, sizeof(intent.version), job->version);
+    text_copy(intent.slot, sizeof(intent.slot), job->slot);
     memcpy(intent.artifact_sha256, job->artifact.sha256, SHA256_LEN);
     memcpy(intent.randomizer, job->c, intent.value_len);
     memcpy(intent.value, job->value, intent.value_len);
-    (void)strncpy(intent.origin.requester, r->requester, sizeof(intent.origin.requester) - 1);
-    (void)strncpy(intent.origin.request_id, r->request_id, sizeof(intent.origin.request_id) - 1);
+    text_copy(intent.origin.requester, sizeof(intent.origin.requester), r->requester);
+    text_copy(intent.origin.request_id, sizeof(intent.origin.request_id), r->request_id);
     return ledger_add_intent(b->ledger, b->key->record.id, &intent, err);
 }
 

@@ -268,12 +268,11 @@ static void refuse(struct core *core, struct item *item, enum rc rc, const struc
 {
     reply_init(&item->reply, &item->request);
     item->reply.rc = rc;
-    (void)strncpy(item->reply.text, err_text(err), sizeof(item->reply.text) - 1);
+    text_copy(item->reply.text, sizeof(item->reply.text), err_text(err));
     item->reply.state = rc_class(rc) == RC_CLASS_RETRY ? STATE_RECOVERING : STATE_HALTED;
     if (item->request.op == REQUEST_STATE) {
         item->reply.rc = RC_OK;
-        (void)strncpy(item->reply.check_ledger, err_text(err),
-                      sizeof(item->reply.check_ledger) - 1);
+        text_copy(item->reply.check_ledger, sizeof(item->reply.check_ledger), err_text(err));
         strcpy(item->reply.check_tpm, "unknown");
         strcpy(item->reply.check_clock, "unknown");
         strcpy(item->reply.check_nodes, "unknown");

@@ -7,12 +7,6 @@
 
 #define NEXT_TRIES_MAX 1000
 
-static void put_text(char *to, size_t size, const char *from)
-{
-    (void)strncpy(to, from, size - 1);
-    to[size - 1] = '\0';
-}
-
 void view_signature(const struct key *key, const struct ledger_receipt *r, struct signature_view *v)
 {
     *v = (struct signature_view){.window = r->window,
@@ -23,12 +17,12 @@ void view_signature(const struct key *key, const struct ledger_receipt *r, struc
                                  .epoch = r->epoch - key->record.pins.l_first,
                                  .log_index = r->seq - 1};
     memcpy(v->id, r->id, sizeof(v->id));
-    put_text(v->key, sizeof(v->key), key->record.name);
-    put_text(v->version, sizeof(v->version), r->version);
-    put_text(v->slot, sizeof(v->slot), r->slot);
+    text_copy(v->key, sizeof(v->key), key->record.name);
+    text_copy(v->version, sizeof(v->version), r->version);
+    text_copy(v->slot, sizeof(v->slot), r->slot);
     memcpy(v->plan_sha256, key->plan.sha256, SHA256_LEN);
     memcpy(v->artifact_sha256, r->artifact_sha256, SHA256_LEN);
-    put_text(v->request_id, sizeof(v->request_id), r->origin.request_id);
+    text_copy(v->request_id, sizeof(v->request_id), r->origin.request_id);
 }
 
 /* Counting
@@ -125,13 +119,13 @@ void view_next_version(const struct key *key, struct ledger *ledger, const char 
                        const char *slot, char next[REQUEST_VERSION_MAX + 1])
 {
     char from[REQUEST_VERSION_MAX + 1];
-    put_text(from, sizeof(from), version);
+    text_copy(from, sizeof(from), version);
     for (unsigned i = 0; i < NEXT_TRIES_MAX; i++) {
         if (plan_next_version(&key->plan, from, next, NULL) != RC_OK)
             break;
         if (free_and_allowed(key, ledger, next, slot))
             return;
-        put_text(from, sizeof(from), next);
+        text_copy(from, sizeof(from), next);
     }
     next[0] = '\0';
 }
@@ -163,7 +157,7 @@ void view_key(const struct key *key, struct ledger *ledger, int64_t export_margi
                            .open_window = REQUEST_NONE,
                            .export_limit = REQUEST_NONE,
                            .min_window = key->record.min_window};
-    put_text(v->name, sizeof(v->name), key->record.name);
+    text_copy(v->name, sizeof(v->name), key->record.name);
     memcpy(v->key_id, key->record.key_id, KEY_ID_LEN);
     memcpy(v->plan_sha256, key->record.plan_sha256, SHA256_LEN);
     memcpy(v->public_key, key->record.public_key, key->record.public_key_len);
@@ -176,7 +170,7 @@ void view_key(const struct key *key, struct ledger *ledger, int64_t export_margi
         v->burned_total = totals.burned;
     }
     if (key->rc != RC_OK) {
-        put_text(v->reason, sizeof(v->reason), err_text(&key->err));
+        text_copy(v->reason, sizeof(v->reason), err_text(&key->err));
         return;
     }
     int64_t floor = key_floor(key);
@@ -419,8 +413,8 @@ enum rc view_index(const struct key *key, struct ledger *ledger, int64_t index,
             return RC_OK;
         }
         v->state = version.state;
-        put_text(v->version, sizeof(v->version), version.version);
-        put_text(v->slot, sizeof(v->slot), version.slot);
+        text_copy(v->version, sizeof(v->version), version.version);
+        text_copy(v->slot, sizeof(v->slot), version.slot);
         return rc;
     }
     if (v->state != INDEX_SIGNED)

@@ -546,6 +546,7 @@ int main(void)
         cmocka_unit_test(times),
         cmocka_unit_test(durations),
         cmocka_unit_test(names_and_tokens),
+        cmocka_unit_test(copied_text_always_ends),
         cmocka_unit_test(canonical_json),
         cmocka_unit_test(unsorted_members_are_a_bug),
         cmocka_unit_test(digests),
