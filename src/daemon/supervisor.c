@@ -27,7 +27,6 @@
 #define LEDGER_FILE "ledger.db"
 #define STOP_WAIT_MS 20000
 #define DELAY_MS_MIN 100
-#define DELAY_MS_MAX 5000
 #define LIVED_MS 3000 /* a child that lived so long is started again at once */
 #define POLL_MS 250
 
@@ -40,6 +39,7 @@ struct child {
 
 struct supervisor {
     const struct config *config;
+    pid_t pid;
     struct front_config front_config;
     int state_dirfd, lock, spool_dirfd, signals;
     int control; /* to the front; -1 while there is none */
@@ -150,11 +150,15 @@ static enum rc listen_tcp(struct supervisor *s, struct err *err)
 /* Children
  * -------------------------------------------------------------------------------------------- */
 
-static void child_begin(const char *name)
+static void child_begin(const char *name, const char *title, pid_t supervisor)
 {
+    /* For ps and top, where otherwise three processes of one name stand. */
+    (void)prctl(PR_SET_NAME, title, 0, 0, 0);
     /* The supervisor alone listens to the terminal and to the service manager; without it nobody
      * would look after the child, so it ends too. */
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != supervisor) /* it ended before we asked to be told */
+        _exit(CORE_EXIT_BUSY);
     (void)prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
     (void)signal(SIGTERM, SIG_IGN);
@@ -167,7 +171,7 @@ static void child_begin(const char *name)
 
 static _Noreturn void front_main(struct supervisor *s, int control)
 {
-    child_begin("front");
+    child_begin("front", "tidemarkd-front", s->pid);
     struct err err = {0};
     enum rc rc = front_run(&s->front_config, control, &err);
     if (rc != RC_OK)
@@ -178,7 +182,7 @@ static _Noreturn void front_main(struct supervisor *s, int control)
 
 static _Noreturn void core_main(struct supervisor *s, int socket)
 {
-    child_begin("core");
+    child_begin("core", "tidemarkd-core", s->pid);
     for (size_t i = 0; i < s->front_config.listener_count; i++)
         (void)close(s->front_config.listeners[i]);
     fd_close(&s->control);
@@ -270,7 +274,8 @@ static enum rc start_core(struct supervisor *s, struct err *err)
     return RC_OK;
 }
 
-static void ended(struct child *child, const char *name, int status, bool stopping)
+static void ended(struct child *child, const char *name, int status, bool stopping,
+                  int64_t delay_ms_max)
 {
     int64_t now = now_ms();
     child->pid = 0;
@@ -278,8 +283,8 @@ static void ended(struct child *child, const char *name, int status, bool stoppi
     child->delay_ms = lived ? 0 : child->delay_ms * 2;
     if (!lived && child->delay_ms < DELAY_MS_MIN)
         child->delay_ms = DELAY_MS_MIN;
-    if (child->delay_ms > DELAY_MS_MAX)
-        child->delay_ms = DELAY_MS_MAX;
+    if (child->delay_ms > delay_ms_max)
+        child->delay_ms = delay_ms_max;
     child->again_ms = now + child->delay_ms;
     if (stopping)
         return;
@@ -296,9 +301,9 @@ static void reap(struct supervisor *s)
     int status = 0;
     for (pid_t pid = waitpid(-1, &status, WNOHANG); pid > 0; pid = waitpid(-1, &status, WNOHANG)) {
         if (pid == s->front.pid)
-            ended(&s->front, "front", status, s->stopping);
+            ended(&s->front, "front", status, s->stopping, s->config->restart_delay_ms_max);
         else if (pid == s->core.pid)
-            ended(&s->core, "core", status, s->stopping);
+            ended(&s->core, "core", status, s->stopping, s->config->restart_delay_ms_max);
     }
 }
 
@@ -331,10 +336,25 @@ static void on_signal(struct supervisor *s)
     reap(s);
 }
 
+/* How long nothing is due: a child that waits for its start must not wait for the next round too.
+ */
+static int quiet_ms(const struct supervisor *s)
+{
+    const struct child *const children[] = {&s->front, &s->core};
+    int64_t now = now_ms();
+    int64_t quiet = POLL_MS;
+    for (size_t i = 0; i < sizeof(children) / sizeof(children[0]); i++) {
+        int64_t left = children[i]->again_ms - now;
+        if (children[i]->pid == 0 && left >= 0 && left < quiet)
+            quiet = left;
+    }
+    return (int)quiet;
+}
+
 static void wait_signal(struct supervisor *s)
 {
     struct pollfd p = {.fd = s->signals, .events = POLLIN};
-    if (poll(&p, 1, POLL_MS) > 0)
+    if (poll(&p, 1, quiet_ms(s)) > 0)
         on_signal(s);
     else
         reap(s);
@@ -408,6 +428,7 @@ static void clean_up(struct supervisor *s)
 enum rc supervisor_run(const struct config *config, struct err *err)
 {
     struct supervisor s = {.config = config,
+                           .pid = getpid(),
                            .front_config = config->front,
                            .state_dirfd = -1,
                            .lock = -1,
