@@ -29,14 +29,33 @@ static void finish(struct job *job, enum request_life life, enum rc rc, const st
               "%s", job->reply->replayed ? "stored signature returned" : "signing request");
 }
 
+/* What a client is told about the service beside the refusal itself. */
+static enum service_state state_of(enum rc rc)
+{
+    switch (rc) {
+    case RC_RETRY_WINDOW_FULL:
+        return STATE_WINDOW_FULL;
+    case RC_RETRY_CLOCK:
+        return STATE_CLOCK_UNSAFE;
+    case RC_RETRY_ANCHOR:
+        return STATE_RECOVERING;
+    case RC_REFUSED_EXHAUSTED:
+        return STATE_EXHAUSTED;
+    default:
+        return rc_class(rc) == RC_CLASS_HALT ? STATE_HALTED : STATE_OPERATIONAL;
+    }
+}
+
 void job_refuse(struct job *job, enum rc rc, const struct err *err)
 {
+    job->reply->state = state_of(rc);
     finish(job, LIFE_REFUSED, rc, err);
 }
 
 void job_burn(struct job *job, enum rc rc, const struct err *err)
 {
     job->reply->burned_index = (int64_t)job->place.index;
+    job->reply->state = state_of(rc);
     finish(job, LIFE_BURNED, rc, err);
 }
 
