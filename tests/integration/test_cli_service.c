@@ -218,6 +218,14 @@ static bool exists(const char *name)
 /* sign ------------------------------------------------------------------------------------------
  */
 
+static void assert_digest_header(const uint8_t digest[32])
+{
+    char wanted[120], encoded[BASE64_SIZE(32)];
+    base64_encode(encoded, digest, 32);
+    (void)snprintf(wanted, sizeof(wanted), "sha-256=:%s:", encoded);
+    assert_string_equal(script.content_digest, wanted);
+}
+
 static void test_sign(void **state)
 {
     (void)state;
@@ -234,11 +242,8 @@ static void test_sign(void **state)
     assert_string_equal(script.content_type, "application/octet-stream");
     assert_string_equal(script.idempotency, "");
     uint8_t digest[32];
-    char encoded[BASE64_SIZE(32)];
     digest_buffer(DIGEST_SHA256, digest, "firmware", 8);
-    base64_encode(encoded, digest, 32);
-    (void)snprintf(wanted, sizeof(wanted), "sha-256=:%s:", encoded);
-    assert_string_equal(script.content_digest, wanted);
+    assert_digest_header(digest);
     assert_memory_equal(script.body_sha256, digest, 32);
     size_t len = 0, sig_len = small_key_sign(&script.key, 20, "firmware", 8, sig);
     const char *data = command_read("fw.bin.sig", &len);
@@ -263,6 +268,7 @@ static void test_sign_long_file(void **state)
     expect(0, "signed", "");
     assert_int_equal(script.posted_len, len);
     assert_memory_equal(script.body_sha256, digest, 32);
+    assert_digest_header(digest);
     command_write("fw.bin", "", 0);
     command_run(&c, NULL, SIGN " --force");
     expect(0, "signed", "");
@@ -711,6 +717,7 @@ static void test_windows(void **state)
 }
 
 static char last_windows_target[2048];
+static unsigned windows_requests;
 static void handle_windows(void *ctx, const struct fake_request *request,
                            struct fake_answer *answer)
 {
@@ -719,6 +726,7 @@ static void handle_windows(void *ctx, const struct fake_request *request,
         answer_key(answer);
         return;
     }
+    windows_requests++;
     (void)snprintf(last_windows_target, sizeof(last_windows_target), "%s", request->target);
     bool second = strstr(request->target, "cursor=2") != NULL;
     bool endless = strstr(request->target, "from=500") != NULL;
@@ -751,9 +759,11 @@ static void test_windows_range_and_pages(void **state)
         assert_non_null(strstr(last_windows_target, ranges[i].target));
         assert_non_null(strstr(last_windows_target, "&cursor=2"));
     }
+    windows_requests = 0;
     command_runf(&c, "./tidemark windows --key k --url http://127.0.0.1:%u --from 500",
                  (unsigned)other.port);
     expect(9, "", "does not end");
+    assert_int_equal(windows_requests, 2); /* a cursor that repeats itself is noticed at once */
     fake_stop(&other);
 }
 
