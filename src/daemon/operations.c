@@ -62,8 +62,7 @@ int operation_exit_code(enum rc rc)
     return 9;
 }
 
-/* Options
- * ---------------------------------------------------------------------------------------------- */
+/* Options ------------------------------------------------------------------------------------- */
 
 struct options {
     const char *config, *key, *out, *from, *passphrase_file, *argument;
@@ -165,9 +164,7 @@ static bool parse_options(struct options *o, int argc, char **argv)
     return optind >= argc;
 }
 
-/* People
- * -----------------------------------------------------------------------------------------------
- */
+/* People -------------------------------------------------------------------------------------- */
 
 struct bar {
     const char *what;
@@ -253,8 +250,7 @@ static enum rc read_passphrase(const struct options *o, char *passphrase, struct
     return RC_OK;
 }
 
-/* The host
- * ---------------------------------------------------------------------------------------------- */
+/* The host ------------------------------------------------------------------------------------ */
 
 /* Everything an operation works on. */
 struct host {
@@ -357,9 +353,7 @@ static enum rc load_key(struct host *h, const char *name, struct err *err)
     return RC_OK;
 }
 
-/* key-new
- * -----------------------------------------------------------------------------------------------
- */
+/* key-new ------------------------------------------------------------------------------------- */
 
 static enum rc first_window(struct host *h, const char *text, size_t len, int64_t *window,
                             struct plan_fault *fault, struct err *err)
@@ -486,9 +480,7 @@ static int key_new(const struct options *o)
     return code;
 }
 
-/* backup
- * ------------------------------------------------------------------------------------------------
- */
+/* backup -------------------------------------------------------------------------------------- */
 
 static enum rc take_passphrase(struct host *h, const struct options *o, struct err *err)
 {
@@ -593,9 +585,7 @@ static int backup_check_operation(const struct options *o)
     return rc == RC_OK ? 0 : fail(&err, rc, NULL);
 }
 
-/* recover
- * -----------------------------------------------------------------------------------------------
- */
+/* recover ------------------------------------------------------------------------------------- */
 
 static void show_plan(const struct recover_plan *r)
 {
@@ -691,8 +681,7 @@ static int recover(const struct options *o)
     return o->from != NULL ? recover_from_file(o) : recover_on_this_device(o);
 }
 
-/* --------------------------------------------------------------------------------------------------------
- */
+/*  -------------------------------------------------------------------------------------------- */
 
 static const struct {
     const char *name;

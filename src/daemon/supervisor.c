@@ -55,8 +55,7 @@ static int64_t now_ms(void)
     return t->raw_ns(t->ctx) / 1000000;
 }
 
-/* State directory
- * ------------------------------------------------------------------------------------ */
+/* State directory ----------------------------------------------------------------------------- */
 
 enum rc state_dir_open(const char *path, bool create, int *dirfd, int *lock, struct err *err)
 {
@@ -93,8 +92,7 @@ static enum rc open_spool(struct supervisor *s, struct err *err)
     return RC_OK;
 }
 
-/* Listeners
- * ------------------------------------------------------------------------------------------- */
+/* Listeners ----------------------------------------------------------------------------------- */
 
 static enum rc listen_on(int fd, const struct sockaddr *address, socklen_t len, const char *name,
                          struct err *err)
@@ -147,8 +145,7 @@ static enum rc listen_tcp(struct supervisor *s, struct err *err)
     return rc;
 }
 
-/* Children
- * -------------------------------------------------------------------------------------------- */
+/* Children ------------------------------------------------------------------------------------ */
 
 static void child_begin(const char *name, const char *title, pid_t supervisor)
 {
@@ -319,9 +316,7 @@ static enum rc start_missing(struct supervisor *s, struct err *err)
     return rc;
 }
 
-/* Life
- * -------------------------------------------------------------------------------------------------
- */
+/* Life ---------------------------------------------------------------------------------------- */
 
 static void on_signal(struct supervisor *s)
 {

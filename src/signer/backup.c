@@ -28,8 +28,7 @@
 
 _Static_assert(SECRET_LEN == 64, "the file format has 64 bytes for a window");
 
-/* Writing
- * ------------------------------------------------------------------------------------------- */
+/* Writing ------------------------------------------------------------------------------------- */
 
 struct writer {
     int fd;
@@ -204,8 +203,7 @@ enum rc backup_export(struct key *key, const struct world *world, void *tpm, con
     return rc;
 }
 
-/* Reading
- * ------------------------------------------------------------------------------------------- */
+/* Reading ------------------------------------------------------------------------------------- */
 
 static enum rc malformed(struct err *err, const char *what)
 {

@@ -10,8 +10,7 @@
 
 #define HSS_PREFIX_LEN 4 /* u32 Nspk = 0: HSS with one level (RFC 8554 §6.2) */
 
-/* Ends of a job -----------------------------------------------------------------------------------
- */
+/* Ends of a job ------------------------------------------------------------------------------- */
 
 static void finish(struct job *job, enum request_life life, enum rc rc, const struct err *err)
 {
@@ -92,8 +91,7 @@ enum rc job_replay(struct batch *b, struct job *job, const struct ledger_receipt
     return RC_OK;
 }
 
-/* Limits ------------------------------------------------------------------------------------------
- */
+/* Limits -------------------------------------------------------------------------------------- */
 
 bool job_rate(struct batch *b, struct job *job)
 {
@@ -138,8 +136,7 @@ enum rc batch_export_check(struct batch *b, int64_t window, struct err *err)
         window, limit);
 }
 
-/* Computing ---------------------------------------------------------------------------------------
- */
+/* Computing ----------------------------------------------------------------------------------- */
 
 enum rc job_value(struct batch *b, struct job *job, struct err *err)
 {
@@ -190,8 +187,7 @@ static enum rc compute_job(struct batch *b, struct job *job, lease_source lease_
     return rc;
 }
 
-/* Receipts ----------------------------------------------------------------------------------------
- */
+/* Receipts ------------------------------------------------------------------------------------ */
 
 static void receipt_of(const struct batch *b, const struct job *job, struct ledger_receipt *r)
 {
@@ -310,8 +306,7 @@ enum rc batch_release(struct batch *b, struct job **jobs, size_t count, lease_so
     return RC_OK;
 }
 
-/* Completion at start
- * ------------------------------------------------------------------------------ */
+/* Completion at start ------------------------------------------------------------------------- */
 
 static bool closed_for_good(const struct key *key, uint64_t window)
 {

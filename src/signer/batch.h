@@ -65,8 +65,7 @@ enum rc batch_sign(struct batch *batch, struct job *jobs, size_t count, struct e
 enum rc batch_complete_intents(struct key *key, const struct world *world, void *tpm,
                                struct ledger *ledger, struct err *err) MUST_CHECK;
 
-/* Between batch.c and its two placers -------------------------------------------------------------
- */
+/* Between batch.c and its two placers --------------------------------------------------------- */
 
 /** End a job without a change: reply filled from err, life REFUSED. */
 void job_refuse(struct job *job, enum rc rc, const struct err *err);

@@ -6,8 +6,7 @@
 #include "signer/batch.h"
 #include "signer/view.h"
 
-/* A version that is bound already
- * ------------------------------------------------------------------ */
+/* A version that is bound already ------------------------------------------------------------- */
 
 static void refuse_bound(struct batch *b, struct job *job, const uint8_t sha256[SHA256_LEN],
                          int64_t at_s, const char *request_id)
@@ -61,8 +60,7 @@ static enum rc look_up(struct batch *b, struct job *job, struct err *err)
     return RC_OK;
 }
 
-/* Placing
- * ------------------------------------------------------------------------------------------- */
+/* Placing ------------------------------------------------------------------------------------- */
 
 static enum rc place(struct batch *b, struct job *job, struct err *err)
 {
@@ -164,8 +162,7 @@ static enum rc take(struct batch *b, struct job *job, struct job **taken, size_t
     return RC_OK;
 }
 
-/* Committing
- * ---------------------------------------------------------------------------------------- */
+/* Committing ---------------------------------------------------------------------------------- */
 
 static struct allocator allocator_of(const struct batch *b)
 {

@@ -14,8 +14,7 @@ static struct allocator allocator_of(const struct batch *b)
         .key = b->key, .world = b->world, .ledger = b->ledger, .wall_s = b->wall_s};
 }
 
-/* Replay ------------------------------------------------------------------------------------------
- */
+/* Replay -------------------------------------------------------------------------------------- */
 
 /* An idempotency key is remembered one window longer than its own (attack 24). */
 static uint64_t remembered_from(const struct key *key)
@@ -57,8 +56,7 @@ static enum rc look_up(struct batch *b, struct job *job, struct err *err)
     return RC_OK;
 }
 
-/* The window of now
- * --------------------------------------------------------------------------------- */
+/* The window of now --------------------------------------------------------------------------- */
 
 struct opening {
     int64_t window;
@@ -190,8 +188,7 @@ static enum rc open_window(struct batch *b, struct opening *o, struct err *err)
     return rc;
 }
 
-/* Leases
- * ------------------------------------------------------------------------------------------- */
+/* Leases -------------------------------------------------------------------------------------- */
 
 static void lease_next(struct batch *b, struct job *job, struct ots_lease *lease)
 {

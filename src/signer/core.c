@@ -60,8 +60,7 @@ struct core {
     struct err why;        /* then: the reason */
 };
 
-/* Queue -----------------------------------------------------------------------------------------
- */
+/* Queue --------------------------------------------------------------------------------------- */
 
 static void fifo_init(struct fifo *f)
 {
@@ -97,8 +96,7 @@ static void item_free(struct item *item)
     free(item);
 }
 
-/* Intake and hashing ------------------------------------------------------------------------------
- */
+/* Intake and hashing -------------------------------------------------------------------------- */
 
 static enum plan_message mode_of(struct core *core, const char *key)
 {
@@ -218,8 +216,7 @@ static void *hasher(void *argument)
     }
 }
 
-/* Replies
- * ------------------------------------------------------------------------------------------- */
+/* Replies ------------------------------------------------------------------------------------- */
 
 static int payload_fd(const void *data, size_t len)
 {
@@ -281,8 +278,7 @@ static void refuse(struct core *core, struct item *item, enum rc rc, const struc
     item_free(item);
 }
 
-/* Signer thread
- * --------------------------------------------------------------------------------------- */
+/* Signer thread ------------------------------------------------------------------------------- */
 
 /* Everything that is ready, at most BATCH_MAX. @return false at the end of all work. */
 static bool take_ready(struct core *core, struct item **items, size_t *count, uint32_t wait_ms)

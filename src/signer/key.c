@@ -41,8 +41,7 @@ void key_check_invariants(const struct key *key)
     MUST(key->a.l_base <= key->l);
 }
 
-/* Secrets ---------------------------------------------------------------------------------------
- */
+/* Secrets ------------------------------------------------------------------------------------- */
 
 static void secret_drop(struct open_secret *s)
 {
@@ -143,8 +142,7 @@ enum rc key_secret(struct key *key, const struct world *world, void *tpm, uint64
     return RC_OK;
 }
 
-/* Loading ---------------------------------------------------------------------------------------
- */
+/* Loading ------------------------------------------------------------------------------------- */
 
 static enum rc load_plan(struct key *key, struct err *err)
 {
@@ -239,8 +237,7 @@ static enum rc load(struct key *key, int state_dirfd, const struct world *world,
     return rc;
 }
 
-/* Start -------------------------------------------------------------------------------------------
- */
+/* Start --------------------------------------------------------------------------------------- */
 
 static enum rc read_facts(struct key *key, const struct world *world, void *tpm,
                           struct ledger *ledger, struct start_facts *facts, struct err *err)

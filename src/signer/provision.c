@@ -71,8 +71,7 @@ enum rc provision_set(const struct plan *plan, struct lms_set *set, struct err *
     return RC_OK;
 }
 
-/* Leftovers
- * ----------------------------------------------------------------------------------------- */
+/* Leftovers ----------------------------------------------------------------------------------- */
 
 static void remove_folder(int parent, const char *name)
 {
@@ -122,8 +121,7 @@ static enum rc remove_leftover(struct work *w, const char *name, struct err *err
     return RC_OK;
 }
 
-/* Folder
- * -------------------------------------------------------------------------------------------- */
+/* Folder -------------------------------------------------------------------------------------- */
 
 static enum rc open_folder(struct work *w, struct err *err)
 {
@@ -200,8 +198,7 @@ static enum rc seal_secret(struct work *w, uint64_t window, const struct window_
     return rc == RC_OK ? seeds_write(w->seeds_fd, window, blob, blob_len, err) : rc;
 }
 
-/* Tree
- * ---------------------------------------------------------------------------------------------- */
+/* Tree ---------------------------------------------------------------------------------------- */
 
 /* hbs_nodes_make() asks once for each window: the only moment at which its secret is in memory. */
 static enum rc draw_secret(void *ctx, uint64_t window, struct window_secret *secret,
@@ -278,8 +275,7 @@ static enum rc restore_secrets(struct work *w, struct err *err)
     return sync_file(w->seeds_fd, SEEDS_FILE, err);
 }
 
-/* Anchor and ledger
- * --------------------------------------------------------------------------------- */
+/* Anchor and ledger --------------------------------------------------------------------------- */
 
 static enum rc make_anchor(struct work *w, struct err *err)
 {
@@ -363,8 +359,7 @@ static enum rc record_key(struct work *w, struct ledger_key *key, struct err *er
     return rc;
 }
 
-/* ----------------------------------------------------------------------------------------------------
- */
+/*  -------------------------------------------------------------------------------------------- */
 
 static enum rc begin(struct work *w, const char *text, size_t len, struct plan_fault *fault,
                      struct err *err)

@@ -126,8 +126,7 @@ enum rc recover_here(struct key *key, const struct world *world, struct ledger *
     return rc;
 }
 
-/* Replacement
- * --------------------------------------------------------------------------------------- */
+/* Replacement --------------------------------------------------------------------------------- */
 
 static enum rc start_by_time(const struct plan *plan, const struct backup *b,
                              const struct recover_statement *s, struct recover_plan *r,

@@ -135,8 +135,7 @@ struct reply {
     int64_t clock_earliest_ms, clock_latest_ms;
 };
 
-/* Entries of lists ------------------------------------------------------------------------------
- */
+/* Entries of lists ---------------------------------------------------------------------------- */
 
 struct view_key {
     char name[NAME_LEN_MAX + 1];
@@ -215,8 +214,7 @@ const char *index_state_name(uint32_t state);
 enum rc request_check(const struct request *request, uint64_t generation, bool has_handle,
                       struct err *err) MUST_CHECK;
 
-/* The life of a signing request ------------------------------------------------------------------
- */
+/* The life of a signing request --------------------------------------------------------------- */
 
 /** RECEIVED → PLACED → LEASED → ANCHORED → SIGNED → RELEASED, or REFUSED, or BURNED. */
 enum request_life {

@@ -39,8 +39,7 @@ static int64_t now_s(const struct signer *s)
     return s->world->time->real_ns(s->world->time->ctx) / INT64_C(1000000000);
 }
 
-/* Opening
- * ------------------------------------------------------------------------------------------- */
+/* Opening ------------------------------------------------------------------------------------- */
 
 static const struct key_limits *limits_of(const struct signer_config *config, const char *name)
 {
@@ -174,8 +173,7 @@ bool signer_message_mode(const struct signer *s, const char *name, enum plan_mes
     return key != NULL;
 }
 
-/* Signing
- * ------------------------------------------------------------------------------------------- */
+/* Signing ------------------------------------------------------------------------------------- */
 
 static enum rc sign_for_key(struct signer *s, struct key *key, struct job *jobs, size_t count,
                             struct err *err)
@@ -257,8 +255,7 @@ enum rc signer_idle(struct signer *s, struct err *err)
     return settle(s, false, err);
 }
 
-/* Reading
- * ------------------------------------------------------------------------------------------- */
+/* Reading ------------------------------------------------------------------------------------- */
 
 static uint32_t worst_state(struct signer *s, const struct clk_reading *clock)
 {

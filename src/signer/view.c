@@ -25,8 +25,7 @@ void view_signature(const struct key *key, const struct ledger_receipt *r, struc
     text_copy(v->request_id, sizeof(v->request_id), r->origin.request_id);
 }
 
-/* Counting
- * ------------------------------------------------------------------------------------------ */
+/* Counting ------------------------------------------------------------------------------------ */
 
 /* Indices of a time or interval window whose lease numbers have passed. */
 static uint64_t passed(const struct key *key)
@@ -96,8 +95,7 @@ int64_t view_export_limit(const struct key *key, struct ledger *ledger, int64_t 
     return limit + margin;
 }
 
-/* Versions
- * ------------------------------------------------------------------------------------------ */
+/* Versions ------------------------------------------------------------------------------------ */
 
 static bool free_and_allowed(const struct key *key, struct ledger *ledger, const char *version,
                              const char *slot)
@@ -130,8 +128,7 @@ void view_next_version(const struct key *key, struct ledger *ledger, const char 
     next[0] = '\0';
 }
 
-/* Keys
- * ---------------------------------------------------------------------------------------------- */
+/* Keys ---------------------------------------------------------------------------------------- */
 
 static uint32_t key_state(const struct key *key)
 {
@@ -184,8 +181,7 @@ void view_key(const struct key *key, struct ledger *ledger, int64_t export_margi
     view_remaining(key, ledger, shown, &v->remaining_window, &v->remaining_key);
 }
 
-/* Windows
- * ------------------------------------------------------------------------------------------- */
+/* Windows ------------------------------------------------------------------------------------- */
 
 static uint32_t window_state(const struct key *key, uint64_t window, bool opened, int64_t now_s,
                              const struct view_window *v)
@@ -257,8 +253,7 @@ enum rc view_windows(const struct key *key, struct ledger *ledger, int64_t from,
     return RC_OK;
 }
 
-/* Versions and indices
- * ------------------------------------------------------------------------------ */
+/* Versions and indices ------------------------------------------------------------------------ */
 
 static enum rc version_entry(const struct key *key, struct ledger *ledger, uint64_t index,
                              struct view_version *v, struct err *err)

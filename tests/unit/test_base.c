@@ -24,9 +24,7 @@
 #include "base/secmem.h"
 #include "base/text.h"
 
-/* rc
- * ------------------------------------------------------------------------------------------------
- */
+/* rc ------------------------------------------------------------------------------------------ */
 
 static void codes_have_class_name_and_text(void **state)
 {
@@ -80,8 +78,7 @@ static void a_bug_stops_the_process(void **state)
     assert_int_equal(WTERMSIG(status), SIGABRT);
 }
 
-/* bytes
- * --------------------------------------------------------------------------------------------- */
+/* bytes --------------------------------------------------------------------------------------- */
 
 static void big_endian(void **state)
 {
@@ -161,8 +158,7 @@ static void compare_and_wipe(void **state)
     assert_memory_equal(a, "\0\0\0\0\0\0\0", sizeof(a));
 }
 
-/* text
- * ---------------------------------------------------------------------------------------------- */
+/* text ---------------------------------------------------------------------------------------- */
 
 static void numbers(void **state)
 {
@@ -305,9 +301,22 @@ static void names_and_tokens(void **state)
     assert_false(token_valid("\x7f", 9));
 }
 
-/* jcs
- * -----------------------------------------------------------------------------------------------
- */
+static void copied_text_always_ends(void **state)
+{
+    (void)state;
+    char to[6];
+    memset(to, 'x', sizeof(to));
+    text_copy(to, sizeof(to), "ab");
+    assert_memory_equal(to, "ab\0\0\0\0", sizeof(to));
+    text_copy(to, sizeof(to), "abcde");
+    assert_string_equal(to, "abcde");
+    text_copy(to, sizeof(to), "abcdef");
+    assert_string_equal(to, "abcde");
+    text_copy(to, 1, "abc");
+    assert_string_equal(to, "");
+}
+
+/* jcs ----------------------------------------------------------------------------------------- */
 
 static void canonical_json(void **state)
 {
@@ -356,8 +365,7 @@ static void unsorted_members_are_a_bug(void **state)
     assert_true(WIFSIGNALED(status));
 }
 
-/* digest, secmem, box
- * ------------------------------------------------------------------------------- */
+/* digest, secmem, box ------------------------------------------------------------------------- */
 
 static void digests(void **state)
 {
@@ -429,8 +437,7 @@ static void box(void **state)
     secmem_free(key);
 }
 
-/* files and locks
- * ----------------------------------------------------------------------------------- */
+/* files and locks ----------------------------------------------------------------------------- */
 
 static int temp_dir(char path[32])
 {
@@ -498,9 +505,7 @@ static void locks(void **state)
     fd_close(&dir);
 }
 
-/* log
- * -----------------------------------------------------------------------------------------------
- */
+/* log ----------------------------------------------------------------------------------------- */
 
 static void log_lines_are_json(void **state)
 {
