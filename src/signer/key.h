@@ -75,7 +75,7 @@ struct key {
     struct anchor_record a;
     int64_t started_window; /* virtual_policy wait: window of the first safe reading; -1 not yet */
 
-    uint64_t settled_l;     /* L when A was last brought up to date in an idle moment */
+    uint64_t settled_l; /* L when A was last brought up to date in an idle moment */
     struct open_lease lease;
     struct open_secret secrets[SECRETS_OPEN_MAX];
     uint64_t secret_clock;
