@@ -111,8 +111,9 @@ enum cli_exit answer_check(const struct answer *answer, int64_t now_s, struct cl
     const char *name = strrchr(type, '/');
     if (fault->exit == CLI_OK && name != NULL)
         (void)snprintf(fault->problem, sizeof(fault->problem), "%.47s", name + 1);
-    /* The service knows best what to do; our table answers for one that does not say. */
-    const char *next = action[0] != '\0' ? action : problem->next;
+    /* Of a problem that is new to us, the service alone knows what to do. */
+    bool known = cli_problem_is(problem, type);
+    const char *next = known || action[0] == '\0' ? problem->next : action;
     if (what[0] == '\0')
         return FAULT(fault, problem->exit, next, "the service answered %ld without saying why%s",
                      answer->status, when);

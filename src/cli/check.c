@@ -64,18 +64,19 @@ enum cli_exit check_file(const struct hss_public *key, const uint8_t *sig, size_
                          enum plan_message message, const struct input *input,
                          const struct out *out, uint64_t *index, struct cli_fault *fault)
 {
-    static const char next[] = "do not use the file; check that file, signature and key belong "
-                               "together, and fetch them again";
+    static const char next[] =
+        "do not use the file; check that file, signature and key belong together (and, where the "
+        "key signs digests, give --plan or --message), or fetch them again";
     *index = 0;
     struct err err = {0};
     struct hss_verifier v CLEANUP(hss_verify_close) = {0};
     if (hss_verify_open(&v, key, sig, sig_len, &err) != RC_OK)
-        return cli_fault_rc(fault, &err, NULL, next);
+        return cli_fault_rc(fault, &err, "not a signature by this key", next);
     enum cli_exit code = feed(&v, message, input, out, fault);
     if (code != CLI_OK)
         return code;
     if (hss_verify_finish(&v, &err) != RC_OK)
-        return cli_fault_rc(fault, &err, NULL, next);
+        return cli_fault_rc(fault, &err, "the signature is not of this file by this key", next);
     *index = v.sig.index;
     return CLI_OK;
 }

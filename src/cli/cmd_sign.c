@@ -49,6 +49,7 @@ struct sign_job {
     uint64_t window, index;
     uint8_t *sig;
     size_t sig_len;
+    bool sig_written, receipt_written; /* false: the same bytes were there already */
 };
 
 static void job_free(struct sign_job *job)
@@ -384,7 +385,8 @@ static enum cli_exit check_answer(struct sign_job *job, struct cli_fault *fault)
 static enum cli_exit write_results(struct sign_job *job, struct answer *receipt,
                                    struct cli_fault *fault)
 {
-    enum cli_exit code = save_write(job->sig_path, job->sig, job->sig_len, job->force, NULL, fault);
+    enum cli_exit code =
+        save_write(job->sig_path, job->sig, job->sig_len, job->force, &job->sig_written, fault);
     if (code != CLI_OK)
         return code;
     char path[CLIENT_URL_MAX] = "";
@@ -397,7 +399,8 @@ static enum cli_exit write_results(struct sign_job *job, struct answer *receipt,
     if (code == CLI_OK && (receipt->len == 0 || receipt->len > RECEIPT_MAX))
         code = odd_answer("no usable receipt", fault);
     if (code == CLI_OK)
-        code = save_write(job->receipt_path, receipt->body, receipt->len, job->force, NULL, fault);
+        code = save_write(job->receipt_path, receipt->body, receipt->len, job->force,
+                          &job->receipt_written, fault);
     return code;
 }
 
@@ -424,7 +427,11 @@ static void print_signed(const struct sign_job *job)
     }
     out_clean(sig_path, sizeof(sig_path), job->sig_path);
     out_clean(receipt_path, sizeof(receipt_path), job->receipt_path);
-    out_note(out, "wrote    %s (%zu bytes), %s\n", sig_path, job->sig_len, receipt_path);
+    if (job->sig_written)
+        out_note(out, "wrote    %s (%zu bytes)%s%s\n", sig_path, job->sig_len,
+                 job->receipt_written ? ", " : "", job->receipt_written ? receipt_path : "");
+    else if (job->receipt_written)
+        out_note(out, "wrote    %s\n", receipt_path);
 }
 
 static void print_warnings(const struct sign_job *job)
@@ -458,7 +465,9 @@ static enum cli_exit print_result(const struct sign_job *job, struct cli_fault *
 /* After the request left, an index may be used: say how to get its signature, whatever failed. */
 static void say_how_to_repeat(const struct sign_job *job, struct cli_fault *fault)
 {
-    bool refused = fault->exit == CLI_REFUSED || fault->exit == CLI_DENIED;
+    bool final = fault->exit == CLI_USAGE || fault->exit == CLI_REFUSED || fault->exit == CLI_ACK ||
+                 fault->exit == CLI_DENIED;
+    bool refused = final && fault->problem[0] != '\0'; /* the service said so: nothing was used */
     if (refused || job->kind == PLAN_VERSION)
         return;
     char next[sizeof(fault->next)];

@@ -43,37 +43,35 @@ static enum cli_exit print_table(const struct cli *cli, const struct out_table *
 /* status ----------------------------------------------------------------------------------------
  */
 
-static void print_check(const struct cli *cli, const json_t *checks, const char *name)
+static void print_check(const struct cli *cli, const json_t *checks, const char *name,
+                        const char *more)
 {
     char text[200];
     member_text(checks, name, text, sizeof(text));
     out_data(&cli->out, "%-10s", name);
     out_coloured(&cli->out, strcmp(text, "ok") == 0 ? OUT_GOOD : OUT_WARN,
                  text[0] != '\0' ? text : "unknown");
-    out_data(&cli->out, "\n");
+    out_data(&cli->out, "%s%s\n", more[0] != '\0' ? "  " : "", more);
 }
 
 static void print_service(const struct cli *cli, const struct client *client, const json_t *state)
 {
     const struct out *out = &cli->out;
-    const json_t *tpm = json_object_get(state, "tpm");
-    char name[40], description[80];
+    const json_t *tpm = json_object_get(state, "tpm"), *checks = json_object_get(state, "checks");
+    char name[40], description[120];
     member_text(state, "state", name, sizeof(name));
     member_text(tpm, "description", description, sizeof(description));
+    bool virtual = json_is_true(json_object_get(tpm, "virtual"));
     out_data(out, "%-10s", "service");
     out_coloured(out, state_colour(name), name);
     out_data(out, "  %s\n", client->where);
-    const json_t *checks = json_object_get(state, "checks");
-    print_check(cli, checks, "ledger");
-    print_check(cli, checks, "tpm");
-    print_check(cli, checks, "clock");
-    print_check(cli, checks, "nodes");
-    if (description[0] != '\0')
-        out_data(out, "%-10s%s\n", "", description);
-    if (json_is_true(json_object_get(tpm, "virtual")))
-        out_data(out,
-                 "%-10sthe TPM is virtual: a snapshot of the whole machine rolls it back too\n",
-                 "");
+    print_check(cli, checks, "ledger", "");
+    print_check(cli, checks, "tpm", description);
+    if (virtual)
+        out_data(out, "%-10s%s\n", "",
+                 "virtual: a snapshot of the whole machine rolls it back too");
+    print_check(cli, checks, "clock", "");
+    print_check(cli, checks, "nodes", "");
 }
 
 static void add_key(struct out_table *table, const json_t *key)

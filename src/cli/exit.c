@@ -185,6 +185,12 @@ const struct cli_problem *cli_problem_find(const char *type, long status, bool l
     return problem_of_status(status, later);
 }
 
+bool cli_problem_is(const struct cli_problem *problem, const char *type)
+{
+    const char *name = strrchr(type, '/');
+    return name != NULL && strcmp(problem->name, name + 1) == 0;
+}
+
 enum cli_exit cli_exit_of_state(const char *state)
 {
     static const struct {

@@ -68,7 +68,7 @@ enum cli_exit cli_exit_of_rc(enum rc rc);
 struct cli_problem {
     const char *name; /* without "/problems/" */
     enum cli_exit exit;
-    const char *next; /* static */
+    const char *next; /* static; for somebody at a command line, unlike the service's advice */
 };
 
 /** The i-th line of the table, NULL behind the last. */
@@ -82,6 +82,9 @@ const struct cli_problem *cli_problem_at(size_t i);
  * @return never NULL; static.
  */
 const struct cli_problem *cli_problem_find(const char *type, long status, bool later);
+
+/** True if a line found by cli_problem_find() is of that type, and not only of the same status. */
+bool cli_problem_is(const struct cli_problem *problem, const char *type);
 
 /** Exit code of a service state as the service names it ("Operational", "Halted", …). */
 enum cli_exit cli_exit_of_state(const char *state);

@@ -59,6 +59,7 @@ void out_talk(const struct out *out, const char *format, ...)
 {
     if (out->quiet)
         return;
+    (void)fflush(stdout); /* so that both stand in order where they go to one place */
     va_list list;
     va_start(list, format);
     (void)vfprintf(stderr, format, list);

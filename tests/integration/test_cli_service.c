@@ -285,6 +285,11 @@ static void test_sign_again(void **state)
     command_run(&c, NULL, SIGN);
     expect(0, "already signed 2026-12-08 09:36 UTC for the same artifact: returned, no index used",
            "");
+    assert_null(strstr(c.out, "wrote"));
+    assert_int_equal(unlink(command_path("fw.bin.receipt")), 0);
+    command_run(&c, NULL, SIGN);
+    expect(0, "wrote    ", "");
+    assert_null(strstr(c.out, "fw.bin.sig"));
     command_run(&c, NULL, SIGN " --json");
     expect(0, "\"replayed\": true", "");
     json_t *o = json_loads(c.out, JSON_REJECT_DUPLICATES, NULL);
@@ -374,6 +379,7 @@ static void test_sign_time_fails(void **state)
         {0, NULL, 7, true},
         {201, "{\"id\":", 9, true},
         {403, "{\"type\":\"/problems/forbidden\",\"detail\":\"d\"}", 8, false},
+        {422, "{\"type\":\"/problems/idempotency-key-reused\",\"detail\":\"d\"}", 2, false},
     };
     script.kind = "time";
     for (size_t i = 0; i < sizeof(failures) / sizeof(failures[0]); i++) {
@@ -522,9 +528,11 @@ static void test_exit_codes(void **state)
          "(in 1 min 30 s)"},
         {429, "{\"type\":\"/problems/window-full\",\"title\":\"full\"}", NULL, 4, "full"},
         {428,
-         "{\"type\":\"/problems/exhaustion-ack-required\",\"detail\":\"ack\",\"action\":"
-         "\"do that\"}",
-         NULL, 5, "next: do that"},
+         "{\"type\":\"/problems/exhaustion-ack-required\",\"detail\":\"ack\","
+         "\"action\":\"POST something\"}",
+         NULL, 5, "next: an operator has to acknowledge"},
+        {428, "{\"type\":\"/problems/brand-new\",\"detail\":\"ack\",\"action\":\"do that\"}", NULL,
+         5, "next: do that"},
         {410, "{\"type\":\"/problems/key-exhausted\",\"detail\":\"gone\"}", NULL, 3, "gone"},
         {503, "{\"type\":\"/problems/halted\",\"detail\":\"stop\"}", NULL, 6, "stop"},
         {503, "{\"type\":\"/problems/state-regression\",\"detail\":\"back\"}", NULL, 6, "back"},
