@@ -124,6 +124,13 @@ static enum rc not_open(const struct batch *b, int64_t window, struct opening *o
                 why, window);
 }
 
+/* Policy `wait`: a snapshot of a machine with a virtual TPM that is started again signs in a later
+ * window than the one it was taken in. */
+static bool must_wait(const struct batch *b)
+{
+    return b->settings->virtual_policy == VIRTUAL_WAIT && b->key->is_virtual;
+}
+
 static enum rc check_floor(struct batch *b, struct opening *o, struct err *err)
 {
     struct key *key = b->key;
@@ -139,9 +146,8 @@ static enum rc check_floor(struct batch *b, struct opening *o, struct err *err)
     if (o->window < key->record.min_window)
         return not_open(b, key->record.min_window, o, "this device may not sign in this window",
                         err);
-    if (b->settings->virtual_policy == VIRTUAL_WAIT && key->is_virtual) {
-        if (key->started_window < 0)
-            key->started_window = o->window;
+    if (must_wait(b)) {
+        key_note_time(key, b->wall_s);
         if (o->window <= key->started_window)
             return not_open(b, key->started_window + 1, o,
                             "on a virtual TPM nothing is signed in the window of the start", err);
@@ -163,6 +169,8 @@ static enum rc window_by_interval(struct batch *b, struct opening *o, struct err
                                       &count, NULL) == RC_RETRY_WINDOW_FULL)
             o->window++;
     }
+    if (must_wait(b) && o->window <= key->started_window)
+        o->window = key->started_window + 1;
     if ((uint64_t)o->window >= key->plan.window_count)
         return FAIL(err, RC_REFUSED_EXHAUSTED, "", 0, "the last window of the plan is full");
     return batch_export_check(b, o->window, err);

@@ -428,6 +428,8 @@ static enum rc tick(struct core *core, struct idle *idle, struct err *err)
     /* The clock counts fresh updates, so it must be asked though nobody signs. */
     struct clk_reading reading;
     core->world->clock_read(core->world->clock_ctx, &reading);
+    if (core->signer != NULL && reading.safe)
+        signer_note_time(core->signer, reading.latest_ns / INT64_C(1000000000));
     idle->waited_ms += TICK_MS;
     if (worth_reopening(core)) {
         if (idle->waited_ms < idle->reopen_ms)

@@ -26,6 +26,14 @@ int64_t key_floor(const struct key *key)
     return (int64_t)key->w - key->record.pins.w_base;
 }
 
+void key_note_time(struct key *key, int64_t trusted_s)
+{
+    uint64_t window = 0;
+    if (key->plan.kind == PLAN_TIME && key->started_window < 0 &&
+        plan_window_at(&key->plan, trusted_s, &window, NULL) == RC_OK)
+        key->started_window = (int64_t)window;
+}
+
 void key_check_invariants(const struct key *key)
 {
     const struct open_lease *lease = &key->lease;
@@ -338,6 +346,8 @@ void key_open(struct key *key, const struct ledger_key *record, int state_dirfd,
         key->rc = virtual_allowed(key, world, tpm, settings, &key->err);
     if (key->rc == RC_OK)
         key->rc = start(key, world, tpm, ledger, &key->err);
+    if (key->plan.kind == PLAN_INTERVAL)
+        key->started_window = key_floor(key);
     if (key->rc == RC_OK)
         key->rc = batch_complete_intents(key, world, tpm, ledger, &key->err);
 }

@@ -83,6 +83,12 @@ struct key {
     struct bucket bucket;
 };
 
+/**
+ * Remember the window in which this process began to work, for virtual_policy wait: time plans by
+ * the first trusted second they are told, interval plans by the window that was open at the start.
+ */
+void key_note_time(struct key *key, int64_t trusted_s);
+
 /** Highest window ever opened: W - w_base; may be negative before the first. */
 int64_t key_floor(const struct key *key);
 

@@ -250,6 +250,12 @@ static enum rc settle(struct signer *s, bool stopping, struct err *err)
     return RC_OK;
 }
 
+void signer_note_time(struct signer *s, int64_t trusted_s)
+{
+    for (size_t i = 0; i < s->key_count; i++)
+        key_note_time(&s->keys[i], trusted_s);
+}
+
 enum rc signer_idle(struct signer *s, struct err *err)
 {
     return settle(s, false, err);

@@ -74,6 +74,9 @@ enum rc signer_sign(struct signer *signer, struct job *jobs, size_t count,
 void signer_read(struct signer *signer, const struct request *request, struct reply *reply,
                  void **payload, size_t *payload_len);
 
+/** A trusted second, told about once a second while nothing else is asked (see key_note_time()). */
+void signer_note_time(struct signer *signer, int64_t trusted_s);
+
 /**
  * Nothing to do for a while: bring A up to date, for each key at most once in a few leases (wear).
  * @return as signer_sign().
