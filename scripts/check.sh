@@ -75,7 +75,7 @@ configured() {
 mkdir -p build
 step "packages" scripts/packages --install build run test || finish
 chronyd=$(scripts/get-chronyd build/chrony) || finish
-export TIDEMARK_CHRONYD=$chronyd
+export CHRONYD=$chronyd
 step "autogen" ./autogen.sh || finish
 step "layers" scripts/check-layers
 step "headers" scripts/check-headers
