@@ -54,7 +54,8 @@ int64_t client_now_s(const struct client *client);
 
 void answer_free(struct answer *answer);
 
-/** Append text to a path, percent-encoding all but unreserved characters (RFC 3986 §2.3). */
+/** Append text to a path, percent-encoding all but unreserved characters (RFC 3986 §2.3). What does
+ * not fit is cut, so callers bound their texts: names, versions and cursors are far below. */
 void client_path_add(char path[CLIENT_URL_MAX], const char *literal, const char *text);
 
 /**

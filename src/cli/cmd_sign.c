@@ -83,6 +83,13 @@ static enum cli_exit read_names(struct sign_job *job, struct cli_fault *fault)
                      "sign needs --version or --window, and not both");
     if (job->slot != NULL && job->version == NULL)
         return FAULT(fault, CLI_USAGE, "give --version too", "--slot needs --version");
+    /* Longer ones are in no plan; nothing that goes into a request may ever be cut. */
+    if (job->version != NULL && !token_valid(job->version, VERSION_LEN_MAX))
+        return FAULT(fault, CLI_USAGE, "tidemark key show KEY tells how versions are written",
+                     "--version %.80s is no version", job->version);
+    if (job->slot != NULL && !name_valid(job->slot))
+        return FAULT(fault, CLI_USAGE, "use a slot that the plan names",
+                     "--slot %.80s is no name of a slot", job->slot);
     job->force = args_switch(args, "force");
     return CLI_OK;
 }

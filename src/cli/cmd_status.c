@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "cli/cli.h"
 #include "cli/client.h"
+#include "policy/plan.h"
 
 #define PAGES_MAX 2000 /* of one list: 1,000 entries each, more than any plan has windows */
 #define BAR_CELLS 10
@@ -422,6 +423,9 @@ enum cli_exit cmd_versions(struct cli *cli, struct cli_fault *fault)
     json_t *versions CLEANUP(free_json) = json_array();
     const char *key = NULL, *prefix = args_value(&cli->args, "prefix");
     enum cli_exit code = need_key(cli, &key, fault);
+    if (code == CLI_OK && prefix != NULL && !token_valid(prefix, VERSION_LEN_MAX))
+        code = FAULT(fault, CLI_USAGE, "write how the versions start, e.g. 4.2.",
+                     "--prefix %.80s is no start of a version", prefix);
     if (code == CLI_OK)
         code = client_open(&client, cli, fault);
     if (code != CLI_OK)

@@ -473,6 +473,8 @@ static void test_sign_without_receipt(void **state)
     assert_true(exists("fw.bin.receipt"));
 }
 
+#define LONG "1234567890123456789012345678901234567890123456789012345678901234" /* 64 */
+
 static void test_sign_usage(void **state)
 {
     (void)state;
@@ -483,6 +485,9 @@ static void test_sign_usage(void **state)
         "@fw.bin --key router-fw --window 5",
         "@fw.bin --key router-fw --window current --slot a",
         "@fw.bin --key ../x --version 1",
+        "@fw.bin --key router-fw --version " LONG,
+        "@fw.bin --key router-fw --version 1.0.1 --slot " LONG,
+        "@fw.bin --key router-fw --version 1.0.1 --slot a/b",
         "@none --key router-fw --version 1",
         ". --key router-fw --version 1",
         "- --key router-fw --version 1",
@@ -793,6 +798,15 @@ static void test_versions(void **state)
         "4.2.1               130  402103  unused\n");
 }
 
+static void test_versions_usage(void **state)
+{
+    (void)state;
+    command_run(&c, NULL, "./tidemark versions --key router-fw --prefix " LONG);
+    expect(2, "", "no start of a version");
+    command_run(&c, NULL, "./tidemark versions --key a/b");
+    expect(2, "", "no name of a key");
+}
+
 static void test_status(void **state)
 {
     (void)state;
@@ -894,6 +908,7 @@ int main(void)
         TEST(test_windows),
         TEST(test_windows_range_and_pages),
         TEST(test_versions),
+        TEST(test_versions_usage),
         TEST(test_status),
         TEST(test_terminal),
     };

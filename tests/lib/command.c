@@ -19,7 +19,7 @@ static char folder[64];
 const char *command_dir(void)
 {
     if (folder[0] == '\0') {
-        strcpy(folder, "/tmp/tidemark-cli-XXXXXX");
+        strcpy(folder, P_tmpdir "/tidemark-cli-XXXXXX");
         assert_non_null(mkdtemp(folder));
     }
     return folder;
