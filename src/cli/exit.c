@@ -92,6 +92,7 @@ static const struct cli_problem problems[] = {
     {"version-already-signed", CLI_REFUSED,
      "sign it as the next free version, or sign the artifact that this version is bound to"},
     {"version-below-floor", CLI_REFUSED, "choose a version above the highest one that is signed"},
+    {"version-given-up", CLI_REFUSED, "release under the next free version"},
     {"version-jump", CLI_REFUSED, "check the version for a typing error; an operator can approve"},
     {"version-outside-plan", CLI_REFUSED,
      "choose a version and slot that the plan can name: tidemark key show KEY"},

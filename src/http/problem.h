@@ -32,6 +32,10 @@
       "The plan has no place for this version, slot or time",                                      \
       "Compare with GET /v1/keys/{key}/plan: format, sizes and slots are fixed when the key is "   \
       "made. What lies outside needs a new key with a larger plan.")                               \
+    X(PROBLEM_VERSION_GIVEN_UP, "version-given-up", 409,                                           \
+      "The index of this version is gone and will never sign",                                     \
+      "Something ended before its signature was made, and its window has closed since. Release "   \
+      "under the next free version, which next_version names.")                                    \
     X(PROBLEM_WINDOW_NOT_OPEN, "window-not-open", 409, "The window is not open",                   \
       "Wait until it opens (opens and Retry-After say when), or ask an operator to advance it.")   \
     X(PROBLEM_WINDOW_FULL, "window-full", 429, "All indices of the window are used",               \
@@ -44,8 +48,9 @@
       "An operator reads the warning and acknowledges it; then send the request again.")           \
     X(PROBLEM_EXPORT_REQUIRED, "export-required", 428,                                             \
       "An export must be acknowledged off this device first",                                      \
-      "Export the ledger, keep it on another device, and acknowledge it there; then send the "     \
-      "request again. This bounds what a lost device could have signed without anyone knowing.")   \
+      "An operator runs tidemark backup export, takes the file off this device, and acknowledges " \
+      "it with tidemark backup check; then send the request again. This bounds what a lost "       \
+      "device could have signed without anyone knowing.")                                          \
     X(PROBLEM_KEY_EXHAUSTED, "key-exhausted", 410, "The key has no indices left",                  \
       "This key will never sign again. Change over to its successor.")                             \
     X(PROBLEM_CLOCK_UNSAFE, "clock-unsafe", 503, "The clock is not safe to sign by",               \
