@@ -7,6 +7,14 @@
 
 #define SECMEM_POOL_LEN (256 * 1024)
 
+static enum rc check_version(struct err *err)
+{
+    if (gcry_check_version(GCRYPT_VERSION) != NULL)
+        return RC_OK;
+    return FAIL(err, RC_HALT_SYSTEM, "gcrypt", 0, "libgcrypt %s or newer is needed, found %s",
+                GCRYPT_VERSION, gcry_check_version(NULL));
+}
+
 enum rc base_init(struct err *err)
 {
     if (gcry_control(GCRYCTL_INITIALIZATION_FINISHED_P))
@@ -14,9 +22,9 @@ enum rc base_init(struct err *err)
     if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0)
         return FAIL(err, RC_HALT_SYSTEM, "errno", errno, "core dumps cannot be switched off: %s",
                     strerror(errno));
-    if (gcry_check_version(GCRYPT_VERSION) == NULL)
-        return FAIL(err, RC_HALT_SYSTEM, "gcrypt", 0, "libgcrypt %s or newer is needed, found %s",
-                    GCRYPT_VERSION, gcry_check_version(NULL));
+    enum rc rc = check_version(err);
+    if (rc != RC_OK)
+        return rc;
     gcry_control(GCRYCTL_SUSPEND_SECMEM_WARN);
     gcry_error_t e = gcry_control(GCRYCTL_INIT_SECMEM, SECMEM_POOL_LEN, 0);
     if (e != 0)
@@ -24,6 +32,18 @@ enum rc base_init(struct err *err)
                     "%d bytes of locked memory: %s (LimitMEMLOCK)", SECMEM_POOL_LEN,
                     gcry_strerror(e));
     gcry_control(GCRYCTL_RESUME_SECMEM_WARN);
+    gcry_control(GCRYCTL_INITIALIZATION_FINISHED, 0);
+    return RC_OK;
+}
+
+enum rc base_init_public(struct err *err)
+{
+    if (gcry_control(GCRYCTL_INITIALIZATION_FINISHED_P))
+        return RC_OK;
+    enum rc rc = check_version(err);
+    if (rc != RC_OK)
+        return rc;
+    gcry_control(GCRYCTL_DISABLE_SECMEM, 0);
     gcry_control(GCRYCTL_INITIALIZATION_FINISHED, 0);
     return RC_OK;
 }

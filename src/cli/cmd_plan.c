@@ -14,9 +14,9 @@
 #include "cli/planadvice.h"
 #include "cli/planfile.h"
 #include "hbs/params.h"
+#include "policy/wear.h"
 
 #define YEAR_S 31557600.0 /* 365.25 days */
-#define ENDURANCE 100000  /* writes that a TPM's NV index stands, if nobody says otherwise */
 
 /* Everything about a plan that follows from it and that people ask for. */
 struct facts {
@@ -142,13 +142,19 @@ static void print_plan(const struct out *out, const struct plan *plan, const str
         out_data(out, "%-11ssize not known to this tidemark\n", "signature");
 }
 
-static void print_hints(const struct out *out, const struct facts *f)
+/* Whether the TPM of the signer host stands it is for its configuration to say (tpm.nv_endurance);
+ * here the usual figure is the measure. */
+static void print_wear(const struct out *out, const struct plan *plan)
 {
-    if (f->leases > ENDURANCE)
-        out_talk(out,
-                 "tidemark: warning: %" PRIu64 " leases wear a TPM out that stands %d writes; "
-                 "a larger lease_size needs fewer\n",
-                 f->leases, ENDURANCE);
+    struct plan_wear wear;
+    struct err err = {0};
+    char writes[OUT_SHORT];
+    enum rc rc = plan_wear_check(plan, WEAR_ENDURANCE_DEFAULT, &wear, &err);
+    out_count(writes, wear.a);
+    out_data(out, "%-11sat most %s of one TPM index in the key's life%s\n", "NV writes", writes,
+             plan->kind == PLAN_VERSION ? ", if every version is signed alone" : "");
+    if (rc != RC_OK)
+        out_talk(out, "tidemark: warning: %s\n", err_text(&err));
 }
 
 static json_t *plan_json(const struct plan *plan, const struct facts *f)
@@ -208,7 +214,7 @@ static enum cli_exit show_plan(const struct cli *cli, const char *path, struct c
     plan_facts(&plan, &facts);
     if (!cli->out.json) {
         print_plan(&cli->out, &plan, &facts);
-        print_hints(&cli->out, &facts);
+        print_wear(&cli->out, &plan);
         return CLI_OK;
     }
     json_t *o = plan_json(&plan, &facts);

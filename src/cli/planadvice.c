@@ -14,9 +14,9 @@
 #include "hbs/params.h"
 #include "policy/advise.h"
 #include "policy/plan.h"
+#include "policy/wear.h"
 
 #define DAY_S INT64_C(86400)
-#define ENDURANCE 100000.0 /* leases of a key: writes that a TPM's NV index stands */
 #define HASHES_PER_S 4.0e6 /* of one core without special instructions, for an estimate */
 #define WINDOW_DEFAULT "P7D"
 #define KEY_DEFAULT "my-key"
@@ -155,14 +155,20 @@ static void talk_choice(const struct out *out, const struct advise_choice *c, do
              mean, count, size, c->years, c->exhaust, c->sig_len, c->keygen_hashes, span);
 }
 
-/* The smallest lease that keeps the TPM alive: each costs writes. */
+/* The usual lease, or the smallest larger one that keeps the TPM alive: each costs writes. */
 static uint64_t lease_for(const struct advise_choice *c)
 {
-    uint64_t lease = PLAN_LEASE_DEFAULT;
-    double indices = (double)c->window_size * (double)c->window_count;
-    while (lease < c->window_size && indices / (double)lease > ENDURANCE)
-        lease *= 2;
-    return lease < c->window_size ? lease : c->window_size;
+    uint64_t usable = c->window_size - 1; /* one index is kept for the seal */
+    struct plan plan = {
+        .kind = PLAN_TIME,
+        .window_count = c->window_count,
+        .window_usable = usable,
+        .lease_size = PLAN_LEASE_DEFAULT < usable ? PLAN_LEASE_DEFAULT : usable,
+    };
+    struct plan_wear wear;
+    if (plan_wear_check(&plan, WEAR_ENDURANCE_DEFAULT, &wear, NULL) == RC_OK)
+        return plan.lease_size;
+    return wear.lease_size != 0 ? wear.lease_size : usable;
 }
 
 static enum cli_exit advise_time(const struct cli *cli, const struct wish *wish, double mean,
