@@ -243,7 +243,6 @@ enum rc ledger_add_key(struct ledger *ledger, struct ledger_key *key, int64_t at
         return HALT(ledger, s, err, "add key %s", key->name);
 
     ledger->state.key_count = id;
-    memset(ledger->state.heads[id], 0, SHA256_LEN); /* a rolled-back key may have stood here */
     memcpy(ledger->keys[id].name, key->name, sizeof(key->name));
     memcpy(ledger->keys[id].key_id, key->key_id, KEY_ID_LEN);
     key->id = id;

@@ -85,8 +85,7 @@ struct ledger {
     struct ledger_state state;
     struct ledger_state before; /* of the open transaction */
     struct ledger_key_name keys[LEDGER_KEYS_MAX + 1];
-    uint8_t schema_sha256[SHA256_LEN]; /* of the schema as this program would make it */
-    bool opened;                       /* ledger_open() found nothing wrong */
+    bool opened; /* ledger_open() found nothing wrong */
     bool in_transaction;
     int wal_frames; /* in the WAL after the newest commit */
     bool halted;    /* an outcome is unknown: nothing works any more but ledger_close() */
@@ -124,6 +123,7 @@ struct binder {
     int at;
     int status;
 };
+void binder_done(struct binder *b); /* stmt_done() on its statement; for CLEANUP() */
 void bind_i64(struct binder *b, int64_t value);
 void bind_u64(struct binder *b, uint64_t value); /* MUST be <= INT64_MAX: SQLite has no more */
 void bind_text(struct binder *b, const char *text);

@@ -66,6 +66,11 @@ void stmt_finalize(sqlite3_stmt **stmt)
     *stmt = NULL;
 }
 
+void binder_done(struct binder *b)
+{
+    stmt_done(&b->stmt);
+}
+
 void bind_i64(struct binder *b, int64_t value)
 {
     if (b->status == SQLITE_OK)

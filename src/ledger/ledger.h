@@ -62,8 +62,8 @@ struct ledger_options {
 /**
  * Open and verify: the version of the schema, every setting, the tables and triggers themselves,
  * SQLite's own integrity check, contiguous entry numbers, every hash, every chain, and that each
- * row of each table says what its entry says, signatures included. About a second per 100,000
- * entries.
+ * row of each table says what its entry says, signatures included. One to two seconds per
+ * 100,000 receipts.
  *
  * A database that is not a ledger, or one of a newer version, is left exactly as it was.
  *

@@ -247,24 +247,22 @@ static bool beyond(uint64_t number)
 
 static enum rc read_key(struct ledger *l, uint32_t id, struct ledger_key *key, struct err *err)
 {
-    struct binder b = ask(l, STMT_KEY, id);
-    sqlite3_stmt *stmt CLEANUP(stmt_done) = b.stmt;
+    struct binder b CLEANUP(binder_done) = ask(l, STMT_KEY, id);
     enum rc rc = one(l, &b, err);
     if (rc != RC_OK)
         return rc;
-    struct row r = {.stmt = stmt};
+    struct row r = {.stmt = b.stmt};
     row_key(&r, key);
     return row_good(l, &r, err);
 }
 
 static enum rc read_device(struct ledger *l, uint32_t id, struct ledger_key *key, struct err *err)
 {
-    struct binder b = ask(l, STMT_DEVICE, id);
-    sqlite3_stmt *stmt CLEANUP(stmt_done) = b.stmt;
+    struct binder b CLEANUP(binder_done) = ask(l, STMT_DEVICE, id);
     enum rc rc = one(l, &b, err);
     if (rc != RC_OK)
         return rc;
-    struct row r = {.stmt = stmt};
+    struct row r = {.stmt = b.stmt};
     row_device(&r, key);
     return row_good(l, &r, err);
 }
@@ -272,13 +270,12 @@ static enum rc read_device(struct ledger *l, uint32_t id, struct ledger_key *key
 /* What recovery has raised stands above what was provisioned. */
 static enum rc read_floor(struct ledger *l, uint32_t id, struct ledger_key *key, struct err *err)
 {
-    struct binder b = ask(l, STMT_FLOOR, id);
-    sqlite3_stmt *stmt CLEANUP(stmt_done) = b.stmt;
+    struct binder b CLEANUP(binder_done) = ask(l, STMT_FLOOR, id);
     enum rc rc = one(l, &b, err);
     if (rc != RC_OK)
         return rc;
-    struct row r = {.stmt = stmt};
-    if (sqlite3_column_type(stmt, 0) != SQLITE_NULL) {
+    struct row r = {.stmt = b.stmt};
+    if (sqlite3_column_type(b.stmt, 0) != SQLITE_NULL) {
         int64_t raised = row_i64(&r);
         if (raised > key->min_window)
             key->min_window = raised;
@@ -332,13 +329,12 @@ enum rc ledger_head(struct ledger *ledger, uint32_t key, uint8_t head[SHA256_LEN
 static enum rc find_head(struct ledger *l, uint32_t key, const uint8_t head[SHA256_LEN],
                          struct ledger_standing *st, struct err *err)
 {
-    struct binder b = ask(l, STMT_HEAD_SEQ, key);
-    sqlite3_stmt *stmt CLEANUP(stmt_done) = b.stmt;
+    struct binder b CLEANUP(binder_done) = ask(l, STMT_HEAD_SEQ, key);
     bind_blob(&b, head, SHA256_LEN);
     enum rc rc = next(l, &b, &st->head_known, err);
     if (rc != RC_OK || !st->head_known)
         return rc;
-    struct row r = {.stmt = stmt};
+    struct row r = {.stmt = b.stmt};
     st->head_seq = row_u64(&r);
     return row_good(l, &r, err);
 }
@@ -346,13 +342,12 @@ static enum rc find_head(struct ledger *l, uint32_t key, const uint8_t head[SHA2
 static enum rc count_behind(struct ledger *l, enum stmt which, uint32_t key, uint64_t seq,
                             uint64_t *count, struct err *err)
 {
-    struct binder b = ask(l, which, key);
-    sqlite3_stmt *stmt CLEANUP(stmt_done) = b.stmt;
+    struct binder b CLEANUP(binder_done) = ask(l, which, key);
     bind_u64(&b, seq);
     enum rc rc = one(l, &b, err);
     if (rc != RC_OK)
         return rc;
-    struct row r = {.stmt = stmt};
+    struct row r = {.stmt = b.stmt};
     *count = row_u64(&r);
     return row_good(l, &r, err);
 }
@@ -360,12 +355,11 @@ static enum rc count_behind(struct ledger *l, enum stmt which, uint32_t key, uin
 static enum rc top_epochs(struct ledger *l, uint32_t key, struct ledger_standing *st,
                           struct err *err)
 {
-    struct binder b = ask(l, STMT_EPOCHS, key);
-    sqlite3_stmt *stmt CLEANUP(stmt_done) = b.stmt;
+    struct binder b CLEANUP(binder_done) = ask(l, STMT_EPOCHS, key);
     enum rc rc = one(l, &b, err);
     if (rc != RC_OK)
         return rc;
-    struct row r = {.stmt = stmt};
+    struct row r = {.stmt = b.stmt};
     st->lease_epoch = row_or_none(&r);
     st->receipt_epoch = row_or_none(&r);
     st->intent_epoch = row_or_none(&r);
@@ -375,15 +369,14 @@ static enum rc top_epochs(struct ledger *l, uint32_t key, struct ledger_standing
 static enum rc top_window(struct ledger *l, uint32_t key, struct ledger_standing *st,
                           struct err *err)
 {
-    struct binder b = ask(l, STMT_TOP_WINDOW, key);
-    sqlite3_stmt *stmt CLEANUP(stmt_done) = b.stmt;
+    struct binder b CLEANUP(binder_done) = ask(l, STMT_TOP_WINDOW, key);
     bool found = false;
     enum rc rc = next(l, &b, &found, err);
     st->window = -1;
     st->window_w = -1;
     if (rc != RC_OK || !found)
         return rc;
-    struct row r = {.stmt = stmt};
+    struct row r = {.stmt = b.stmt};
     st->window = row_i64(&r);
     st->window_w = row_i64(&r);
     return row_good(l, &r, err);
@@ -437,8 +430,7 @@ enum rc next_open_intent(struct ledger *l, uint32_t key, uint64_t after,
     enum rc rc = ledger_usable_key(l, key, err);
     if (rc != RC_OK || beyond(after))
         return rc;
-    struct binder b = ask(l, STMT_NEXT_OPEN_INTENT, key);
-    sqlite3_stmt *stmt CLEANUP(stmt_done) = b.stmt;
+    struct binder b CLEANUP(binder_done) = ask(l, STMT_NEXT_OPEN_INTENT, key);
     bind_u64(&b, after);
     return read_intent(l, &b, intent, found, err);
 }
@@ -461,8 +453,7 @@ enum rc ledger_intent_by_version(struct ledger *ledger, uint32_t key, const char
     enum rc rc = ledger_usable_key(ledger, key, err);
     if (rc != RC_OK)
         return rc;
-    struct binder b = ask(ledger, STMT_INTENT_BY_VERSION, key);
-    sqlite3_stmt *stmt CLEANUP(stmt_done) = b.stmt;
+    struct binder b CLEANUP(binder_done) = ask(ledger, STMT_INTENT_BY_VERSION, key);
     bind_text(&b, version);
     bind_text(&b, slot);
     bool found = false;
@@ -481,8 +472,7 @@ enum rc ledger_intent_by_index(struct ledger *ledger, uint32_t key, uint64_t ind
         return rc;
     bool found = false;
     if (!beyond(index)) {
-        struct binder b = ask(ledger, STMT_INTENT_BY_INDEX, key);
-        sqlite3_stmt *stmt CLEANUP(stmt_done) = b.stmt;
+        struct binder b CLEANUP(binder_done) = ask(ledger, STMT_INTENT_BY_INDEX, key);
         bind_u64(&b, index);
         rc = read_intent(ledger, &b, intent, &found, err);
     }
@@ -498,8 +488,7 @@ enum rc ledger_bindings(struct ledger *ledger, uint32_t key, uint64_t from_index
     enum rc rc = ledger_usable_key(ledger, key, err);
     if (rc != RC_OK || beyond(from_index))
         return rc;
-    struct binder b = ask(ledger, STMT_BINDINGS, key);
-    sqlite3_stmt *stmt CLEANUP(stmt_done) = b.stmt;
+    struct binder b CLEANUP(binder_done) = ask(ledger, STMT_BINDINGS, key);
     bind_u64(&b, from_index);
     bind_u64(&b, beyond(max) ? (uint64_t)INT64_MAX : max);
     size_t n = 0;
@@ -523,13 +512,12 @@ enum rc ledger_line_marks(struct ledger *ledger, uint32_t key, uint64_t line, in
     enum rc rc = ledger_usable_key(ledger, key, err);
     if (rc != RC_OK || beyond(line))
         return rc;
-    struct binder b = ask(ledger, STMT_LINE_MARKS, key);
-    sqlite3_stmt *stmt CLEANUP(stmt_done) = b.stmt;
+    struct binder b CLEANUP(binder_done) = ask(ledger, STMT_LINE_MARKS, key);
     bind_u64(&b, line);
     rc = one(ledger, &b, err);
     if (rc != RC_OK)
         return rc;
-    struct row r = {.stmt = stmt};
+    struct row r = {.stmt = b.stmt};
     *rank = row_or_none(&r);
     *window = row_or_none(&r);
     return row_good(ledger, &r, err);
@@ -567,8 +555,7 @@ enum rc ledger_receipt_by_index(struct ledger *ledger, uint32_t key, uint64_t in
         return rc;
     if (beyond(index))
         return FAIL(err, RC_REFUSED_NOT_FOUND, "", 0, "no such receipt");
-    struct binder b = ask(ledger, STMT_RECEIPT_BY_INDEX, key);
-    sqlite3_stmt *stmt CLEANUP(stmt_done) = b.stmt;
+    struct binder b CLEANUP(binder_done) = ask(ledger, STMT_RECEIPT_BY_INDEX, key);
     bind_u64(&b, index);
     return read_receipt(ledger, &b, receipt, signature, err);
 }
@@ -580,8 +567,7 @@ enum rc ledger_receipt_by_id(struct ledger *ledger, uint32_t key, const uint8_t 
     enum rc rc = ledger_usable_key(ledger, key, err);
     if (rc != RC_OK)
         return rc;
-    struct binder b = ask(ledger, STMT_RECEIPT_BY_ID, key);
-    sqlite3_stmt *stmt CLEANUP(stmt_done) = b.stmt;
+    struct binder b CLEANUP(binder_done) = ask(ledger, STMT_RECEIPT_BY_ID, key);
     bind_blob(&b, id, LEDGER_ID_LEN);
     return read_receipt(ledger, &b, receipt, signature, err);
 }
@@ -597,8 +583,7 @@ enum rc ledger_receipt_by_idempotency(struct ledger *ledger, uint32_t key,
         return rc;
     if (beyond(from_window))
         return FAIL(err, RC_REFUSED_NOT_FOUND, "", 0, "no such receipt");
-    struct binder b = ask(ledger, STMT_RECEIPT_BY_IDEMPOTENCY, key);
-    sqlite3_stmt *stmt CLEANUP(stmt_done) = b.stmt;
+    struct binder b CLEANUP(binder_done) = ask(ledger, STMT_RECEIPT_BY_IDEMPOTENCY, key);
     bind_text(&b, idempotency_key);
     bind_u64(&b, from_window);
     return read_receipt(ledger, &b, receipt, signature, err);
@@ -609,13 +594,12 @@ enum rc ledger_receipt_by_idempotency(struct ledger *ledger, uint32_t key,
 static enum rc count_used(struct ledger *l, uint32_t key, uint64_t window,
                           struct ledger_usage *usage, struct err *err)
 {
-    struct binder b = ask(l, STMT_USAGE, key);
-    sqlite3_stmt *stmt CLEANUP(stmt_done) = b.stmt;
+    struct binder b CLEANUP(binder_done) = ask(l, STMT_USAGE, key);
     bind_u64(&b, window);
     enum rc rc = one(l, &b, err);
     if (rc != RC_OK)
         return rc;
-    struct row r = {.stmt = stmt};
+    struct row r = {.stmt = b.stmt};
     usage->leased = row_u64(&r);
     usage->bound = row_u64(&r);
     usage->receipts = row_u64(&r);
@@ -649,8 +633,7 @@ static enum rc sweep_burns(struct ledger *l, const struct binder *b, uint64_t *b
 static enum rc count_burned(struct ledger *l, uint32_t key, uint64_t window, uint64_t *burned,
                             struct err *err)
 {
-    struct binder b = ask(l, STMT_BURNS, key);
-    sqlite3_stmt *stmt CLEANUP(stmt_done) = b.stmt;
+    struct binder b CLEANUP(binder_done) = ask(l, STMT_BURNS, key);
     bind_u64(&b, window);
     return sweep_burns(l, &b, burned, err);
 }
@@ -658,20 +641,18 @@ static enum rc count_burned(struct ledger *l, uint32_t key, uint64_t window, uin
 static enum rc count_burned_of_key(struct ledger *l, uint32_t key, uint64_t *burned,
                                    struct err *err)
 {
-    struct binder b = ask(l, STMT_KEY_BURNS, key);
-    sqlite3_stmt *stmt CLEANUP(stmt_done) = b.stmt;
+    struct binder b CLEANUP(binder_done) = ask(l, STMT_KEY_BURNS, key);
     return sweep_burns(l, &b, burned, err);
 }
 
 static enum rc count_receipts_of_key(struct ledger *l, uint32_t key, uint64_t *receipts,
                                      struct err *err)
 {
-    struct binder b = ask(l, STMT_KEY_RECEIPTS, key);
-    sqlite3_stmt *stmt CLEANUP(stmt_done) = b.stmt;
+    struct binder b CLEANUP(binder_done) = ask(l, STMT_KEY_RECEIPTS, key);
     enum rc rc = one(l, &b, err);
     if (rc != RC_OK)
         return rc;
-    struct row r = {.stmt = stmt};
+    struct row r = {.stmt = b.stmt};
     *receipts = row_u64(&r);
     return row_good(l, &r, err);
 }
@@ -694,13 +675,12 @@ enum rc ledger_key_totals(struct ledger *ledger, uint32_t key, struct ledger_tot
 static enum rc read_opened(struct ledger *l, uint32_t key, uint64_t window,
                            struct ledger_usage *usage, struct err *err)
 {
-    struct binder b = ask(l, STMT_WINDOW, key);
-    sqlite3_stmt *stmt CLEANUP(stmt_done) = b.stmt;
+    struct binder b CLEANUP(binder_done) = ask(l, STMT_WINDOW, key);
     bind_u64(&b, window);
     enum rc rc = next(l, &b, &usage->opened, err);
     if (rc != RC_OK || !usage->opened)
         return rc;
-    struct row r = {.stmt = stmt};
+    struct row r = {.stmt = b.stmt};
     usage->opened_at_s = row_i64(&r);
     return row_good(l, &r, err);
 }
@@ -726,13 +706,12 @@ enum rc ledger_window_usage(struct ledger *ledger, uint32_t key, uint64_t window
 static enum rc lease_below(struct ledger *l, uint32_t key, uint64_t index,
                            struct ledger_lease *lease, bool *found, struct err *err)
 {
-    struct binder b = ask(l, STMT_LEASE_OF_INDEX, key);
-    sqlite3_stmt *stmt CLEANUP(stmt_done) = b.stmt;
+    struct binder b CLEANUP(binder_done) = ask(l, STMT_LEASE_OF_INDEX, key);
     bind_u64(&b, index);
     enum rc rc = next(l, &b, found, err);
     if (rc != RC_OK || !*found)
         return rc;
-    struct row r = {.stmt = stmt};
+    struct row r = {.stmt = b.stmt};
     row_lease(&r, lease);
     return row_good(l, &r, err);
 }
@@ -763,13 +742,12 @@ enum rc ledger_is_burned(struct ledger *ledger, uint32_t key, uint64_t index, bo
     enum rc rc = ledger_usable_key(ledger, key, err);
     if (rc != RC_OK || beyond(index))
         return rc;
-    struct binder b = ask(ledger, STMT_IS_BURNED, key);
-    sqlite3_stmt *stmt CLEANUP(stmt_done) = b.stmt;
+    struct binder b CLEANUP(binder_done) = ask(ledger, STMT_IS_BURNED, key);
     bind_u64(&b, index);
     rc = one(ledger, &b, err);
     if (rc != RC_OK)
         return rc;
-    struct row r = {.stmt = stmt};
+    struct row r = {.stmt = b.stmt};
     *burned = row_i64(&r) != 0;
     return row_good(ledger, &r, err);
 }
@@ -784,16 +762,15 @@ enum rc ledger_note_range(struct ledger *ledger, uint32_t key, enum ledger_note_
     enum rc rc = key == 0 ? ledger_usable(ledger, err) : ledger_usable_key(ledger, key, err);
     if (rc != RC_OK)
         return rc;
-    struct binder b = ask(ledger, STMT_NOTE_RANGE, key);
-    sqlite3_stmt *stmt CLEANUP(stmt_done) = b.stmt;
+    struct binder b CLEANUP(binder_done) = ask(ledger, STMT_NOTE_RANGE, key);
     bind_i64(&b, (int64_t)kind);
     bind_text(&b, what);
     rc = one(ledger, &b, err);
     if (rc != RC_OK)
         return rc;
-    if (sqlite3_column_type(stmt, 0) == SQLITE_NULL)
+    if (sqlite3_column_type(b.stmt, 0) == SQLITE_NULL)
         return FAIL(err, RC_REFUSED_NOT_FOUND, "", 0, "no such note");
-    struct row r = {.stmt = stmt};
+    struct row r = {.stmt = b.stmt};
     *smallest = row_i64(&r);
     *largest = row_i64(&r);
     return row_good(ledger, &r, err);
@@ -807,13 +784,12 @@ enum rc ledger_entry_json(struct ledger *ledger, uint64_t seq, char **json, stru
         return rc;
     if (seq == 0 || seq > ledger->state.size)
         return FAIL(err, RC_REFUSED_NOT_FOUND, "", 0, "the ledger has no entry %" PRIu64, seq);
-    struct binder b = {.stmt = ledger->stmts[STMT_ENTRY_JSON]};
-    sqlite3_stmt *stmt CLEANUP(stmt_done) = b.stmt;
+    struct binder b CLEANUP(binder_done) = {.stmt = ledger->stmts[STMT_ENTRY_JSON]};
     bind_u64(&b, seq);
     rc = one(ledger, &b, err);
     if (rc != RC_OK)
         return rc;
-    const unsigned char *text = sqlite3_column_text(stmt, 0);
+    const unsigned char *text = sqlite3_column_text(b.stmt, 0);
     *json = text != NULL ? strdup((const char *)text) : NULL;
     if (*json == NULL)
         return HALT(ledger, SQLITE_NOMEM, err, "copy entry %" PRIu64, seq);

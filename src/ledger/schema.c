@@ -1,9 +1,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/bytes.h"
-#include "base/digest.h"
 #include "ledger/internal.h"
+
+#define LENGTH(array) (sizeof(array) / sizeof((array)[0]))
 
 /* Tables ------------------------------------------------------------------------------------------
  *
@@ -38,11 +38,11 @@ _Static_assert(LEDGER_NUMBER_MAX == UINT64_C(1152921504606846976) && LEDGER_TEXT
 #define REFUSE(why, condition) "SELECT RAISE(ABORT, '" why "') WHERE " condition ";"
 #define NO_UPDATE(table)                                                                           \
     "CREATE TRIGGER " table "_no_update BEFORE UPDATE ON " table                                   \
-    " BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;"
+    " BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END"
 #define NO_DELETE(table)                                                                           \
     "CREATE TRIGGER " table "_no_delete BEFORE DELETE ON " table                                   \
-    " BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;"
-#define APPEND_ONLY(table) NO_UPDATE(table) NO_DELETE(table)
+    " BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END"
+#define APPEND_ONLY(table) NO_UPDATE(table), NO_DELETE(table)
 
 /* A burn names its window, and an index belongs to one window: only burns of that one are looked
  * through. */
@@ -61,20 +61,20 @@ _Static_assert(LEDGER_NUMBER_MAX == UINT64_C(1152921504606846976) && LEDGER_TEXT
 
 /* A text made of literals and macros is more than the formatter can lay out. */
 /* clang-format off */
-static const char schema_sql[] =
+static const char *const schema[] = {
     "CREATE TABLE entry ("
         "seq INTEGER PRIMARY KEY CHECK (seq >= 1),"
         COUNTER("key") ","
         "kind TEXT NOT NULL CHECK (length(kind) BETWEEN 1 AND 79),"
         "at_s INTEGER NOT NULL CHECK (at_s BETWEEN 0 AND 253402300799),"
         BYTES("hash", "32") ","
-        "json TEXT NOT NULL) STRICT;"
-    "CREATE INDEX entry_of_key ON entry (key);"
+        "json TEXT NOT NULL) STRICT",
+    "CREATE INDEX entry_of_key ON entry (key)",
     "CREATE TRIGGER entry_next BEFORE INSERT ON entry BEGIN "
         REFUSE("entry numbers have no gaps",
                "NEW.seq IS NOT (SELECT coalesce(max(e.seq), 0) + 1 FROM entry AS e)")
-    " END;"
-    APPEND_ONLY("entry")
+    " END",
+    APPEND_ONLY("entry"),
 
     "CREATE TABLE key ("
         "id INTEGER PRIMARY KEY CHECK (id >= 1),"
@@ -82,8 +82,8 @@ static const char schema_sql[] =
         NAME("name", "1") " UNIQUE,"
         BYTES("key_id", "32") " UNIQUE,"
         BYTES("plan_sha256", "32") ","
-        VALUE("public_key") ") STRICT;"
-    APPEND_ONLY("key")
+        VALUE("public_key") ") STRICT",
+    APPEND_ONLY("key"),
 
     "CREATE TABLE device (" SEQ "," KEY ","
         "min_window INTEGER NOT NULL,"
@@ -91,25 +91,25 @@ static const char schema_sql[] =
         BYTES("w_name", "34") "," BYTES("l_name", "34") "," BYTES("a_name", "34") ","
         BYTES("srk_name", "34") ","
         "w_base INTEGER NOT NULL,"
-        COUNTER("w_first") "," COUNTER("l_first") ") STRICT;"
-    "CREATE INDEX device_of_key ON device (key);"
-    APPEND_ONLY("device")
+        COUNTER("w_first") "," COUNTER("l_first") ") STRICT",
+    "CREATE INDEX device_of_key ON device (key)",
+    APPEND_ONLY("device"),
 
     "CREATE TABLE floor (" SEQ "," KEY ","
         "min_window INTEGER NOT NULL,"
-        TEXT("why", "0") ") STRICT;"
-    "CREATE INDEX floor_of_key ON floor (key, min_window);"
-    APPEND_ONLY("floor")
+        TEXT("why", "0") ") STRICT",
+    "CREATE INDEX floor_of_key ON floor (key, min_window)",
+    APPEND_ONLY("floor"),
 
     "CREATE TABLE window (" SEQ "," KEY ","
         NUMBER("window") "," COUNTER("w") "," COUNTER("l_base") ","
-        "UNIQUE (key, window)) STRICT;"
-    APPEND_ONLY("window")
+        "UNIQUE (key, window)) STRICT",
+    APPEND_ONLY("window"),
 
     "CREATE TABLE lease (" SEQ "," KEY ","
         COUNTER("epoch") "," NUMBER("window") "," NUMBER("number") ","
         NUMBER("first") "," COUNT ","
-        "UNIQUE (key, epoch), UNIQUE (key, first), UNIQUE (key, window, number)) STRICT;"
+        "UNIQUE (key, epoch), UNIQUE (key, first), UNIQUE (key, window, number)) STRICT",
     "CREATE TRIGGER lease_apart BEFORE INSERT ON lease BEGIN "
         REFUSE("an index of it stands in another lease",
                LEASE_END("NEW.first + NEW.count") " > NEW.first")
@@ -117,40 +117,40 @@ static const char schema_sql[] =
                "EXISTS (SELECT 1 FROM binding AS b WHERE b.key = NEW.key"
                " AND b.idx >= NEW.first AND b.idx < NEW.first + NEW.count)")
         REFUSE("an index of it is burned", BURNED("NEW.first", "NEW.first + NEW.count"))
-    " END;"
-    APPEND_ONLY("lease")
+    " END",
+    APPEND_ONLY("lease"),
 
     "CREATE TABLE intent (" SEQ "," KEY ","
         COUNTER("epoch") "," NUMBER("window") "," NUMBER("idx") ","
         NUMBER("line") "," NUMBER("rank") "," NAME("version", "1") "," NAME("slot", "0") ","
         BYTES("artifact_sha256", "32") "," COUNTER("artifact_size") ","
         VALUE("randomizer") "," VALUE("value") "," ORIGIN ","
-        "CHECK (length(randomizer) = length(value))) STRICT;"
-    APPEND_ONLY("intent")
+        "CHECK (length(randomizer) = length(value))) STRICT",
+    APPEND_ONLY("intent"),
 
     "CREATE TABLE binding ("
         "seq INTEGER PRIMARY KEY REFERENCES intent (seq) DEFERRABLE INITIALLY DEFERRED," KEY ","
         NUMBER("idx") "," COUNTER("epoch") "," NUMBER("window") ","
         NUMBER("line") "," NUMBER("rank") "," NAME("version", "1") "," NAME("slot", "0") ","
-        "UNIQUE (key, idx), UNIQUE (key, version, slot)) STRICT;"
-    "CREATE INDEX binding_of_window ON binding (key, window);"
-    "CREATE INDEX binding_of_epoch ON binding (key, epoch);"
-    "CREATE INDEX binding_of_rank ON binding (key, line, rank);"
-    "CREATE INDEX binding_of_line ON binding (key, line, window);"
+        "UNIQUE (key, idx), UNIQUE (key, version, slot)) STRICT",
+    "CREATE INDEX binding_of_window ON binding (key, window)",
+    "CREATE INDEX binding_of_epoch ON binding (key, epoch)",
+    "CREATE INDEX binding_of_rank ON binding (key, line, rank)",
+    "CREATE INDEX binding_of_line ON binding (key, line, window)",
     "CREATE TRIGGER binding_free BEFORE INSERT ON binding BEGIN "
         REFUSE("the index stands in a lease", LEASE_END("NEW.idx + 1") " > NEW.idx")
         REFUSE("the index has a receipt", SIGNED("NEW.idx"))
         REFUSE("the index is burned", BURNED("NEW.idx", "NEW.idx + 1"))
-    " END;"
-    NO_UPDATE("binding")
+    " END",
+    NO_UPDATE("binding"),
     "CREATE TRIGGER binding_stays BEFORE DELETE ON binding BEGIN "
         REFUSE("only a void entry lifts a binding",
                "NOT EXISTS (SELECT 1 FROM void AS v WHERE v.intent = OLD.seq)")
-    " END;"
+    " END",
 
     "CREATE TABLE void (" SEQ "," KEY ","
         "intent INTEGER NOT NULL UNIQUE REFERENCES intent (seq),"
-        NUMBER("idx") ") STRICT;"
+        NUMBER("idx") ") STRICT",
     "CREATE TRIGGER void_unsigned BEFORE INSERT ON void BEGIN "
         REFUSE("only a bound intent can be void",
                "NOT EXISTS (SELECT 1 FROM binding AS b WHERE b.seq = NEW.intent"
@@ -159,11 +159,11 @@ static const char schema_sql[] =
         REFUSE("the index is burned",
                "EXISTS (SELECT 1 FROM burn AS x WHERE x.key = NEW.key"
                " AND x.first <= NEW.idx AND x.first + x.count > NEW.idx)")
-    " END;"
+    " END",
     /* In the statement that adds the void entry: the two can never be apart. */
     "CREATE TRIGGER void_lifts AFTER INSERT ON void"
-    " BEGIN DELETE FROM binding WHERE seq = NEW.intent; END;"
-    APPEND_ONLY("void")
+    " BEGIN DELETE FROM binding WHERE seq = NEW.intent; END",
+    APPEND_ONLY("void"),
 
     "CREATE TABLE receipt (" SEQ "," KEY ","
         COUNTER("epoch") "," NUMBER("window") "," NUMBER("idx") ","
@@ -172,11 +172,11 @@ static const char schema_sql[] =
         BYTES("artifact_sha256", "32") "," COUNTER("artifact_size") ","
         BYTES("signature_sha256", "32") "," ORIGIN ","
         "signature BLOB NOT NULL CHECK (length(signature) BETWEEN 1 AND 131072),"
-        "UNIQUE (key, idx)) STRICT;"
-    "CREATE INDEX receipt_of_window ON receipt (key, window);"
-    "CREATE INDEX receipt_of_epoch ON receipt (key, epoch);"
+        "UNIQUE (key, idx)) STRICT",
+    "CREATE INDEX receipt_of_window ON receipt (key, window)",
+    "CREATE INDEX receipt_of_epoch ON receipt (key, epoch)",
     "CREATE INDEX receipt_of_request ON receipt (key, idempotency_key)"
-    " WHERE idempotency_key <> '';"
+    " WHERE idempotency_key <> ''",
     /* A second receipt is left to UNIQUE, whose answer the caller can tell from these. */
     "CREATE TRIGGER receipt_reserved BEFORE INSERT ON receipt WHEN NOT " SIGNED("NEW.idx") " BEGIN "
         REFUSE("no lease and no binding of this epoch, window, version and artifact covers it",
@@ -188,23 +188,24 @@ static const char schema_sql[] =
                " AND b.window = NEW.window AND b.version = NEW.version AND b.slot = NEW.slot"
                " AND i.artifact_sha256 = NEW.artifact_sha256)")
         REFUSE("it is burned", BURNED("NEW.idx", "NEW.idx + 1"))
-    " END;"
-    APPEND_ONLY("receipt")
+    " END",
+    APPEND_ONLY("receipt"),
 
     "CREATE TABLE burn (" SEQ "," KEY ","
-        NUMBER("window") "," NUMBER("first") "," COUNT "," TEXT("why", "0") ") STRICT;"
-    "CREATE INDEX burn_of_window ON burn (key, window, first, count);"
-    "CREATE INDEX burn_of_index ON burn (key, first, count);"
-    APPEND_ONLY("burn")
+        NUMBER("window") "," NUMBER("first") "," COUNT "," TEXT("why", "0") ") STRICT",
+    "CREATE INDEX burn_of_window ON burn (key, window, first, count)",
+    "CREATE INDEX burn_of_index ON burn (key, first, count)",
+    APPEND_ONLY("burn"),
 
     "CREATE TABLE note (" SEQ ","
         COUNTER("key") "," /* 0, the service, has notes too */
         "kind INTEGER NOT NULL CHECK (kind BETWEEN 0 AND 5),"
         NAME("what", "1") ","
         "number INTEGER NOT NULL,"
-        TEXT("text", "0") ") STRICT;"
-    "CREATE INDEX note_of_kind ON note (key, kind, what, number);"
-    APPEND_ONLY("note");
+        TEXT("text", "0") ") STRICT",
+    "CREATE INDEX note_of_kind ON note (key, kind, what, number)",
+    APPEND_ONLY("note"),
+};
 /* clang-format on */
 
 /* Statements ----------------------------------------------------------------------------------- */
@@ -363,8 +364,6 @@ static const struct {
     {SQLITE_DBCONFIG_WRITABLE_SCHEMA, 0, "writable_schema"},
 };
 
-#define LENGTH(array) (sizeof(array) / sizeof((array)[0]))
-
 #define JOURNAL (LENGTH(settings) - 1)
 
 static enum rc set(struct ledger *l, size_t from, size_t to, struct err *err)
@@ -436,19 +435,25 @@ static int ask_number(sqlite3 *db, const char *sql, uint64_t *value)
     return s;
 }
 
+static int run(sqlite3 *db, const char *sql)
+{
+    return sqlite3_exec(db, sql, NULL, NULL, NULL);
+}
+
 /* One transaction: after a power cut there is either an empty database or a whole ledger. */
 static enum rc create_tables(struct ledger *l, struct err *err)
 {
     char marks[128];
     (void)snprintf(marks, sizeof(marks), "PRAGMA application_id=%d; PRAGMA user_version=%d;",
                    LEDGER_APPLICATION_ID, LEDGER_SCHEMA_VERSION);
-    const char *const steps[] = {"BEGIN IMMEDIATE", schema_sql, marks, "COMMIT"};
-    for (size_t i = 0; i < LENGTH(steps); i++) {
-        int s = sqlite3_exec(l->db, steps[i], NULL, NULL, NULL);
-        if (s != SQLITE_OK)
-            return HALT(l, s, err, "make the tables");
-    }
-    return RC_OK;
+    int s = run(l->db, "BEGIN IMMEDIATE");
+    for (size_t i = 0; s == SQLITE_OK && i < LENGTH(schema); i++)
+        s = run(l->db, schema[i]);
+    if (s == SQLITE_OK)
+        s = run(l->db, marks);
+    if (s == SQLITE_OK)
+        s = run(l->db, "COMMIT");
+    return s == SQLITE_OK ? RC_OK : HALT(l, s, err, "make the tables");
 }
 
 /* Reads only: a database that is not ours stays as it is. */
@@ -494,62 +499,35 @@ enum rc schema_start(struct ledger *l, bool create, struct err *err)
     return rc;
 }
 
-/* SHA-256 over type, name, table and text of everything in a schema. */
-static int schema_digest(sqlite3 *db, uint8_t out[SHA256_LEN])
+static bool is_ours(const char *text)
 {
-    sqlite3_stmt *stmt CLEANUP(stmt_finalize) = NULL;
-    int s = sqlite3_prepare_v2(db,
-                               "SELECT type, name, tbl_name, coalesce(sql, '') FROM sqlite_schema"
-                               " ORDER BY type, name",
-                               -1, &stmt, NULL);
-    if (s != SQLITE_OK)
-        return s;
-    struct digest d CLEANUP(digest_close) = {0};
-    if (digest_open(&d, DIGEST_SHA256, NULL) != RC_OK)
-        return SQLITE_NOMEM;
-    while ((s = sqlite3_step(stmt)) == SQLITE_ROW) {
-        for (int i = 0; i < 4; i++) {
-            const unsigned char *text = sqlite3_column_text(stmt, i);
-            if (text == NULL)
-                return SQLITE_NOMEM;
-            digest_update(&d, text, strlen((const char *)text) + 1);
-        }
-    }
-    digest_final(&d, out);
-    return s == SQLITE_DONE ? SQLITE_OK : s;
+    for (size_t i = 0; i < LENGTH(schema); i++)
+        if (strcmp(text, schema[i]) == 0)
+            return true;
+    return false;
 }
 
-static void db_close(sqlite3 **db)
-{
-    (void)sqlite3_close(*db);
-    *db = NULL;
-}
-
-/* What the schema should be is learned from SQLite itself, in memory, once per ledger_open(). */
-static int schema_expected(uint8_t out[SHA256_LEN])
-{
-    sqlite3 *db CLEANUP(db_close) = NULL;
-    int s = sqlite3_open_v2(":memory:", &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
-    if (s == SQLITE_OK)
-        s = sqlite3_exec(db, schema_sql, NULL, NULL, NULL);
-    if (s == SQLITE_OK)
-        s = schema_digest(db, out);
-    return s;
-}
-
+/* SQLite keeps the text of each statement as it was given, and a name can be there only once: as
+ * many of ours as we have, and none that is not, are all of them. Indices that SQLite makes by
+ * itself have no text and follow from the tables. */
 enum rc schema_unchanged(struct ledger *l, struct err *err)
 {
-    static const uint8_t unknown[SHA256_LEN];
-    if (ct_equal(l->schema_sha256, unknown, SHA256_LEN)) {
-        int s = schema_expected(l->schema_sha256);
-        if (s != SQLITE_OK)
-            return HALT(l, s, err, "make the schema to compare with");
+    static const char sql[] = "SELECT sql, name FROM sqlite_schema WHERE sql IS NOT NULL";
+    sqlite3_stmt *stmt CLEANUP(stmt_finalize) = NULL;
+    int s = sqlite3_prepare_v2(l->db, sql, -1, &stmt, NULL);
+    size_t found = 0;
+    while (s == SQLITE_OK && (s = sqlite3_step(stmt)) == SQLITE_ROW) {
+        const char *text = (const char *)sqlite3_column_text(stmt, 0);
+        if (text == NULL || !is_ours(text))
+            return HALT(l, 0, err, "the schema was changed: %.60s is not as this version makes it",
+                        (const char *)sqlite3_column_text(stmt, 1));
+        found++;
+        s = SQLITE_OK;
     }
-    uint8_t found[SHA256_LEN] = {0};
-    int s = schema_digest(l->db, found);
-    if (s != SQLITE_OK)
+    if (s != SQLITE_DONE)
         return HALT(l, s, err, "read the schema");
-    if (!ct_equal(l->schema_sha256, found, SHA256_LEN))
-        return HALT(l, 0, err, "tables, indices or triggers are not those of this version");
+    if (found != LENGTH(schema))
+        return HALT(l, 0, err, "the schema was changed: %zu tables, indices or triggers, not %zu",
+                    found, LENGTH(schema));
     return RC_OK;
 }

@@ -14,6 +14,7 @@
 struct bytes {
     uint8_t *data;
     size_t len;
+    size_t cap;
 };
 
 /* A change that is visible, but not durable. */
@@ -72,11 +73,15 @@ static uint64_t toss(struct crashvfs *v)
 
 static void bytes_resize(struct bytes *b, size_t len)
 {
-    uint8_t *data = realloc(b->data, len + 1);
-    MUST(data != NULL);
+    if (len > b->cap) {
+        size_t cap = len < SECTOR ? SECTOR : len + len / 2;
+        uint8_t *data = realloc(b->data, cap);
+        MUST(data != NULL);
+        b->data = data;
+        b->cap = cap;
+    }
     if (len > b->len)
-        memset(data + b->len, 0, len - b->len);
-    b->data = data;
+        memset(b->data + b->len, 0, len - b->len);
     b->len = len;
 }
 
@@ -144,8 +149,7 @@ static struct file *make(struct crashvfs *v, const char *path)
             return f;
         }
     }
-    MUST(!"more files than slots");
-    return NULL;
+    MUST(false); /* more files than slots */
 }
 
 /* fsync of the directory: what is there stays, what is gone stays away. */
@@ -296,7 +300,10 @@ static int file_write(sqlite3_file *file, const void *data, int amount, sqlite3_
     if (s != SQLITE_OK)
         return s;
     struct change c = {.at = (size_t)offset};
-    bytes_put(&c.bytes, 0, data, (size_t)amount);
+    c.bytes.data = malloc((size_t)amount);
+    MUST(c.bytes.data != NULL);
+    c.bytes.len = (size_t)amount;
+    memcpy(c.bytes.data, data, (size_t)amount);
     change_add(h->file, &c);
     bytes_put(&h->file->now, c.at, data, (size_t)amount);
     return half ? cut(h->vfs) : SQLITE_OK;
@@ -327,8 +334,8 @@ static int file_sync(sqlite3_file *file, int flags)
     if (h->vfs->lose_syncs)
         return SQLITE_OK;
     struct file *f = h->file;
-    bytes_resize(&f->durable, 0);
-    bytes_put(&f->durable, 0, f->now.data, f->now.len);
+    for (size_t i = 0; i < f->change_count; i++)
+        survive(h->vfs, f, &f->changes[i], FATE_KEPT);
     changes_forget(f);
     if (f->dir_sync_due)
         sync_directory(h->vfs);
