@@ -19,6 +19,7 @@ struct conn {
 struct conns {
     pthread_mutex_t lock;
     struct conn *first;
+    uint32_t count;
 };
 
 enum rc conns_open(struct conns **conns, struct err *err)
@@ -80,6 +81,7 @@ struct conn *conns_add(struct conns *conns, int fd, uint64_t deadline)
     if (conn->next != NULL)
         conn->next->previous = conn;
     conns->first = conn;
+    conns->count++;
     MUST(pthread_mutex_unlock(&conns->lock) == 0);
     return conn;
 }
@@ -93,8 +95,17 @@ void conns_remove(struct conns *conns, struct conn *conn)
         conns->first = conn->next;
     if (conn->next != NULL)
         conn->next->previous = conn->previous;
+    conns->count--;
     MUST(pthread_mutex_unlock(&conns->lock) == 0);
     free(conn);
+}
+
+uint32_t conns_count(struct conns *conns)
+{
+    MUST(pthread_mutex_lock(&conns->lock) == 0);
+    uint32_t count = conns->count;
+    MUST(pthread_mutex_unlock(&conns->lock) == 0);
+    return count;
 }
 
 void conns_set_deadline(struct conns *conns, struct conn *conn, uint64_t deadline)

@@ -38,6 +38,9 @@ struct conn *conns_add(struct conns *conns, int fd, uint64_t deadline) MUST_CHEC
  */
 void conns_remove(struct conns *conns, struct conn *conn);
 
+/** How many there are. */
+uint32_t conns_count(struct conns *conns);
+
 /** Move the deadline. */
 void conns_set_deadline(struct conns *conns, struct conn *conn, uint64_t deadline);
 

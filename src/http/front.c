@@ -4,7 +4,9 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
@@ -14,16 +16,21 @@
 #include "http/exchange.h"
 
 #define CONNECTION_MEMORY ((size_t)32 * 1024) /* bounds request line and headers together */
-#define THREADS 2U                            /* of each listener: one uploads while one answers */
+#define THREADS 2U                            /* one uploads while one answers */
 #define DRAIN_TICKS (5 * TICKS_PER_S)
 #define LAST_WORD_TICKS TICKS_PER_S /* to send what core_link_stop() made everyone say */
 #define JOBS_MAX 65536U
+#define CONNECTIONS_MAX 100000U /* far above what handles allow */
+#define ACCEPT_BATCH 32         /* of one listener, before timer and control are looked at again */
 
 struct service {
     struct front front;
-    struct MHD_Daemon *daemons[FRONT_LISTENERS_MAX];
+    struct MHD_Daemon *daemon;
     int timer;
     int control;
+    int room;           /* eventfd: a connection was closed while there was no room */
+    atomic_bool full;   /* connections_max reached: listeners are not polled */
+    bool accept_paused; /* accept() failed for want of handles: not before the next tick */
 };
 
 /* Connections come and go ------------------------------------------------------------------------
@@ -32,21 +39,48 @@ struct service {
 static void on_connection(void *cls, struct MHD_Connection *connection, void **context,
                           enum MHD_ConnectionNotificationCode what)
 {
-    struct front *front = cls;
+    struct service *s = cls;
     if (what == MHD_CONNECTION_NOTIFY_CLOSED) {
+        uint64_t one = 1;
         if (*context != NULL)
-            conns_remove(front->conns, *context);
+            conns_remove(s->front.conns, *context);
         *context = NULL;
+        if (atomic_exchange(&s->full, false) && write(s->room, &one, sizeof(one)) < 0)
+            return; /* the next tick looks for room, too */
         return;
     }
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
     uint64_t deadline =
-        atomic_load(&front->now) + (uint64_t)front->config->header_deadline_s * TICKS_PER_S;
-    *context = info == NULL ? NULL : conns_add(front->conns, info->connect_fd, deadline);
+        atomic_load(&s->front.now) + (uint64_t)s->front.config->header_deadline_s * TICKS_PER_S;
+    *context = info == NULL ? NULL : conns_add(s->front.conns, info->connect_fd, deadline);
 }
 
-/* Daemons of the HTTP library --------------------------------------------------------------------
+/*
+ * We accept connections ourselves and hand them to the library. Left to itself it can neither be
+ * told to stop accepting (MHD_quiesce_daemon() races with its own threads and then aborts the
+ * process, seen with 0.9.75), nor does it share one limit between listeners and threads.
+ */
+static void accept_some(struct service *s, int listener)
+{
+    for (int i = 0; i < ACCEPT_BATCH; i++) {
+        struct sockaddr_storage address;
+        socklen_t len = sizeof(address);
+        if (conns_count(s->front.conns) >= s->front.config->connections_max) {
+            atomic_store(&s->full, true);
+            return;
+        }
+        int fd = accept4(listener, (struct sockaddr *)&address, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd < 0) {
+            s->accept_paused = errno == EMFILE || errno == ENFILE || errno == ENOMEM;
+            return;
+        }
+        /* Takes the handle, and closes it when it fails. */
+        (void)MHD_add_connection(s->daemon, fd, (struct sockaddr *)&address, len);
+    }
+}
+
+/* The HTTP library -------------------------------------------------------------------------------
  */
 
 /* MHD 0.9.77 gave the strictness a new name, with more levels; 1 means the same in both. */
@@ -56,46 +90,30 @@ static void on_connection(void *cls, struct MHD_Connection *connection, void **c
 #define STRICTNESS MHD_OPTION_STRICT_FOR_CLIENT
 #endif
 
-static enum rc start_daemon(struct service *s, size_t i, struct err *err)
+static enum rc start_daemon(struct service *s, struct err *err)
 {
-    const struct front_config *config = s->front.config;
-    /* The library closes the socket that it is given, and ours is borrowed. */
-    int fd = fcntl(config->listeners[i], F_DUPFD_CLOEXEC, 3);
-    int flags = fd < 0 ? -1 : fcntl(fd, F_GETFL);
-    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0) {
-        fd_close(&fd);
-        return FAIL(err, RC_HALT_SYSTEM, "errno", errno, "listening socket %zu", i);
-    }
-    s->daemons[i] = MHD_start_daemon(
-        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, exchange_handle,
-        &s->front, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_THREAD_POOL_SIZE, THREADS,
-        MHD_OPTION_CONNECTION_LIMIT, (unsigned)config->connections_max,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY, STRICTNESS, 1,
-        MHD_OPTION_URI_LOG_CALLBACK, exchange_open, &s->front, MHD_OPTION_NOTIFY_COMPLETED,
-        exchange_close, &s->front, MHD_OPTION_NOTIFY_CONNECTION, on_connection, &s->front,
-        MHD_OPTION_END);
-    if (s->daemons[i] != NULL)
-        return RC_OK;
-    fd_close(&fd);
-    return FAIL(err, RC_HALT_SYSTEM, "microhttpd", 0, "cannot serve on listening socket %zu", i);
+    /* Its limit is divided among its threads, and only backs up the one in accept_some(). */
+    unsigned limit = (s->front.config->connections_max + ACCEPT_BATCH) * THREADS;
+    s->daemon = MHD_start_daemon(
+        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_NO_LISTEN_SOCKET, 0,
+        NULL, NULL, exchange_handle, &s->front, MHD_OPTION_THREAD_POOL_SIZE, THREADS,
+        MHD_OPTION_CONNECTION_LIMIT, limit, MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY,
+        STRICTNESS, 1, MHD_OPTION_URI_LOG_CALLBACK, exchange_open, &s->front,
+        MHD_OPTION_NOTIFY_COMPLETED, exchange_close, &s->front, MHD_OPTION_NOTIFY_CONNECTION,
+        on_connection, s, MHD_OPTION_END);
+    if (s->daemon == NULL)
+        return FAIL(err, RC_HALT_SYSTEM, "microhttpd", 0, "cannot start the HTTP library");
+    return RC_OK;
 }
 
-static void stop_daemons(struct service *s)
+static enum rc prepare_listeners(const struct front_config *config, struct err *err)
 {
-    for (size_t i = 0; i < FRONT_LISTENERS_MAX; i++)
-        if (s->daemons[i] != NULL)
-            MHD_stop_daemon(s->daemons[i]);
-}
-
-/* New connections are left to whoever listens next; those that are there may finish. */
-static void stop_listening(struct service *s)
-{
-    for (size_t i = 0; i < FRONT_LISTENERS_MAX; i++) {
-        if (s->daemons[i] == NULL)
-            continue;
-        int fd = MHD_quiesce_daemon(s->daemons[i]);
-        fd_close(&fd);
+    for (size_t i = 0; i < config->listener_count; i++) {
+        int flags = fcntl(config->listeners[i], F_GETFL);
+        if (flags < 0 || fcntl(config->listeners[i], F_SETFL, flags | O_NONBLOCK) != 0)
+            return FAIL(err, RC_HALT_SYSTEM, "errno", errno, "listening socket %zu", i);
     }
+    return RC_OK;
 }
 
 /* Control socket ---------------------------------------------------------------------------------
@@ -137,6 +155,8 @@ static void read_timer(struct service *s)
     if (read(s->timer, &count, sizeof(count)) != (ssize_t)sizeof(count))
         return;
     uint64_t now = atomic_fetch_add(&s->front.now, count) + count;
+    atomic_store(&s->full, false);
+    s->accept_paused = false;
     conns_reap(s->front.conns, now);
     core_link_tick(s->front.link, now);
 }
@@ -149,6 +169,9 @@ static enum rc open_timer(struct service *s, struct err *err)
     s->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
     if (s->timer < 0 || timerfd_settime(s->timer, 0, &every, NULL) != 0)
         return FAIL(err, RC_HALT_SYSTEM, "errno", errno, "timer");
+    s->room = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (s->room < 0)
+        return FAIL(err, RC_HALT_SYSTEM, "errno", errno, "eventfd");
     return RC_OK;
 }
 
@@ -169,45 +192,72 @@ static void wait_idle(struct service *s, uint64_t ticks)
 static enum rc open_all(struct service *s, struct err *err)
 {
     const struct front_config *config = s->front.config;
-    uint64_t jobs = (uint64_t)config->connections_max * config->listener_count;
-    uint32_t jobs_max = jobs < JOBS_MAX ? (uint32_t)jobs : JOBS_MAX;
+    uint32_t jobs_max = config->connections_max < JOBS_MAX ? config->connections_max : JOBS_MAX;
     uint32_t signs_max = config->requests_max < jobs_max ? config->requests_max : jobs_max;
-    enum rc rc = conns_open(&s->front.conns, err);
+    enum rc rc = prepare_listeners(config, err);
+    if (rc == RC_OK)
+        rc = conns_open(&s->front.conns, err);
     if (rc == RC_OK)
         rc = plans_open(&s->front.plans, err);
     if (rc == RC_OK)
         rc = core_link_open(&s->front.link, jobs_max, signs_max, err);
     if (rc == RC_OK)
         rc = open_timer(s, err);
-    for (size_t i = 0; rc == RC_OK && i < config->listener_count; i++)
-        rc = start_daemon(s, i, err);
+    if (rc == RC_OK)
+        rc = start_daemon(s, err);
     return rc == RC_RETRY_SYSTEM ? RC_HALT_SYSTEM : rc;
 }
 
-/* Jobs end before the daemons stop, since a suspended connection cannot be closed. */
+/* Jobs end before the library stops, since a suspended connection cannot be closed. */
 static void close_all(struct service *s)
 {
     core_link_stop(s->front.link);
     if (s->timer >= 0)
         wait_idle(s, LAST_WORD_TICKS);
-    stop_daemons(s);
+    if (s->daemon != NULL)
+        MHD_stop_daemon(s->daemon);
     core_link_close(&s->front.link);
     plans_close(&s->front.plans);
     conns_close(&s->front.conns);
     fd_close(&s->timer);
+    fd_close(&s->room);
+}
+
+/* Control, timer, room and then the listeners, unless nobody can be let in just now. */
+static nfds_t watch(const struct service *s, struct pollfd fds[3 + FRONT_LISTENERS_MAX])
+{
+    const struct front_config *config = s->front.config;
+    nfds_t count = 3;
+    fds[0] = (struct pollfd){.fd = s->control, .events = POLLIN};
+    fds[1] = (struct pollfd){.fd = s->timer, .events = POLLIN};
+    fds[2] = (struct pollfd){.fd = s->room, .events = POLLIN};
+    if (atomic_load(&s->full) || s->accept_paused)
+        return count;
+    for (size_t i = 0; i < config->listener_count; i++)
+        fds[count++] = (struct pollfd){.fd = config->listeners[i], .events = POLLIN};
+    return count;
 }
 
 static enum rc serve(struct service *s, struct err *err)
 {
     for (;;) {
-        struct pollfd fds[2] = {{.fd = s->control, .events = POLLIN},
-                                {.fd = s->timer, .events = POLLIN}};
-        if (poll(fds, 2, -1) < 0 && errno != EINTR)
+        struct pollfd fds[3 + FRONT_LISTENERS_MAX];
+        uint64_t ignored;
+        nfds_t count = watch(s, fds);
+        if (poll(fds, count, -1) < 0) {
+            if (errno == EINTR)
+                continue;
             return FAIL(err, RC_HALT_SYSTEM, "errno", errno, "poll");
+        }
         if ((fds[1].revents & POLLIN) != 0)
             read_timer(s);
+        if ((fds[2].revents & POLLIN) != 0 && read(s->room, &ignored, sizeof(ignored)) < 0)
+            continue;
         if (fds[0].revents != 0 && !read_control(s))
             return RC_OK;
+        for (nfds_t i = 3; i < count; i++)
+            if (fds[i].revents != 0)
+                accept_some(s, fds[i].fd);
     }
 }
 
@@ -215,9 +265,10 @@ enum rc front_run(const struct front_config *config, int control, struct err *er
 {
     MUST(config->listener_count >= 1);
     MUST(config->listener_count <= FRONT_LISTENERS_MAX);
-    MUST(config->connections_max >= THREADS);
+    MUST(config->connections_max >= 1);
+    MUST(config->connections_max <= CONNECTIONS_MAX);
     MUST(config->requests_max >= 1);
-    struct service s = {.front = {.config = config}, .timer = -1, .control = control};
+    struct service s = {.front = {.config = config}, .timer = -1, .room = -1, .control = control};
     /* A peer that goes away while it is written to is an error of that write, not a signal. */
     (void)signal(SIGPIPE, SIG_IGN);
     enum rc rc = open_all(&s, err);
@@ -225,8 +276,8 @@ enum rc front_run(const struct front_config *config, int control, struct err *er
         log_event(LOG_LEVEL_NOTICE, &LOG_NOTHING, "serving HTTP, libmicrohttpd %s",
                   MHD_get_version());
         rc = serve(&s, err);
+        /* Whoever knocks from here on is left to the one who listens next. */
         atomic_store(&s.front.stopping, true);
-        stop_listening(&s);
         wait_idle(&s, DRAIN_TICKS);
     }
     close_all(&s);

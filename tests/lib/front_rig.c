@@ -275,7 +275,8 @@ static void answer_index(struct rig *rig, const struct request *request)
 static void answer_plan(struct rig *rig, const struct request *request)
 {
     struct reply reply = rig_reply(rig, request, RC_OK);
-    const char *text = plan_texts[strcmp(request->key, RIG_VERSION_KEY) == 0 ? 0 : 1];
+    bool first = (strcmp(request->key, RIG_VERSION_KEY) == 0) != rig->wrong_plan;
+    const char *text = plan_texts[first ? 0 : 1];
     rig_send(rig, &reply, text, strlen(text));
 }
 

@@ -47,7 +47,8 @@ struct rig {
     bool manual; /* SIGN requests wait for rig_next(); all others are answered */
     bool deaf;   /* the core reads nothing, so that its socket fills up */
     bool tpm_virtual;
-    uint32_t state; /* said in every reply */
+    bool wrong_plan; /* plans come from the other key */
+    uint32_t state;  /* said in every reply */
     struct rig_request pending[RIG_PENDING_MAX];
     size_t pending_count;
     struct rig_request last; /* the last SIGN request that was answered by itself */
