@@ -226,10 +226,10 @@ uint32_t ledger_key_count(const struct ledger *ledger)
 
 enum rc ledger_begin(struct ledger *ledger, struct err *err)
 {
-    MUST(!ledger->in_transaction);
     enum rc rc = ledger_usable(ledger, err);
     if (rc != RC_OK)
         return rc;
+    MUST(!ledger->in_transaction);
     sqlite3_stmt *stmt CLEANUP(stmt_done) = ledger->stmts[STMT_BEGIN];
     int s = sqlite3_step(stmt);
     if (s != SQLITE_DONE)

@@ -352,17 +352,14 @@ static void test_open_twice(void **state)
     assert_null(other);
     begin(f);
     commit(f);
-    /* The attempt took no lock away from the first: another process is refused, even for reading.
+    /* The attempt took no lock away from the first. A child of ours owns none of them, so it sees
+     * them as another process does (SQLite itself would still answer from what it has in memory).
      */
     pid_t child = fork();
     if (child == 0) {
-        sqlite3 *db = NULL;
-        if (ledger_open(&other, &options, &f->err) != RC_RETRY_BUSY)
-            _exit(1);
-        if (sqlite3_open(f->path, &db) != SQLITE_OK)
-            _exit(2);
-        int s = sqlite3_exec(db, "SELECT count(*) FROM entry", NULL, NULL, NULL);
-        _exit(s == SQLITE_BUSY ? 0 : 3);
+        struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = 0x40000000};
+        int fd = open(f->path, O_RDWR | O_CLOEXEC);
+        _exit(fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type == F_WRLCK ? 0 : 1);
     }
     int status = -1;
     assert_int_equal(waitpid(child, &status, 0), child);
@@ -1532,6 +1529,92 @@ static void test_tampering_is_found(void **state)
     OK(open_ledger(f, false)); /* and the untouched one is fine */
 }
 
+/* SQLite tells every new connection to this function; the ledger's is the one with a file. */
+static sqlite3 *newest;
+
+static int remember_connection(sqlite3 *db, char **text, const struct sqlite3_api_routines *api)
+{
+    (void)text;
+    (void)api;
+    const char *file = sqlite3_db_filename(db, "main");
+    if (file != NULL && file[0] != '\0')
+        newest = db;
+    return SQLITE_OK;
+}
+
+static void on_the_inside(const char *sql)
+{
+    if (sqlite3_exec(newest, sql, NULL, NULL, NULL) != SQLITE_OK)
+        fail_msg("%s: %s", sql, sqlite3_errmsg(newest));
+}
+
+/* Take a trigger away, so that this very program writes what it must never write; then put it back.
+ */
+static char *without(const char *trigger)
+{
+    char sql[120];
+    sqlite3_stmt *stmt = NULL;
+    snprintf(sql, sizeof(sql), "SELECT sql FROM sqlite_schema WHERE name = '%s'", trigger);
+    assert_int_equal(sqlite3_prepare_v2(newest, sql, -1, &stmt, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_step(stmt), SQLITE_ROW);
+    char *text = strdup((const char *)sqlite3_column_text(stmt, 0));
+    sqlite3_finalize(stmt);
+    snprintf(sql, sizeof(sql), "DROP TRIGGER %s", trigger);
+    on_the_inside(sql);
+    return text;
+}
+
+static void found_as(struct fixture *f, char *trigger, const char *why)
+{
+    commit(f);
+    on_the_inside(trigger);
+    free(trigger);
+    ledger_close(&f->l);
+    assert_int_equal(open_ledger(f, false), RC_HALT_LEDGER);
+    if (strstr(f->err.text, why) == NULL)
+        fail_msg("%s: %s", why, f->err.text);
+    memset(&f->err, 0, sizeof(f->err));
+}
+
+/* Chain, texts and hashes are all right here; only what the entries say together cannot be. */
+static void test_receipt_without_reservation_is_found(void **state)
+{
+    struct fixture *f = *state;
+    start(f);
+    char *trigger = without("receipt_reserved");
+    begin(f);
+    add_lease(f, 5, 0);
+    struct ledger_lease other = sample_lease(5, 1);
+    struct ledger_receipt r = leased_receipt(&other, 916, "");
+    OK(add_receipt(f, &r));
+    found_as(f, trigger, "entry 4: no lease and no binding covers the index");
+}
+
+static void test_overlapping_leases_are_found(void **state)
+{
+    struct fixture *f = *state;
+    start(f);
+    char *trigger = without("lease_apart");
+    begin(f);
+    add_lease(f, 5, 0);
+    struct ledger_lease l = sample_lease(6, 1);
+    l.first--;
+    OK(ledger_add_lease(f->l, 1, &l, AT_S, &f->err));
+    found_as(f, trigger, "entry 4: two leases overlap");
+}
+
+static void test_void_but_bound_is_found(void **state)
+{
+    struct fixture *f = *state;
+    start(f);
+    char *trigger = without("void_lifts");
+    begin(f);
+    add_intent(f, 10, "1.0");
+    uint64_t lifted = 0;
+    OK(ledger_void_after(f->l, 1, 0, AT_S, &lifted, &f->err));
+    found_as(f, trigger, "entry 3: an intent is either bound or void");
+}
+
 /* A bit that flips anywhere in a page: SQLite or the chain must see it, or it must not matter. */
 static void test_bit_flips(void **state)
 {
@@ -1688,7 +1771,7 @@ static void test_no_memory_for_sqlite(void **state)
     start(f);
     uint64_t stopped = 0;
     bool done = false;
-    for (uint64_t n = 1; !done; n += n < 40 ? 1 : 61) {
+    for (uint64_t n = 1; !done; n += n < 40 ? 1 : 47) {
         ledger_close(&f->l);
         uint64_t size = 0;
         fail_sqlite = n;
@@ -1922,7 +2005,8 @@ static void test_many_entries(void **state)
 int main(void)
 {
     struct err err = {0};
-    if (!use_failing_memory() || base_init(&err) != RC_OK)
+    if (!use_failing_memory() || base_init(&err) != RC_OK ||
+        sqlite3_auto_extension((void (*)(void))remember_connection) != SQLITE_OK)
         return 1;
     const struct CMUnitTest tests[] = {
         TEST(test_open_makes_and_finds),
@@ -1958,6 +2042,9 @@ int main(void)
         TEST(test_rollback),
         TEST(test_tables_refuse_changes),
         TEST(test_tampering_is_found),
+        TEST(test_receipt_without_reservation_is_found),
+        TEST(test_overlapping_leases_are_found),
+        TEST(test_void_but_bound_is_found),
         TEST(test_bit_flips),
         TEST(test_each_copy_is_checked),
         TEST(test_no_memory_of_ours),
