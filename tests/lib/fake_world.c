@@ -1,0 +1,422 @@
+#include "lib/fake_world.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/bytes.h"
+#include "base/digest.h"
+
+#define NS_PER_S INT64_C(1000000000)
+#define HANDLE_FIRST UINT32_C(0x01854d00)
+#define W_FIRST 7
+#define L_FIRST 3
+#define BLOB_HEAD 40 /* "FAKE", TPM, length, 2 zeros, then the hash of the authorisation */
+
+/* One process' end of the session. */
+struct fake_session {
+    struct fake_world *world;
+    uint64_t session;
+    uint64_t nonce;
+    enum rc dead; /* the transport is gone: every later call fails */
+};
+
+struct fake_anchor {
+    struct fake_session *session;
+    unsigned key;
+    enum rc stopped;
+};
+
+/* Commands ------------------------------------------------------------------------------------- */
+
+/* Is it this command's turn? @return the code that the caller gives back, RC_OK to go on. */
+static enum rc turn(struct fake_session *s, enum fake_command command, enum fake_fault *fault,
+                    struct err *err)
+{
+    struct fake_tpm *tpm = s->world->tpm;
+    *fault = FAKE_NONE;
+    tpm->commands++;
+    if (s->world->hook != NULL)
+        s->world->hook(s->world->hook_ctx, command);
+    if (s->dead != RC_OK)
+        return FAIL(err, s->dead, "fake", 0, "the connection is dead");
+    if (s->session != tpm->session || s->nonce != tpm->nonce) {
+        s->dead = RC_HALT_CANARY;
+        return FAIL(err, RC_HALT_CANARY, "fake", 0, "the session has moved");
+    }
+    if (tpm->fault_at != 0 && tpm->commands == tpm->fault_at) {
+        *fault = tpm->fault;
+        tpm->hit = command;
+    }
+    if (*fault == FAKE_BUSY)
+        return FAIL(err, RC_RETRY_ANCHOR, "fake", 0, "the TPM is busy");
+    if (*fault == FAKE_REFUSE)
+        return s->dead = FAIL(err, RC_HALT_CANARY, "fake", 0, "the TPM refused");
+    if (*fault == FAKE_FAIL_BEFORE)
+        return s->dead = FAIL(err, RC_HALT_ANCHOR, "fake", 0, "no answer, and nothing was done");
+    s->nonce = ++tpm->nonce;
+    return RC_OK;
+}
+
+/* After the command took effect. */
+static enum rc ending(struct fake_session *s, enum fake_fault fault, struct err *err)
+{
+    if (fault != FAKE_FAIL_AFTER)
+        return RC_OK;
+    s->dead = RC_HALT_ANCHOR;
+    return FAIL(err, RC_HALT_ANCHOR, "fake", 0, "no answer, but it was done");
+}
+
+static enum rc anchor_turn(struct fake_anchor *a, enum fake_command command, enum fake_fault *fault,
+                           struct err *err)
+{
+    if (a->stopped != RC_OK)
+        return FAIL(err, a->stopped, "fake", 0, "stopped");
+    enum rc rc = turn(a->session, command, fault, err);
+    if (rc_class(rc) == RC_CLASS_HALT)
+        a->stopped = rc;
+    return rc;
+}
+
+static enum rc anchor_ending(struct fake_anchor *a, enum fake_fault fault, struct err *err)
+{
+    enum rc rc = ending(a->session, fault, err);
+    if (rc != RC_OK)
+        a->stopped = rc;
+    return rc;
+}
+
+static struct fake_nv *nv_of(struct fake_anchor *a)
+{
+    return &a->session->world->tpm->nv[a->key];
+}
+
+/* A write is about to happen. */
+static struct fake_nv *writing(struct fake_anchor *a)
+{
+    struct fake_tpm *tpm = a->session->world->tpm;
+    memcpy(tpm->before, tpm->nv, sizeof(tpm->before));
+    return nv_of(a);
+}
+
+static enum rc fake_open(void *ctx, void **tpm, struct err *err)
+{
+    struct fake_world *f = ctx;
+    struct fake_session *s = calloc(1, sizeof(*s));
+    MUST(s != NULL);
+    *s = (struct fake_session){.world = f, .session = ++f->tpm->session, .nonce = ++f->tpm->nonce};
+    enum fake_fault fault = FAKE_NONE;
+    enum rc rc = turn(s, FAKE_OPEN, &fault, err);
+    if (rc == RC_OK)
+        rc = ending(s, fault, err);
+    *tpm = rc == RC_OK ? s : NULL;
+    if (rc != RC_OK)
+        free(s);
+    return rc;
+}
+
+static void fake_close(void *ctx, void **tpm)
+{
+    (void)ctx;
+    free(*tpm);
+    *tpm = NULL;
+}
+
+static const struct tpm_identity *fake_identify(void *tpm)
+{
+    const struct fake_session *s = tpm;
+    return &s->world->tpm->identity;
+}
+
+static void mask(const uint8_t auth[32], uint8_t id, uint8_t *data, size_t len)
+{
+    uint8_t key[SHA256_LEN];
+    sha256_2(key, auth, 32, &id, 1);
+    for (size_t i = 0; i < len; i++)
+        data[i] ^= key[i % sizeof(key)] ^ (uint8_t)i;
+}
+
+static enum rc fake_unseal(void *tpm, const uint8_t auth[32], const uint8_t *blob, size_t blob_len,
+                           void *secret, size_t secret_len, struct err *err)
+{
+    struct fake_session *s = tpm;
+    enum fake_fault fault = FAKE_NONE;
+    memset(secret, 0, secret_len);
+    enum rc rc = turn(s, FAKE_UNSEAL, &fault, err);
+    if (rc != RC_OK)
+        return rc;
+    uint8_t check[SHA256_LEN];
+    sha256_2(check, "auth", 4, auth, 32);
+    if (blob_len != BLOB_HEAD + secret_len || memcmp(blob, "FAKE", 4) != 0 ||
+        blob[4] != s->world->tpm->id || !ct_equal(blob + 8, check, sizeof(check)))
+        return FAIL(err, RC_HALT_SEEDS, "fake", 0, "this blob does not open here");
+    memcpy(secret, blob + BLOB_HEAD, secret_len);
+    mask(auth, blob[4], secret, secret_len);
+    rc = ending(s, fault, err);
+    if (rc != RC_OK)
+        memset(secret, 0, secret_len);
+    return rc;
+}
+
+static enum rc fake_anchor_open(void **anchor, void *tpm, const struct anchor_pins *pins,
+                                const uint8_t auth_secret[32], struct err *err)
+{
+    struct fake_session *s = tpm;
+    enum fake_fault fault = FAKE_NONE;
+    *anchor = NULL;
+    enum rc rc = turn(s, FAKE_ANCHOR_OPEN, &fault, err);
+    if (rc == RC_OK)
+        rc = ending(s, fault, err);
+    if (rc != RC_OK)
+        return rc;
+    for (unsigned i = 0; i < FAKE_KEYS_MAX; i++) {
+        const struct fake_nv *nv = &s->world->tpm->nv[i];
+        if (!nv->defined || nv->handle != pins->w_handle)
+            continue;
+        if (!ct_equal(nv->auth, auth_secret, sizeof(nv->auth)))
+            return FAIL(err, RC_HALT_CANARY, "fake", 0, "wrong authorisation");
+        struct fake_anchor *a = calloc(1, sizeof(*a));
+        MUST(a != NULL);
+        *a = (struct fake_anchor){.session = s, .key = i};
+        *anchor = a;
+        return RC_OK;
+    }
+    return FAIL(err, RC_HALT_REGRESSION, "fake", 0, "there are no such counters");
+}
+
+static void fake_anchor_close(void **anchor)
+{
+    free(*anchor);
+    *anchor = NULL;
+}
+
+static enum rc fake_read(void *anchor, struct anchor_state *state, struct err *err)
+{
+    struct fake_anchor *a = anchor;
+    enum fake_fault fault = FAKE_NONE;
+    *state = (struct anchor_state){0};
+    enum rc rc = anchor_turn(a, FAKE_READ, &fault, err);
+    if (rc == RC_OK)
+        rc = anchor_ending(a, fault, err);
+    if (rc != RC_OK)
+        return rc;
+    const struct fake_nv *nv = nv_of(a);
+    state->w = nv->w;
+    state->l = nv->l;
+    state->a_valid = anchor_record_decode(&state->a, nv->a);
+    return RC_OK;
+}
+
+static enum rc fake_write(void *anchor, const struct anchor_record *record, struct err *err)
+{
+    struct fake_anchor *a = anchor;
+    enum fake_fault fault = FAKE_NONE;
+    enum rc rc = anchor_turn(a, FAKE_WRITE, &fault, err);
+    if (rc != RC_OK)
+        return rc;
+    anchor_record_encode(record, writing(a)->a);
+    return anchor_ending(a, fault, err);
+}
+
+static enum rc step(struct fake_anchor *a, enum fake_command command, uint64_t expected,
+                    struct err *err)
+{
+    enum fake_fault fault = FAKE_NONE;
+    enum rc rc = anchor_turn(a, command, &fault, err);
+    if (rc != RC_OK)
+        return rc;
+    struct fake_nv *nv = writing(a);
+    uint64_t *counter = command == FAKE_STEP_W ? &nv->w : &nv->l;
+    ++*counter;
+    if (*counter != expected) {
+        a->stopped = RC_HALT_CANARY;
+        return FAIL(err, RC_HALT_CANARY, "fake", 0, "the counter has another value");
+    }
+    return anchor_ending(a, fault, err);
+}
+
+static enum rc fake_step_w(void *anchor, uint64_t expected, struct err *err)
+{
+    return step(anchor, FAKE_STEP_W, expected, err);
+}
+
+static enum rc fake_step_l(void *anchor, uint64_t expected, struct err *err)
+{
+    return step(anchor, FAKE_STEP_L, expected, err);
+}
+
+static enum rc fake_prove(void *anchor, uint64_t expected_l, struct tpm_time *time, struct err *err)
+{
+    struct fake_anchor *a = anchor;
+    enum fake_fault fault = FAKE_NONE;
+    *time = (struct tpm_time){0};
+    enum rc rc = anchor_turn(a, FAKE_PROVE, &fault, err);
+    if (rc == RC_OK)
+        rc = anchor_ending(a, fault, err);
+    if (rc == RC_OK && nv_of(a)->l != expected_l)
+        rc = a->stopped = FAIL(err, RC_HALT_CANARY, "fake", 0, "L is not what it should be");
+    struct anchor_record record;
+    if (rc == RC_OK && (!anchor_record_decode(&record, nv_of(a)->a) || record.w != nv_of(a)->w ||
+                        record.l != nv_of(a)->l))
+        a->session->world->tpm->unanchored++;
+    return rc;
+}
+
+static const struct tpm_ops fake_ops = {
+    .open = fake_open,
+    .close = fake_close,
+    .identify = fake_identify,
+    .unseal = fake_unseal,
+    .anchor_open = fake_anchor_open,
+    .anchor_close = fake_anchor_close,
+    .read = fake_read,
+    .write = fake_write,
+    .step_w = fake_step_w,
+    .step_l = fake_step_l,
+    .prove = fake_prove,
+};
+
+/* Clock ---------------------------------------------------------------------------------------- */
+
+static int64_t fake_real_ns(void *ctx)
+{
+    const struct fake_world *f = ctx;
+    return f->now_ns;
+}
+
+static int64_t fake_raw_ns(void *ctx)
+{
+    const struct fake_world *f = ctx;
+    return f->raw_ns;
+}
+
+static void forward(struct fake_world *f, int64_t ns)
+{
+    f->now_ns += ns;
+    f->raw_ns += ns > 0 ? ns : 0;
+}
+
+static void fake_sleep_ms(void *ctx, uint32_t ms)
+{
+    struct fake_world *f = ctx;
+    forward(f, (int64_t)ms * 1000000);
+    f->slept_ms += ms;
+}
+
+static void fake_clock_read(void *ctx, struct clk_reading *reading)
+{
+    struct fake_world *f = ctx;
+    f->readings++;
+    if (f->change_at != 0 && f->readings == f->change_at) {
+        forward(f, f->change_ns);
+        f->reasons = f->change_reasons;
+    }
+    int64_t e = f->reasons == 0 ? f->error_ns : 0;
+    *reading = (struct clk_reading){.safe = f->reasons == 0,
+                                    .reasons = f->reasons,
+                                    .earliest_ns = f->now_ns - e,
+                                    .latest_ns = f->now_ns + e,
+                                    .error_ns = f->reasons == 0 ? e : INT64_MAX};
+}
+
+void fake_clock_set(struct fake_world *f, int64_t now_s)
+{
+    forward(f, now_s * NS_PER_S - f->now_ns);
+}
+
+void fake_clock_change_at(struct fake_world *f, uint64_t n, int64_t ns, uint32_t reasons)
+{
+    f->change_at = n == 0 ? 0 : f->readings + n;
+    f->change_ns = ns;
+    f->change_reasons = reasons;
+}
+
+/* Making --------------------------------------------------------------------------------------- */
+
+void fake_world_make(struct fake_world *f, int64_t now_s)
+{
+    *f = (struct fake_world){.now_ns = now_s * NS_PER_S, .error_ns = 10 * 1000000};
+    f->tpm = mmap(NULL, sizeof(*f->tpm), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    MUST(f->tpm != MAP_FAILED);
+    f->tpm->id = 1;
+    f->tpm->identity =
+        (struct tpm_identity){.manufacturer = "FAKE", .vendor = "in memory", .keeps_writes = true};
+    f->tpm->identity.srk_name_len = TPM_NAME_LEN;
+    memset(f->tpm->identity.srk_name, 0x5a, TPM_NAME_LEN);
+    f->source = (struct time_source){
+        .ctx = f, .real_ns = fake_real_ns, .raw_ns = fake_raw_ns, .sleep_ms = fake_sleep_ms};
+    f->world = (struct world){.time = &f->source,
+                              .tpm = &fake_ops,
+                              .tpm_ctx = f,
+                              .clock_read = fake_clock_read,
+                              .clock_ctx = f};
+}
+
+void fake_world_end(struct fake_world *f)
+{
+    if (f->tpm != NULL)
+        (void)munmap(f->tpm, sizeof(*f->tpm));
+    *f = (struct fake_world){0};
+}
+
+void fake_tpm_fail(struct fake_world *f, uint64_t n, enum fake_fault fault)
+{
+    f->tpm->commands = 0;
+    f->tpm->fault_at = n;
+    f->tpm->fault = fault;
+}
+
+void fake_tpm_reset(struct fake_world *f)
+{
+    f->tpm->session++;
+}
+
+void fake_tpm_lose_last(struct fake_world *f)
+{
+    memcpy(f->tpm->nv, f->tpm->before, sizeof(f->tpm->nv));
+}
+
+void fake_tpm_define(struct fake_world *f, unsigned key, int64_t floor_window,
+                     const uint8_t auth[ANCHOR_AUTH_LEN], struct anchor_pins *pins)
+{
+    MUST(key < FAKE_KEYS_MAX);
+    struct fake_nv *nv = &f->tpm->nv[key];
+    MUST(!nv->defined);
+    *nv = (struct fake_nv){
+        .defined = true, .handle = HANDLE_FIRST + 3 * key, .w = W_FIRST, .l = L_FIRST};
+    memcpy(nv->auth, auth, sizeof(nv->auth));
+    *pins = (struct anchor_pins){.w_handle = nv->handle,
+                                 .l_handle = nv->handle + 1,
+                                 .a_handle = nv->handle + 2,
+                                 .w_base = W_FIRST - floor_window,
+                                 .w_first = W_FIRST,
+                                 .l_first = L_FIRST};
+    memset(pins->w_name, 1, sizeof(pins->w_name));
+    memset(pins->l_name, 2, sizeof(pins->l_name));
+    memset(pins->a_name, 3, sizeof(pins->a_name));
+    memcpy(pins->srk_name, f->tpm->identity.srk_name, TPM_NAME_LEN);
+}
+
+void fake_tpm_set_a(struct fake_world *f, unsigned key, const struct anchor_record *a)
+{
+    anchor_record_encode(a, f->tpm->nv[key].a);
+}
+
+void fake_tpm_tear_a(struct fake_world *f, unsigned key)
+{
+    f->tpm->nv[key].a[50] ^= 1;
+}
+
+void fake_seal(const struct fake_world *f, const uint8_t auth[32], const void *secret, size_t len,
+               uint8_t blob[TPM_SEALED_MAX], size_t *blob_len)
+{
+    MUST(len <= TPM_SECRET_MAX);
+    memset(blob, 0, TPM_SEALED_MAX);
+    memcpy(blob, "FAKE", 4);
+    blob[4] = f->tpm->id;
+    blob[5] = (uint8_t)len;
+    sha256_2(blob + 8, "auth", 4, auth, 32);
+    memcpy(blob + BLOB_HEAD, secret, len);
+    mask(auth, blob[4], blob + BLOB_HEAD, len);
+    *blob_len = BLOB_HEAD + len;
+}

@@ -1,0 +1,593 @@
+#include "lib/signer_rig.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <setjmp.h>
+#include <sqlite3.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/bytes.h"
+#include "base/file.h"
+#include "base/secmem.h"
+#include "hbs/verify.h"
+#include "lib/plan_text.h"
+#include "signer/provision.h"
+#include "signer/seeds.h"
+
+#define DISK "signer-rig"
+#define LEDGER "/ledger.db"
+#define WAL LEDGER "-wal"
+
+/* Oracle ----------------------------------------------------------------------------------------
+ */
+
+#define ORACLE_MAX 65536
+
+struct seen {
+    uint8_t key_id[KEY_ID_LEN];
+    uint64_t index;
+    uint8_t value[HBS_N_MAX];
+    uint8_t released[SHA256_LEN]; /* hash of the signature that left; zero: none */
+};
+
+struct oracle {
+    size_t count, computed;
+    char broken[200];
+    struct seen seen[ORACLE_MAX];
+};
+
+static struct oracle *oracle(void)
+{
+    static struct oracle *shared;
+    if (shared == NULL) {
+        shared =
+            mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        MUST(shared != MAP_FAILED);
+    }
+    return shared;
+}
+
+static struct seen *oracle_find(const uint8_t key_id[KEY_ID_LEN], uint64_t index)
+{
+    struct oracle *o = oracle();
+    for (size_t i = 0; i < o->count; i++)
+        if (o->seen[i].index == index && memcmp(o->seen[i].key_id, key_id, KEY_ID_LEN) == 0)
+            return &o->seen[i];
+    return NULL;
+}
+
+void oracle_reset(void)
+{
+    struct oracle *o = oracle();
+    o->count = 0;
+    o->computed = 0;
+    o->broken[0] = '\0';
+}
+
+size_t oracle_computed(void)
+{
+    return oracle()->computed;
+}
+
+size_t oracle_indices(void)
+{
+    return oracle()->count;
+}
+
+bool oracle_has(const struct rig *rig, unsigned key, uint64_t index)
+{
+    return oracle_find(rig->record[key].key_id, index) != NULL;
+}
+
+void oracle_check(void)
+{
+    if (oracle()->broken[0] != '\0')
+        fail_msg("NoReuse is broken: %s", oracle()->broken);
+}
+
+void __real_hbs_sign(struct ots_lease *lease, const struct lms_tree *tree,
+                     const struct window_secret *secret, const uint8_t *c, const uint8_t *value,
+                     const uint8_t *path, uint8_t *sig);
+void __wrap_hbs_sign(struct ots_lease *lease, const struct lms_tree *tree,
+                     const struct window_secret *secret, const uint8_t *c, const uint8_t *value,
+                     const uint8_t *path, uint8_t *sig);
+
+void __wrap_hbs_sign(struct ots_lease *lease, const struct lms_tree *tree,
+                     const struct window_secret *secret, const uint8_t *c, const uint8_t *value,
+                     const uint8_t *path, uint8_t *sig)
+{
+    struct oracle *o = oracle();
+    size_t n = tree->set.ots->n;
+    struct seen *old = oracle_find(lease->key_id, lease->index);
+    o->computed++;
+    if (old != NULL && memcmp(old->value, value, n) != 0) {
+        (void)snprintf(o->broken, sizeof(o->broken), "index %" PRIu64 " was computed with 2 values",
+                       lease->index);
+    } else if (old == NULL) {
+        MUST(o->count < ORACLE_MAX);
+        struct seen *fresh = &o->seen[o->count++];
+        *fresh = (struct seen){.index = lease->index};
+        memcpy(fresh->key_id, lease->key_id, KEY_ID_LEN);
+        memcpy(fresh->value, value, n);
+    }
+    __real_hbs_sign(lease, tree, secret, c, value, path, sig);
+}
+
+static void oracle_released(const uint8_t key_id[KEY_ID_LEN], uint64_t index, const uint8_t *sig,
+                            size_t len)
+{
+    static const uint8_t none[SHA256_LEN];
+    uint8_t hash[SHA256_LEN];
+    digest_buffer(DIGEST_SHA256, hash, sig, len);
+    struct seen *s = oracle_find(key_id, index);
+    if (s == NULL)
+        fail_msg("index %" PRIu64 " was released and never computed", index);
+    else if (memcmp(s->released, none, sizeof(none)) == 0)
+        memcpy(s->released, hash, sizeof(hash));
+    else if (memcmp(s->released, hash, sizeof(hash)) != 0)
+        fail_msg("index %" PRIu64 " was released with two signatures", index);
+}
+
+/* Making ----------------------------------------------------------------------------------------
+ */
+
+void rig_make(struct rig *rig, int64_t now_s, uint64_t seed)
+{
+    struct err err = {0};
+    assert_int_equal(base_init(&err), RC_OK);
+    *rig = (struct rig){0};
+    fake_world_make(&rig->fake, now_s);
+    rig->disk = crashvfs_open(DISK, seed);
+    const char *tmp = getenv("TMPDIR");
+    (void)snprintf(rig->dir, sizeof(rig->dir), "%s/signer-rig.XXXXXX", tmp != NULL ? tmp : "/tmp");
+    assert_non_null(mkdtemp(rig->dir));
+    rig->config = (struct signer_config){
+        .ledger_path = LEDGER,
+        .ledger_vfs = DISK,
+        .settings = {.virtual_policy = VIRTUAL_DEMO,
+                     .clock = {.max_error_ms = 250, .guard_ms = 2000},
+                     .edge_wait_ms = 5000,
+                     .export_margin = 1},
+        .limits = rig->limits,
+        .limits_count = RIG_KEYS_MAX,
+    };
+    rig->config.state_dirfd = open(rig->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    assert_true(rig->config.state_dirfd >= 0);
+    /* No name is empty, or the entry would be everybody's. */
+    for (unsigned i = 0; i < RIG_KEYS_MAX; i++)
+        strcpy(rig->limits[i].name, "-");
+}
+
+static void remove_tree(const char *dir)
+{
+    static const char *const files[] = {KEY_FILE_PLAN, KEY_FILE_NODES, SEEDS_FILE, DEVICE_FILE};
+    char path[256];
+    static const char *const names[] = {"k", "k2", "k3"};
+    for (size_t k = 0; k < sizeof(names) / sizeof(names[0]); k++) {
+        for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+            (void)snprintf(path, sizeof(path), "%s/keys/%s/%s", dir, names[k], files[i]);
+            (void)unlink(path);
+        }
+        (void)snprintf(path, sizeof(path), "%s/keys/%s", dir, names[k]);
+        (void)rmdir(path);
+    }
+    (void)snprintf(path, sizeof(path), "%s/keys", dir);
+    (void)rmdir(path);
+    (void)rmdir(dir);
+}
+
+void rig_end(struct rig *rig)
+{
+    signer_close(&rig->signer, false);
+    for (unsigned i = 0; i < rig->keys; i++)
+        plan_free(&rig->plan[i]);
+    if (rig->dir[0] != '\0') {
+        (void)close(rig->config.state_dirfd);
+        remove_tree(rig->dir);
+    }
+    crashvfs_close(&rig->disk);
+    rig_disk_free(&rig->saved_disk);
+    free(rig->saved_seeds);
+    fake_world_end(&rig->fake);
+    *rig = (struct rig){0};
+}
+
+static int open_seeds(const struct rig *rig)
+{
+    char path[128];
+    (void)snprintf(path, sizeof(path), "%s/%s/%s", KEYS_DIR, rig->plan[0].key, SEEDS_FILE);
+    int fd = openat(rig->config.state_dirfd, path, O_RDWR | O_CLOEXEC);
+    assert_true(fd >= 0);
+    return fd;
+}
+
+void rig_save(struct rig *rig)
+{
+    int fd CLEANUP(fd_close) = open_seeds(rig);
+    assert_int_equal(rig->keys, 1);
+    assert_null(rig->signer);
+    rig->saved_seeds_len = rig->plan[0].window_count * SEEDS_RECORD_LEN;
+    rig->saved_seeds = malloc(rig->saved_seeds_len);
+    assert_non_null(rig->saved_seeds);
+    assert_true(pread_full(fd, rig->saved_seeds, rig->saved_seeds_len, 0));
+    rig_disk_take(rig, &rig->saved_disk);
+    rig->saved_fake = rig->fake;
+    rig->saved_tpm = *rig->fake.tpm;
+}
+
+void rig_restore(struct rig *rig, uint64_t seed)
+{
+    int fd CLEANUP(fd_close) = open_seeds(rig);
+    signer_close(&rig->signer, false);
+    crashvfs_close(&rig->disk);
+    rig->disk = crashvfs_open(DISK, seed);
+    rig_disk_put(rig, &rig->saved_disk);
+    crashvfs_power_on(rig->disk);
+    rig->fake = rig->saved_fake;
+    *rig->fake.tpm = rig->saved_tpm;
+    assert_true(pwrite_full(fd, rig->saved_seeds, rig->saved_seeds_len, 0));
+}
+
+static enum rc rig_secret(void *ctx, uint64_t window, struct window_secret *secret, struct err *err)
+{
+    (void)err;
+    memset(secret, (int)(*(unsigned *)ctx + 1), sizeof(*secret));
+    be_put64(secret->seed, window);
+    return RC_OK;
+}
+
+static void seal_into(struct rig *rig, int fd, uint64_t record, const uint8_t auth[32],
+                      const void *secret, size_t len)
+{
+    uint8_t blob[TPM_SEALED_MAX];
+    size_t blob_len = 0;
+    struct err err = {0};
+    fake_seal(&rig->fake, auth, secret, len, blob, &blob_len);
+    assert_int_equal(seeds_write(fd, record, blob, blob_len, &err), RC_OK);
+}
+
+static int make_file(int dirfd, const char *name, uint64_t records)
+{
+    int fd = openat(dirfd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    assert_int_equal(ftruncate(fd, (off_t)(records * SEEDS_RECORD_LEN)), 0);
+    return fd;
+}
+
+/* Folder, seeds and tree, as provision_new() lays them out. */
+static void make_folder(struct rig *rig, unsigned k, const char *json, const uint8_t auth[32],
+                        int64_t first_window, struct hss_public *public)
+{
+    struct err err = {0};
+    const struct plan *plan = &rig->plan[k];
+    static const uint8_t no_pin[32];
+    char path[128];
+    (void)mkdirat(rig->config.state_dirfd, KEYS_DIR, 0700);
+    (void)snprintf(path, sizeof(path), "%s/%s", KEYS_DIR, plan->key);
+    assert_int_equal(mkdirat(rig->config.state_dirfd, path, 0700), 0);
+    int dirfd = openat(rig->config.state_dirfd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    char *canonical = NULL;
+    size_t len = 0;
+    assert_int_equal(plan_canonical(json, strlen(json), &canonical, &len, &err), RC_OK);
+    assert_int_equal(file_write_new(dirfd, KEY_FILE_PLAN, 0600, canonical, len, &err), RC_OK);
+    free(canonical);
+    int fd = make_file(dirfd, DEVICE_FILE, 1);
+    seal_into(rig, fd, 0, no_pin, auth, ANCHOR_AUTH_LEN);
+    (void)close(fd);
+    uint8_t seed_auth[32];
+    hmac_sha256(seed_auth, auth, ANCHOR_AUTH_LEN, "seed", 4);
+    fd = make_file(dirfd, SEEDS_FILE, plan->window_count);
+    for (uint64_t w = (uint64_t)first_window; w < plan->window_count; w++) {
+        struct window_secret secret;
+        assert_int_equal(rig_secret(&k, w, &secret, &err), RC_OK);
+        seal_into(rig, fd, w, seed_auth, &secret, sizeof(secret));
+    }
+    (void)close(fd);
+    assert_int_equal(hbs_nodes_make(dirfd, KEY_FILE_NODES, &public->top, plan->window_size,
+                                    rig_secret, NULL, &k, 1, public->root, &err),
+                     RC_OK);
+    (void)close(dirfd);
+}
+
+static void record(struct rig *rig, unsigned k, const struct hss_public *public)
+{
+    struct err err = {0};
+    struct ledger_key *key = &rig->record[k];
+    uint8_t raw[HSS_PUB_LEN_MAX];
+    strcpy(key->name, rig->plan[k].key);
+    memcpy(key->plan_sha256, rig->plan[k].sha256, SHA256_LEN);
+    key->public_key_len = hss_public_print(public, raw);
+    memcpy(key->public_key, raw, key->public_key_len);
+    sha256_2(key->key_id, key->plan_sha256, SHA256_LEN, key->public_key, key->public_key_len);
+    struct ledger *ledger = rig_ledger(rig);
+    struct anchor_record a = {.w = key->pins.w_first,
+                              .window = (int64_t)key->pins.w_first - key->pins.w_base,
+                              .l = key->pins.l_first,
+                              .l_base = key->pins.l_first,
+                              .early_window = ANCHOR_NO_WINDOW};
+    assert_int_equal(ledger_begin(ledger, &err), RC_OK);
+    assert_int_equal(ledger_add_key(ledger, key, rig->fake.now_ns / 1000000000, &err), RC_OK);
+    assert_int_equal(ledger_head(ledger, key->id, a.head, &err), RC_OK);
+    fake_tpm_set_a(&rig->fake, k, &a);
+    assert_int_equal(ledger_commit(ledger, &err), RC_OK);
+    ledger_close(&ledger);
+}
+
+void rig_add_key(struct rig *rig, const char *text, int64_t first_window)
+{
+    unsigned k = rig->keys++;
+    assert_true(k < RIG_KEYS_MAX);
+    char json[PLAN_TEXT_SIZE];
+    plan_text(json, text);
+    plan_make(&rig->plan[k], text);
+    strcpy(rig->limits[k].name, rig->plan[k].key);
+    uint8_t auth[ANCHOR_AUTH_LEN];
+    memset(auth, (int)(0x40 + k), sizeof(auth));
+    struct hss_public public = {.levels = 1};
+    struct err err = {0};
+    assert_int_equal(provision_set(&rig->plan[k], &public.top.set, &err), RC_OK);
+    memset(public.top.i, (int)k, sizeof(public.top.i));
+    make_folder(rig, k, json, auth, first_window, &public);
+    rig->record[k] = (struct ledger_key){.min_window = first_window};
+    fake_tpm_define(&rig->fake, k, first_window - 1, auth, &rig->record[k].pins);
+    record(rig, k, &public);
+}
+
+/* Opening and closing ----------------------------------------------------------------------------
+ */
+
+enum rc rig_open(struct rig *rig)
+{
+    assert_null(rig->signer);
+    rig->err = (struct err){0};
+    return signer_open(&rig->signer, &rig->config, &rig->fake.world, &rig->err);
+}
+
+void rig_stop(struct rig *rig)
+{
+    signer_close(&rig->signer, true);
+}
+
+void rig_crash(struct rig *rig)
+{
+    signer_close(&rig->signer, false);
+    crashvfs_power_on(rig->disk);
+    fake_tpm_reset(&rig->fake);
+}
+
+void rig_reopen(struct rig *rig)
+{
+    rig_crash(rig);
+    enum rc rc = rig_open(rig);
+    if (rc != RC_OK)
+        fail_msg("the signer does not open again: %s: %s", rc_name(rc), err_text(&rig->err));
+}
+
+/* A request that no plan can place comes back with the key's reason, or with its own. */
+enum rc rig_key_rc(const struct rig *rig, unsigned key)
+{
+    struct request request = {.op = REQUEST_SIGN, .by = 99};
+    struct reply reply;
+    struct job job = {.request = &request, .reply = &reply, .artifact = {.fd = -1}};
+    struct err err = {0};
+    strcpy(request.key, rig->plan[key].key);
+    reply_init(&reply, &request);
+    assert_int_equal(signer_sign(rig->signer, &job, 1, &err), RC_OK);
+    return reply.rc == RC_REFUSED_OUTSIDE_PLAN ? RC_OK : (enum rc)reply.rc;
+}
+
+/* Requests ---------------------------------------------------------------------------------------
+ */
+
+static void write_request(struct rig *rig, struct ask *ask, struct job *job)
+{
+    struct request *r = &ask->request;
+    *r = (struct request){.magic = REQUEST_MAGIC,
+                          .op = REQUEST_SIGN,
+                          .generation = 1,
+                          .by = ask->version != NULL ? REQUEST_BY_VERSION : REQUEST_BY_WINDOW,
+                          .body = ask->digest != NULL ? REQUEST_BODY_DIGEST : REQUEST_BODY_HANDLE};
+    (void)snprintf(r->key, sizeof(r->key), "%s",
+                   ask->name != NULL ? ask->name : rig->plan[ask->key].key);
+    (void)snprintf(r->version, sizeof(r->version), "%s", ask->version ? ask->version : "");
+    (void)snprintf(r->slot, sizeof(r->slot), "%s", ask->slot ? ask->slot : "");
+    (void)snprintf(r->idempotency_key, sizeof(r->idempotency_key), "%s",
+                   ask->idem ? ask->idem : "");
+    (void)snprintf(r->request_id, sizeof(r->request_id), "req-%s", ask->idem ? ask->idem : "v");
+    strcpy(r->requester, "tester");
+    ask->fd = -1;
+    if (ask->digest != NULL) {
+        r->digest_kind = ask->digest_kind;
+        memcpy(r->digest, ask->digest, digest_len(ask->digest_kind));
+    } else {
+        r->body_len = strlen(ask->text);
+        ask->fd = memfd_create("artifact", MFD_CLOEXEC);
+        assert_true(ask->fd >= 0);
+        assert_true(pwrite_full(ask->fd, ask->text, r->body_len, 0));
+    }
+    struct err err = {0};
+    assert_int_equal(request_check(r, 1, ask->fd >= 0, &err), RC_OK);
+    reply_init(&ask->reply, r);
+    *job = (struct job){.request = r, .reply = &ask->reply};
+}
+
+static void verify(const struct rig *rig, struct ask *ask)
+{
+    struct hss_public public;
+    struct hss_signature sig;
+    struct err err = {0};
+    const struct ledger_key *key = &rig->record[ask->key];
+    assert_int_equal(hss_public_parse(&public, key->public_key, key->public_key_len, &err), RC_OK);
+    assert_int_equal(hss_signature_parse(&sig, &public, ask->signature, ask->len, &err), RC_OK);
+    uint8_t message[DIGEST_LEN_MAX];
+    size_t len = 0;
+    const void *data = message;
+    enum digest_kind kind = rig->plan[ask->key].message == PLAN_SHA512   ? DIGEST_SHA512
+                            : rig->plan[ask->key].message == PLAN_SHA384 ? DIGEST_SHA384
+                                                                         : DIGEST_SHA256;
+    if (rig->plan[ask->key].message == PLAN_RAW) {
+        data = ask->text;
+        len = strlen(ask->text);
+    } else {
+        len = digest_len(kind);
+        if (ask->digest != NULL)
+            memcpy(message, ask->digest, len);
+        else
+            digest_buffer(kind, message, ask->text, strlen(ask->text));
+    }
+    assert_int_equal(hss_verify(&public, data, len, ask->signature, ask->len, &err), RC_OK);
+    ask->index = sig.index;
+    ask->window = ask->reply.signature.window;
+    assert_int_equal(ask->reply.signature.index, sig.index);
+    oracle_released(key->key_id, sig.index, ask->signature, ask->len);
+}
+
+static void take_answer(const struct rig *rig, struct ask *ask, struct job *job)
+{
+    assert_true(job->done);
+    if (ask->fd >= 0)
+        (void)close(ask->fd);
+    ask->fd = -1;
+    ask->rc = (enum rc)ask->reply.rc;
+    ask->replayed = ask->reply.replayed;
+    ask->len = 0;
+    if (ask->rc == RC_OK) {
+        assert_true(job->signature_len <= sizeof(ask->signature));
+        ask->len = job->signature_len;
+        memcpy(ask->signature, job->signature, ask->len);
+        verify(rig, ask);
+    } else {
+        assert_null(job->signature); /* not a byte leaves without a receipt */
+        assert_true(rc_known(ask->reply.rc) && ask->reply.text[0] != '\0');
+    }
+    free(job->signature);
+}
+
+enum rc rig_sign(struct rig *rig, struct ask *asks, size_t count)
+{
+    static struct job jobs[BATCH_MAX];
+    static struct ask *sent[BATCH_MAX];
+    size_t n = 0;
+    assert_true(count <= BATCH_MAX);
+    for (size_t i = 0; i < count; i++) {
+        write_request(rig, &asks[i], &jobs[n]);
+        enum plan_message mode = PLAN_RAW;
+        (void)!signer_message_mode(rig->signer, asks[i].request.key, &mode);
+        struct err e = {0};
+        asks[i].rc = artifact_open(&jobs[n].artifact, &asks[i].request, asks[i].fd, mode, &e);
+        if (asks[i].rc == RC_OK)
+            sent[n++] = &asks[i];
+    }
+    rig->err = (struct err){0};
+    enum rc rc = n > 0 ? signer_sign(rig->signer, jobs, n, &rig->err) : RC_OK;
+    for (size_t i = 0; i < n; i++)
+        take_answer(rig, sent[i], &jobs[i]);
+    oracle_check();
+    assert_int_equal(rig->fake.tpm->unanchored, 0); /* nothing is computed that is not anchored */
+    return rc;
+}
+
+void rig_ask(struct rig *rig, struct ask *ask, enum rc expected)
+{
+    enum rc rc = rig_sign(rig, ask, 1);
+    if (ask->rc != expected)
+        fail_msg("expected %s, got %s: %s", rc_name(expected), rc_name(ask->rc), ask->reply.text);
+    if (rc_class(expected) != RC_CLASS_HALT)
+        assert_int_equal(rc, RC_OK);
+}
+
+/* Ledger -----------------------------------------------------------------------------------------
+ */
+
+static uint8_t *copy_file(struct rig *rig, const char *path, size_t *len)
+{
+    const uint8_t *bytes = crashvfs_bytes(rig->disk, path, len);
+    if (bytes == NULL)
+        return NULL;
+    uint8_t *copy = malloc(*len + 1);
+    MUST(copy != NULL);
+    memcpy(copy, bytes, *len);
+    return copy;
+}
+
+void rig_disk_take(struct rig *rig, struct rig_disk *copy)
+{
+    copy->db = copy_file(rig, LEDGER, &copy->db_len);
+    copy->wal = copy_file(rig, WAL, &copy->wal_len);
+}
+
+static void put_file(sqlite3_vfs *vfs, const char *path, const uint8_t *data, size_t len)
+{
+    (void)vfs->xDelete(vfs, path, 1);
+    if (data == NULL)
+        return;
+    sqlite3_file *file = calloc(1, (size_t)vfs->szOsFile);
+    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE |
+                (strcmp(path, WAL) == 0 ? SQLITE_OPEN_WAL : SQLITE_OPEN_MAIN_DB);
+    MUST(file != NULL && vfs->xOpen(vfs, path, file, flags, &flags) == SQLITE_OK);
+    MUST(file->pMethods->xWrite(file, data, (int)len, 0) == SQLITE_OK);
+    MUST(file->pMethods->xSync(file, SQLITE_SYNC_NORMAL) == SQLITE_OK);
+    (void)file->pMethods->xClose(file);
+    free(file);
+}
+
+void rig_disk_put(struct rig *rig, const struct rig_disk *copy)
+{
+    sqlite3_vfs *vfs = sqlite3_vfs_find(DISK);
+    assert_null(rig->signer);
+    MUST(vfs != NULL);
+    put_file(vfs, LEDGER, copy->db, copy->db_len);
+    put_file(vfs, WAL, copy->wal, copy->wal_len);
+    /* A removal is what syncs the directory. */
+    put_file(vfs, "/scratch", (const uint8_t *)"", 1);
+    (void)vfs->xDelete(vfs, "/scratch", 1);
+}
+
+void rig_disk_free(struct rig_disk *copy)
+{
+    free(copy->db);
+    free(copy->wal);
+    *copy = (struct rig_disk){0};
+}
+
+struct ledger *rig_ledger(struct rig *rig)
+{
+    struct ledger *ledger = NULL;
+    struct err err = {0};
+    struct ledger_options options = {
+        .path = rig->config.ledger_path, .vfs = rig->config.ledger_vfs, .create = true};
+    assert_null(rig->signer);
+    if (ledger_open(&ledger, &options, &err) != RC_OK)
+        fail_msg("ledger: %s", err_text(&err));
+    return ledger;
+}
+
+struct key *rig_load_key(struct rig *rig, unsigned k, struct ledger *ledger, void **tpm)
+{
+    struct err err = {0};
+    struct ledger_key record;
+    static const struct key_limits none;
+    const struct world *world = &rig->fake.world;
+    assert_int_equal(ledger_key_by_id(ledger, rig->record[k].id, &record, &err), RC_OK);
+    assert_int_equal(world->tpm->open(world->tpm_ctx, tpm, &err), RC_OK);
+    struct key *key = calloc(1, sizeof(*key));
+    assert_non_null(key);
+    key_open(key, &record, rig->config.state_dirfd, world, *tpm, ledger, &rig->config.settings,
+             &none);
+    return key;
+}
+
+void rig_unload_key(struct rig *rig, struct key *key, void **tpm)
+{
+    key_close(key, &rig->fake.world);
+    free(key);
+    rig->fake.world.tpm->close(rig->fake.world.tpm_ctx, tpm);
+}
