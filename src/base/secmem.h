@@ -22,8 +22,8 @@
 enum rc base_init(struct err *err) MUST_CHECK;
 
 /**
- * The same for a program into which no secret ever comes: no locked memory, which many containers do
- * not give, and no change to core dumps. secmem_alloc() is not for such a program.
+ * The same for a program into which no secret ever comes: no locked memory, which many containers
+ * do not give, and no change to core dumps. secmem_alloc() is not for such a program.
  * @retval RC_HALT_SYSTEM  libgcrypt is older than the one we were built for.
  */
 enum rc base_init_public(struct err *err) MUST_CHECK;
