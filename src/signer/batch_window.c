@@ -286,13 +286,18 @@ static void refuse_full(struct batch *b, struct job *job)
         &e);
 }
 
-static enum rc cap_left(struct batch *b, uint64_t *left, struct err *err)
+/* How many more the configured limit of the open window lets through; without one the leases alone
+ * decide. */
+static enum rc cap_left(struct batch *b, size_t *left, struct err *err)
 {
     struct ledger_usage usage;
+    uint64_t cap = batch_window_cap(b);
+    *left = SIZE_MAX;
+    if (cap == b->key->plan.window_usable)
+        return RC_OK;
     enum rc rc =
         ledger_window_usage(b->ledger, b->key->record.id, (uint64_t)key_floor(b->key), &usage, err);
-    uint64_t cap = batch_window_cap(b);
-    *left = rc == RC_OK && usage.receipts < cap ? cap - usage.receipts : 0;
+    *left = rc == RC_OK && usage.receipts < cap ? (size_t)(cap - usage.receipts) : 0;
     return rc;
 }
 
@@ -312,29 +317,42 @@ static enum rc have_lease(struct batch *b, struct err *err)
     return rc == RC_OK ? allocate_lease(&alloc, b->now_s, err) : rc;
 }
 
+/* A lease with indices left, and how many of them may be used. An interval plan may have moved on
+ * to another window for it, which has a limit of its own. */
+static enum rc lease_and_cap(struct batch *b, size_t *left, struct err *err)
+{
+    int64_t window = key_floor(b->key);
+    enum rc rc = cap_left(b, left, err);
+    if (rc == RC_OK && *left > 0)
+        rc = have_lease(b, err);
+    if (rc == RC_OK && key_floor(b->key) != window)
+        rc = cap_left(b, left, err);
+    if (rc == RC_OK && *left == 0)
+        return FAIL(err, RC_RETRY_WINDOW_FULL, "", 0, "the window's limit is reached");
+    return rc;
+}
+
 static enum rc sign_waiting(struct batch *b, struct job **waiting, size_t count, struct err *err)
 {
     size_t at = 0;
-    uint64_t left = 0;
-    enum rc rc = cap_left(b, &left, err);
-    if (rc != RC_OK)
-        return rc;
-    size_t allowed = left < count ? (size_t)left : count;
+    enum rc rc = RC_OK;
     struct err e = {0};
-    while (at < allowed) {
-        rc = have_lease(b, &e);
+    while (at < count) {
+        size_t left = 0;
+        rc = lease_and_cap(b, &left, &e);
         if (rc_class(rc) == RC_CLASS_HALT)
             return FAIL(err, rc, e.origin, e.native, "%s", err_text(&e));
         if (rc != RC_OK)
             break;
         size_t taken = 0;
-        rc = sign_chunk(b, waiting + at, allowed - at, &taken, err);
+        size_t most = left < count - at ? left : count - at;
+        rc = sign_chunk(b, waiting + at, most, &taken, err);
         if (rc != RC_OK)
             return rc;
         at += taken;
     }
     for (; at < count; at++) {
-        if (rc == RC_OK || rc == RC_RETRY_WINDOW_FULL)
+        if (rc == RC_RETRY_WINDOW_FULL)
             refuse_full(b, waiting[at]);
         else
             job_refuse(waiting[at], rc, &e);
