@@ -847,7 +847,7 @@ static void test_core_plan(void **state)
 {
     (void)state;
     check_works();
-    rig.plan_sha256[0][0] ^= 1;
+    rig_set(&rig, &rig.wrong_hash, true);
     struct answered a CLEANUP(answered_free) = client_ask(&rig, SIGN_ABC);
     check_refused(&a, 503, "outcome-unknown");
     assert_int_equal(rig_count(&rig, REQUEST_PLAN), 2);

@@ -114,6 +114,14 @@ void rig_signature(uint8_t out[RIG_SIGNATURE_LEN], uint64_t index)
         out[i] = (uint8_t)(i * 7 + index);
 }
 
+static void copy_plan_sha256(struct rig *rig, size_t which, uint8_t out[32])
+{
+    pthread_mutex_lock(&rig->lock);
+    memcpy(out, rig->plan_sha256[which], 32);
+    out[0] ^= rig->wrong_hash ? 1 : 0;
+    pthread_mutex_unlock(&rig->lock);
+}
+
 struct reply rig_signed(struct rig *rig, const struct rig_request *r)
 {
     struct reply reply = rig_reply(rig, &r->request, RC_OK);
@@ -125,7 +133,7 @@ struct reply rig_signed(struct rig *rig, const struct rig_request *r)
     strcpy(s->slot, r->request.slot);
     s->window = 130;
     s->index = 402101;
-    memcpy(s->plan_sha256, rig->plan_sha256[by_time ? 1 : 0], 32);
+    copy_plan_sha256(rig, by_time ? 1 : 0, s->plan_sha256);
     memcpy(s->artifact_sha256, r->body >= 0 ? r->sha256 : r->request.digest, 32);
     s->artifact_size = r->body_len;
     s->signed_at_s = 1796722560;
@@ -175,13 +183,13 @@ static void answer_signature(struct rig *rig, const struct request *request)
         rig_send(rig, &reply, signature, sizeof(signature));
 }
 
-static struct view_key key_view(const struct rig *rig, size_t which)
+static struct view_key key_view(struct rig *rig, size_t which)
 {
     struct view_key v;
     memset(&v, 0, sizeof(v));
     strcpy(v.name, which == 0 ? RIG_VERSION_KEY : RIG_TIME_KEY);
     memset(v.key_id, 0x11, sizeof(v.key_id));
-    memcpy(v.plan_sha256, rig->plan_sha256[which], 32);
+    copy_plan_sha256(rig, which, v.plan_sha256);
     memset(v.public_key, 0x22, sizeof(v.public_key));
     v.public_key_len = 52;
     memset(v.spki, 0x33, sizeof(v.spki));
@@ -275,7 +283,9 @@ static void answer_index(struct rig *rig, const struct request *request)
 static void answer_plan(struct rig *rig, const struct request *request)
 {
     struct reply reply = rig_reply(rig, request, RC_OK);
+    pthread_mutex_lock(&rig->lock);
     bool first = (strcmp(request->key, RIG_VERSION_KEY) == 0) != rig->wrong_plan;
+    pthread_mutex_unlock(&rig->lock);
     const char *text = plan_texts[first ? 0 : 1];
     rig_send(rig, &reply, text, strlen(text));
 }

@@ -48,6 +48,7 @@ struct rig {
     bool deaf;   /* the core reads nothing, so that its socket fills up */
     bool tpm_virtual;
     bool wrong_plan; /* plans come from the other key */
+    bool wrong_hash; /* replies name another plan than the key has */
     uint32_t state;  /* said in every reply */
     struct rig_request pending[RIG_PENDING_MAX];
     size_t pending_count;

@@ -1,0 +1,101 @@
+/*
+ * Fuzz target: everything of a request that the front reads itself.
+ *
+ * The first byte chooses the reader; a digit, so that corpora can be written by hand: 0 request
+ * target, 1 headers (lines "Name: value"), 2 Content-Digest, 3 Idempotency-Key, 4 Accept, 5 JSON
+ * body. Beside not crashing, each reader must keep what its header promises about its output. Run:
+ * tests/fuzz/fuzz_http -max_len=4096 CORPUS
+ */
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "http/fields.h"
+#include "http/guard.h"
+#include "http/sign_body.h"
+#include "http/target.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
+
+static void fuzz_target(const char *text)
+{
+    struct target t;
+    if (target_parse(&t, text, NULL) != RC_OK)
+        return;
+    MUST(t.segment_count >= 1);
+    for (size_t i = 0; i < t.segment_count; i++)
+        MUST(strchr(t.segments[i], '/') == NULL);
+    for (size_t i = 0; i < t.param_count; i++)
+        MUST(target_param(&t, t.params[i].name) == t.params[i].value);
+    MUST(target_allow(&t, "", NULL) == (t.param_count == 0 ? RC_OK : RC_REFUSED_INPUT));
+}
+
+static void fuzz_headers(const char *text, size_t len)
+{
+    struct guard g = {0};
+    const char *end = text + len;
+    guard_header(&g, "Host", 4, "x", 1);
+    while (text < end) {
+        const char *line_end = memchr(text, '\n', (size_t)(end - text));
+        size_t line = (size_t)((line_end == NULL ? end : line_end) - text);
+        const char *colon = memchr(text, ':', line);
+        size_t name = colon == NULL ? line : (size_t)(colon - text);
+        size_t skip = colon == NULL ? line : name + 1;
+        guard_header(&g, text, name, text + skip, line - skip);
+        text += line + 1;
+    }
+    if (!guard_finish(&g, "HTTP/1.1"))
+        return;
+    MUST(g.seen[GUARD_HOST] == 1);
+    MUST(g.seen[GUARD_CONTENT_LENGTH] <= 1);
+    MUST(g.seen[GUARD_TRANSFER_ENCODING] == 0);
+}
+
+static void fuzz_json(const char *text, size_t len)
+{
+    struct request r = {0};
+    struct request zero = {0};
+    if (sign_body_parse(&r, text, len, NULL) != RC_OK) {
+        MUST(memcmp(&r, &zero, sizeof(r)) == 0);
+        return;
+    }
+    MUST(r.body == REQUEST_BODY_DIGEST);
+    MUST((r.by == REQUEST_BY_WINDOW) == (r.version[0] == '\0'));
+    MUST(r.slot[0] == '\0' || name_valid(r.slot));
+}
+
+static void fuzz_fields(char which, const char *text)
+{
+    struct content_digest digest;
+    char key[IDEMPOTENCY_KEY_MAX + 1];
+    bool neither = false;
+    if (which == '2' && content_digest_parse(&digest, text, NULL) != RC_OK)
+        MUST(!digest.has_sha256 && !digest.has_sha512);
+    if (which == '3' && idempotency_key_parse(key, text, NULL) == RC_OK)
+        MUST(key[0] != '\0' && token_valid(key, IDEMPOTENCY_KEY_MAX));
+    if (which == '4' && accept_bare(text, &neither))
+        MUST(!neither);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
+{
+    if (len == 0)
+        return 0;
+    /* A copy of its own, so that reading beyond the end is seen. */
+    char *text = malloc(len);
+    if (text == NULL)
+        return 0;
+    memcpy(text, data + 1, len - 1);
+    text[len - 1] = '\0';
+    if (data[0] == '0')
+        fuzz_target(text);
+    else if (data[0] == '1')
+        fuzz_headers(text, len - 1);
+    else if (data[0] == '5')
+        fuzz_json(text, len - 1);
+    else
+        fuzz_fields((char)data[0], text);
+    free(text);
+    return 0;
+}
