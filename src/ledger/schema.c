@@ -157,8 +157,9 @@ static const char *const schema[] = {
                " AND b.key = NEW.key AND b.idx = NEW.idx)")
         REFUSE("the index has a receipt", SIGNED("NEW.idx"))
         REFUSE("the index is burned",
-               "EXISTS (SELECT 1 FROM burn AS x WHERE x.key = NEW.key"
-               " AND x.first <= NEW.idx AND x.first + x.count > NEW.idx)")
+               "EXISTS (SELECT 1 FROM binding AS b JOIN burn AS x ON x.key = b.key"
+               " AND x.window = b.window AND x.first <= b.idx AND x.first + x.count > b.idx"
+               " WHERE b.seq = NEW.intent)")
     " END",
     /* In the statement that adds the void entry: the two can never be apart. */
     "CREATE TRIGGER void_lifts AFTER INSERT ON void"
@@ -195,6 +196,7 @@ static const char *const schema[] = {
         NUMBER("window") "," NUMBER("first") "," COUNT "," TEXT("why", "0") ") STRICT",
     "CREATE INDEX burn_of_window ON burn (key, window, first, count)",
     "CREATE INDEX burn_of_index ON burn (key, first, count)",
+    "CREATE INDEX burn_of_size ON burn (key, count)",
     APPEND_ONLY("burn"),
 
     "CREATE TABLE note (" SEQ ","
@@ -223,12 +225,14 @@ static const char *const schema[] = {
     " r.artifact_size, r.signature_sha256, r.requester, r.request_id, r.idempotency_key,"          \
     " r.signature"
 
-/* An intent in "binding" is not void; it is open if neither receipt nor burn ended it. */
+/* An intent in "binding" is not void; it is open if neither receipt nor burn ended it. The + keeps
+ * SQLite from going through all bindings of the key instead of those behind an entry, which are
+ * few. */
 #define OPEN_INTENT                                                                                \
-    " b.key = ?1 AND b.seq > ?2"                                                                   \
+    " +b.key = ?1 AND b.seq > ?2"                                                                  \
     " AND NOT EXISTS (SELECT 1 FROM receipt AS r WHERE r.key = b.key AND r.idx = b.idx)"           \
-    " AND NOT EXISTS (SELECT 1 FROM burn AS x WHERE x.key = b.key AND x.first <= b.idx"            \
-    " AND x.first + x.count > b.idx)"
+    " AND NOT EXISTS (SELECT 1 FROM burn AS x WHERE x.key = b.key AND x.window = b.window"         \
+    " AND x.first <= b.idx AND x.first + x.count > b.idx)"
 #define SELECT_BOUND                                                                               \
     "SELECT " COLUMNS_INTENT ", e.at_s FROM binding AS b JOIN intent AS i ON i.seq = b.seq"        \
     " JOIN entry AS e ON e.seq = i.seq WHERE"
@@ -281,9 +285,10 @@ const char *const ledger_sql[STMT_COUNT] = {
     [STMT_BINDINGS] = SELECT_BOUND " b.key = ?1 AND b.idx >= ?2 ORDER BY b.idx LIMIT ?3",
     [STMT_RECEIPT_BY_INDEX] = SELECT_RECEIPT " r.key = ?1 AND r.idx = ?2",
     [STMT_RECEIPT_BY_ID] = SELECT_RECEIPT " r.key = ?1 AND r.id = ?2",
+    /* The + as above: the requests of that name are few, the receipts of those windows many. */
     [STMT_RECEIPT_BY_IDEMPOTENCY] =
         SELECT_RECEIPT " r.key = ?1 AND r.idempotency_key = ?2 AND r.idempotency_key <> ''"
-                       " AND r.window >= ?3 ORDER BY r.seq DESC LIMIT 1",
+                       " AND +r.window >= ?3 ORDER BY r.seq DESC LIMIT 1",
     [STMT_LINE_MARKS] = "SELECT (SELECT max(b.rank) FROM binding AS b"
                         " WHERE b.key = ?1 AND b.line = ?2),"
                         " (SELECT max(b.window) FROM binding AS b"
@@ -302,8 +307,10 @@ const char *const ledger_sql[STMT_COUNT] = {
     /* The lease that starts last at or below the index; whether it reaches is the caller's look. */
     [STMT_LEASE_OF_INDEX] = "SELECT " COLUMNS_LEASE " FROM lease AS l"
                             " WHERE l.key = ?1 AND l.first <= ?2 ORDER BY l.first DESC LIMIT 1",
-    [STMT_IS_BURNED] = "SELECT EXISTS (SELECT 1 FROM burn AS x WHERE x.key = ?1"
-                       " AND x.first <= ?2 AND x.first + x.count > ?2)",
+    /* No burn that starts further below than the longest one is long can reach up to the index. */
+    [STMT_IS_BURNED] = "SELECT EXISTS (SELECT 1 FROM burn AS x WHERE x.key = ?1 AND x.first <= ?2"
+                       " AND x.first > ?2 - (SELECT max(y.count) FROM burn AS y WHERE y.key = ?1)"
+                       " AND x.first + x.count > ?2)",
     [STMT_NOTE_RANGE] = "SELECT (SELECT min(n.number) FROM note AS n"
                         " WHERE n.key = ?1 AND n.kind = ?2 AND n.what = ?3),"
                         " (SELECT max(n.number) FROM note AS n"
