@@ -5,7 +5,8 @@
  * ledger.c   open, close, transactions, what happens after a failure
  * entry.c    one entry as canonical JSON
  * append.c   ledger_add_…()
- * query.c    look-ups, and rows back into structs
+ * rows.c     rows back into structs
+ * query.c    look-ups
  * check.c    everything that ledger_open() verifies
  */
 #ifndef LEDGER_INTERNAL_H
@@ -193,8 +194,8 @@ void entry_hash(uint8_t hash[SHA256_LEN], const char *json, size_t len);
 /** First 16 bytes of SHA-256(key_id || be64(index)). */
 void receipt_id(uint8_t id[LEDGER_ID_LEN], const uint8_t key_id[KEY_ID_LEN], uint64_t index);
 
-/* Rows back into structs (query.c); columns as in the COLUMNS_ macros of schema.c
- * ------------------- */
+/* Rows back into structs (rows.c) --------------------------------------------------------------- */
+/* Columns in the order of the COLUMNS_ macros of schema.c. */
 
 void row_key(struct row *r, struct ledger_key *key);
 void row_device(struct row *r, struct ledger_key *key);
