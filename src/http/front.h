@@ -16,13 +16,13 @@
 #define FRONT_LISTENERS_MAX 4
 
 struct front_config {
-    int listeners[FRONT_LISTENERS_MAX]; /* bound, listening sockets (unix or loopback TCP); borrowed
-                                         */
+    int listeners[FRONT_LISTENERS_MAX]; /* bound, listening sockets (unix or loopback
+                                           TCP); borrowed, made non-blocking */
     size_t listener_count;
-    int spool_dirfd;          /* folder for bodies that do not fit in memory (O_TMPFILE) */
-    uint64_t body_max;        /* bytes of an artifact */
-    uint64_t body_memory_max; /* up to this size a body is spooled into a memfd */
-    uint32_t connections_max;
+    int spool_dirfd;            /* folder for bodies that do not fit in memory (O_TMPFILE) */
+    uint64_t body_max;          /* bytes of an artifact */
+    uint64_t body_memory_max;   /* up to this size a body is spooled into a memfd */
+    uint32_t connections_max;   /* of all listeners together; more wait in the backlog */
     uint32_t requests_max;      /* signing requests in flight; more get 503 with Retry-After */
     uint32_t header_deadline_s; /* complete headers within, from connect or end of last answer */
     uint32_t body_deadline_s;   /* whole body within */
