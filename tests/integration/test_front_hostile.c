@@ -631,11 +631,13 @@ static void test_handles(void **state)
     (void)state;
     check_works();
     struct answered a CLEANUP(answered_free) = client_get(&rig, "/v1/keys");
+    assert_int_equal(a.status, 200);
     (void)usleep(50 * 1000);
     size_t before = handles();
     for (int i = 0; i < 20; i++) {
         check_works();
         struct answered b CLEANUP(answered_free) = client_get(&rig, "/v1/keys/nightly/plan");
+        assert_int_equal(b.status, 200);
         struct answered c CLEANUP(answered_free) =
             client_ask(&rig, "POST /v1/keys/no-such-key/signatures?version=1" HOST
                              "Content-Length: 3\r\n\r\nabc");
