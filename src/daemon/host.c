@@ -1,0 +1,234 @@
+#include "daemon/host.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "base/bytes.h"
+#include "base/file.h"
+#include "base/jcs.h"
+#include "base/lock.h"
+#include "base/secmem.h"
+#include "daemon/operations.h"
+#include "daemon/supervisor.h"
+#include "daemon/world.h"
+
+#define PASSPHRASE_MAX 1024
+#define THREADS_MAX 16
+#define CLOCK_TRIES 20
+#define LEDGER_FILE "ledger.db"
+
+/* People -------------------------------------------------------------------------------------- */
+
+bool show_progress(void *ctx, uint64_t done, uint64_t total)
+{
+    struct bar *bar = ctx;
+    const struct time_source *t = world_time();
+    int64_t now = t->raw_ns(t->ctx);
+    if (bar->start_ns == 0)
+        bar->start_ns = now;
+    /* Only for people, and only when it takes longer than a second. */
+    if (bar->quiet || !isatty(STDERR_FILENO) || now - bar->start_ns < INT64_C(1000000000))
+        return true;
+    static const char full[] = "################################";
+    int width = (int)sizeof(full) - 1;
+    int filled = total == 0 ? width : (int)((uint64_t)width * done / total);
+    int64_t left_s = done == 0 ? 0
+                               : (int64_t)((double)(now - bar->start_ns) / 1e9 *
+                                           (double)(total - done) / (double)done);
+    (void)fprintf(stderr, "\r%-10s [%-*.*s] %3u%%  %" PRId64 " s left ", bar->what, width, filled,
+                  full, (unsigned)(total == 0 ? 100 : 100 * done / total), left_s);
+    if (done == total)
+        (void)fprintf(stderr, "\n");
+    bar->shown = done != total;
+    return true;
+}
+
+int operation_fail(const struct err *err, enum rc rc, const char *next_step)
+{
+    (void)fprintf(stderr, "tidemark: %s\n", err->rc != RC_OK ? err_text(err) : rc_text(rc));
+    if (next_step != NULL)
+        (void)fprintf(stderr, "          %s\n", next_step);
+    return operation_exit_code(rc);
+}
+
+bool operation_confirm(const struct options *o)
+{
+    if (o->yes)
+        return true;
+    if (!isatty(STDIN_FILENO)) {
+        (void)fprintf(stderr, "tidemark: nothing was done: run it again with --yes to go on\n");
+        return false;
+    }
+    (void)fprintf(stderr, "Type 'recover' to go on: ");
+    char line[32] = {0};
+    return fgets(line, sizeof(line), stdin) != NULL && strcmp(line, "recover\n") == 0;
+}
+
+/* A passphrase from a file (its first line) or, unseen, from the terminal. In locked memory. */
+static enum rc read_passphrase(const struct options *o, char *passphrase, struct err *err)
+{
+    if (o->passphrase_file != NULL) {
+        char *data = NULL;
+        size_t len = 0;
+        enum rc rc = file_read(AT_FDCWD, o->passphrase_file, PASSPHRASE_MAX - 1, &data, &len, err);
+        if (rc != RC_OK)
+            return rc;
+        size_t line = strcspn(data, "\n");
+        memcpy(passphrase, data, line);
+        wipe(data, len);
+        free(data);
+    } else {
+        struct termios old;
+        if (tcgetattr(STDIN_FILENO, &old) != 0)
+            return FAIL(err, RC_REFUSED_INPUT, "", 0,
+                        "no terminal to ask for the passphrase: give --passphrase-file FILE");
+        struct termios silent = old;
+        silent.c_lflag &= ~(tcflag_t)ECHO;
+        (void)tcsetattr(STDIN_FILENO, TCSANOW, &silent);
+        (void)fprintf(stderr, "Passphrase of the backup: ");
+        bool ok = fgets(passphrase, PASSPHRASE_MAX, stdin) != NULL;
+        (void)tcsetattr(STDIN_FILENO, TCSANOW, &old);
+        (void)fprintf(stderr, "\n");
+        passphrase[ok ? strcspn(passphrase, "\n") : 0] = '\0';
+    }
+    if (strlen(passphrase) < 8)
+        return FAIL(err, RC_REFUSED_INPUT, "", 0,
+                    "the passphrase must have at least 8 bytes: it guards every future window");
+    return RC_OK;
+}
+
+int operation_print_key(const struct options *o, const struct ledger_key *key, int64_t first,
+                        const char *verb)
+{
+    struct jcs j CLEANUP(jcs_wipe) = {0};
+    jcs_object_open(&j);
+    jcs_member_int(&j, "first_window", first);
+    jcs_member_string(&j, "key", key->name);
+    jcs_member_hex(&j, "key_id", key->key_id, KEY_ID_LEN);
+    jcs_member_hex(&j, "plan_sha256", key->plan_sha256, SHA256_LEN);
+    jcs_member_hex(&j, "public_key", key->public_key, key->public_key_len);
+    jcs_object_close(&j);
+    if (!jcs_finish(&j))
+        return 9;
+    if (o->json)
+        (void)printf("%s\n", j.text);
+    else if (!o->quiet) {
+        char plan[HEX_SIZE(SHA256_LEN)];
+        hex_encode(plan, key->plan_sha256, SHA256_LEN);
+        (void)printf("%s\n", key->name);
+        (void)fprintf(stderr, "%s  %s under plan %.16s…, first window %" PRId64 "\n", verb,
+                      key->name, plan, first);
+    }
+    return 0;
+}
+
+/* The host ------------------------------------------------------------------------------------ */
+
+void host_close(struct host *h)
+{
+    if (h->key != NULL) {
+        key_close(h->key, &h->world);
+        free(h->key);
+    }
+    secmem_free(h->passphrase);
+    tpm_close(&h->tpm);
+    ledger_close(&h->ledger);
+    clk_close(&h->clock);
+    fd_close(&h->core_lock);
+    fd_close(&h->service_lock);
+    fd_close(&h->state_dirfd);
+}
+
+static enum rc open_ledger(struct host *h, bool create, struct err *err)
+{
+    char path[CONFIG_PATH_MAX + sizeof(LEDGER_FILE) + 1];
+    (void)snprintf(path, sizeof(path), "%s/%s", h->config.state_dir, LEDGER_FILE);
+    struct ledger_options options = {.path = path, .create = create};
+    return ledger_open(&h->ledger, &options, err);
+}
+
+enum rc host_open(struct host *h, const struct options *o, bool create, struct err *err)
+{
+    *h = HOST_CLOSED;
+    enum rc rc = base_init(err);
+    if (rc == RC_OK)
+        rc = config_read(&h->config, o->config, err);
+    if (rc == RC_OK)
+        rc = state_dir_open(h->config.state_dir, create, &h->state_dirfd, &h->service_lock, err);
+    if (rc == RC_OK)
+        rc = lock_take(h->state_dirfd, CORE_LOCK, 1000, &h->core_lock, err);
+    if (rc == RC_OK)
+        rc = open_ledger(h, create, err);
+    if (rc == RC_OK)
+        rc = tpm_open(&h->tpm, &h->config.tpm, create, err);
+    /* One update is enough to place a key in time; signing asks for more. */
+    h->config.settings.clock.warmup = 1;
+    if (rc == RC_OK)
+        rc = clk_open(&h->clock, &h->config.settings.clock, world_time(), err);
+    h->world = (struct world){.time = world_time(),
+                              .tpm = &world_tpm,
+                              .tpm_ctx = &h->config.tpm,
+                              .clock_read = world_clock_read,
+                              .clock_ctx = h->clock};
+    return rc;
+}
+
+int64_t host_now_s(void)
+{
+    const struct time_source *t = world_time();
+    return t->real_ns(t->ctx) / INT64_C(1000000000);
+}
+
+/* The trusted time, waited for a few seconds. @return -1 if there is none. */
+int64_t host_trusted_s(struct host *h, char reasons[160])
+{
+    reasons[0] = '\0';
+    for (int i = 0; i < CLOCK_TRIES; i++) {
+        struct clk_reading reading;
+        clk_read(h->clock, &reading);
+        if (reading.safe)
+            return reading.latest_ns / INT64_C(1000000000);
+        clk_reasons_print(reading.reasons, reasons, 160);
+        world_time()->sleep_ms(world_time()->ctx, 500);
+    }
+    return -1;
+}
+
+enum rc host_load_key(struct host *h, const char *name, struct err *err)
+{
+    struct ledger_key record;
+    if (name == NULL)
+        return FAIL(err, RC_REFUSED_INPUT, "", 0, "which key? Give --key NAME");
+    enum rc rc = ledger_key_by_name(h->ledger, name, &record, err);
+    if (rc != RC_OK)
+        return rc;
+    h->key = calloc(1, sizeof(*h->key));
+    if (h->key == NULL)
+        return FAIL(err, RC_RETRY_SYSTEM, "errno", ENOMEM, "no memory");
+    const struct key_limits none = {0};
+    /* Whether a virtual TPM may sign is the service's question. */
+    h->config.settings.virtual_policy = VIRTUAL_DEMO;
+    key_open(h->key, &record, h->state_dirfd, &h->world, h->tpm, h->ledger, &h->config.settings,
+             &none);
+    return RC_OK;
+}
+
+enum rc host_passphrase(struct host *h, const struct options *o, struct err *err)
+{
+    h->passphrase = secmem_alloc(PASSPHRASE_MAX);
+    if (h->passphrase == NULL)
+        return FAIL(err, RC_RETRY_SYSTEM, "gcrypt", 0, "no locked memory");
+    return read_passphrase(o, h->passphrase, err);
+}
+
+unsigned host_threads(void)
+{
+    long online = sysconf(_SC_NPROCESSORS_ONLN);
+    return online < 1 ? 1 : online > THREADS_MAX ? THREADS_MAX : (unsigned)online;
+}

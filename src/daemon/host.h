@@ -1,0 +1,86 @@
+/*
+ * host: what every offline operation needs: its options, the signer host opened and locked, and the
+ *       words it has for people.
+ *
+ * Uses: everything of daemon and signer. One thread.
+ */
+#ifndef DAEMON_HOST_H
+#define DAEMON_HOST_H
+
+#include "daemon/config.h"
+#include "signer/key.h"
+
+/** Options of all operations; NULL or -1 where one was not given. */
+struct options {
+    const char *config, *key, *out, *from, *passphrase_file, *argument;
+    const char *statement; /* --old-device-destroyed */
+    int64_t start_window, acknowledged_through, through;
+    bool json, quiet, yes;
+};
+
+/** Progress on the terminal, for hbs_progress; zero but for what and quiet. */
+struct bar {
+    const char *what;
+    int64_t start_ns;
+    bool quiet, shown;
+};
+bool show_progress(void *bar, uint64_t done, uint64_t total);
+
+/** Print what went wrong and, if not NULL, the next step. @return the exit code of the command. */
+int operation_fail(const struct err *err, enum rc rc, const char *next_step);
+
+/** Ask for the word, unless --yes was given. @return false if nothing is to be done. */
+bool operation_confirm(const struct options *o) MUST_CHECK;
+
+/**
+ * The result of an operation that made or moved a key.
+ * @param[in] verb  "made" or "recovered".
+ * @return the exit code of the command.
+ */
+int operation_print_key(const struct options *o, const struct ledger_key *key, int64_t first,
+                        const char *verb);
+
+/* Everything an operation works on. */
+struct host {
+    struct config config;
+    int state_dirfd, service_lock, core_lock;
+    struct ledger *ledger;
+    struct tpm *tpm;
+    struct clk *clock;
+    struct world world;
+    struct key *key; /* loaded by load_key() */
+    char *passphrase;
+};
+
+#define HOST_CLOSED ((struct host){.state_dirfd = -1, .service_lock = -1, .core_lock = -1})
+
+/**
+ * Open configuration, state directory (with both locks), ledger, TPM and clock.
+ * @param[in] create  Make state directory, ledger and storage key if they are not there.
+ * @return What failed first; host_close() in any case.
+ */
+enum rc host_open(struct host *h, const struct options *o, bool create, struct err *err) MUST_CHECK;
+void host_close(struct host *h);
+
+/** Load a key into h->key; its rc says whether it would sign. name NULL: RC_REFUSED_INPUT. */
+enum rc host_load_key(struct host *h, const char *name, struct err *err) MUST_CHECK;
+
+/** Read the backup's passphrase into h->passphrase (locked), from --passphrase-file or unseen. */
+enum rc host_passphrase(struct host *h, const struct options *o, struct err *err) MUST_CHECK;
+
+/** The trusted second, waited for a few seconds, or -1; reasons: why there is none. */
+int64_t host_trusted_s(struct host *h, char reasons[160]);
+
+/** The host's own clock, for records. */
+int64_t host_now_s(void);
+
+/** How many threads make a tree. */
+unsigned host_threads(void);
+
+/* The operations: each returns the exit code of the command. */
+int operation_key_new(const struct options *o);
+int operation_backup_export(const struct options *o);
+int operation_backup_check(const struct options *o);
+int operation_recover(const struct options *o);
+
+#endif

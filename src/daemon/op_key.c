@@ -1,0 +1,105 @@
+/* key-new: make a key under a plan. */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/file.h"
+#include "daemon/host.h"
+#include "policy/wear.h"
+#include "signer/provision.h"
+
+static enum rc first_window(struct host *h, const char *text, size_t len, int64_t *window,
+                            struct plan_fault *fault, struct err *err)
+{
+    struct plan plan = {0};
+    *window = 0;
+    enum rc rc = plan_parse(&plan, text, len, fault, err);
+    if (rc == RC_OK && plan.kind == PLAN_TIME) {
+        char reasons[160];
+        int64_t now = host_trusted_s(h, reasons);
+        uint64_t at = 0;
+        if (now < 0)
+            rc = FAIL(err, RC_RETRY_CLOCK, "", 0,
+                      "a time plan needs a trusted clock to know its first window (%s)", reasons);
+        else if (now >= plan.start_s)
+            rc = plan_window_at(&plan, now, &at, err);
+        *window = (int64_t)at;
+    }
+    plan_free(&plan);
+    return rc;
+}
+
+/* DESIGN section 6 rule 7: all NV writes over the key's life against what the TPM stands. */
+static enum rc check_wear(const struct config *config, const char *text, size_t len, bool quiet,
+                          struct err *err)
+{
+    struct plan plan = {0};
+    struct plan_wear wear = {0};
+    enum rc rc = plan_parse(&plan, text, len, NULL, err);
+    if (rc == RC_OK)
+        rc = plan_wear_check(&plan, config->nv_endurance, &wear, err);
+    if (rc == RC_OK && wear.a > config->nv_endurance && !quiet)
+        (void)fprintf(
+            stderr,
+            "tidemark: note: if every version of this plan were signed, each alone, the TPM "
+            "would write one\n          index %" PRIu64 " times; it is configured to stand %" PRIu64
+            " (tpm.nv_endurance)\n",
+            wear.a, config->nv_endurance);
+    plan_free(&plan);
+    return rc;
+}
+
+static void explain_fault(const struct plan_fault *fault)
+{
+    if (fault->path[0] == '\0')
+        return;
+    (void)fprintf(stderr, "          at %s: %s\n          right would be: %s\n", fault->path,
+                  fault->what, fault->example);
+}
+
+int operation_key_new(const struct options *o)
+{
+    struct host h CLEANUP(host_close) = HOST_CLOSED;
+    struct err err = {0};
+    struct plan_fault fault = {0};
+    struct ledger_key key;
+    char *text = NULL;
+    size_t len = 0;
+    if (o->argument == NULL) {
+        (void)fprintf(stderr, "usage: tidemark key new PLAN [--config FILE]\n");
+        return 2;
+    }
+    enum rc rc = file_read(AT_FDCWD, o->argument, PLAN_TEXT_MAX, &text, &len, &err);
+    if (rc == RC_OK) {
+        /* The plan first: a mistake in it must not cost the making of a state directory. */
+        struct plan plan = {0};
+        rc = plan_parse(&plan, text, len, &fault, &err);
+        plan_free(&plan);
+    }
+    int64_t first = 0;
+    if (rc == RC_OK)
+        rc = host_open(&h, o, true, &err);
+    if (rc == RC_OK)
+        rc = check_wear(&h.config, text, len, o->quiet, &err);
+    if (rc == RC_OK)
+        rc = first_window(&h, text, len, &first, &fault, &err);
+    struct bar bar = {.what = "key", .quiet = o->quiet};
+    struct provision p = {.state_dirfd = h.state_dirfd,
+                          .ledger = h.ledger,
+                          .tpm = h.tpm,
+                          .now_s = host_now_s(),
+                          .first_window = first,
+                          .threads = host_threads(),
+                          .progress = show_progress,
+                          .progress_ctx = &bar};
+    if (rc == RC_OK)
+        rc = provision_new(&p, text, len, &key, &fault, &err);
+    free(text);
+    if (rc == RC_OK)
+        return operation_print_key(o, &key, first, "made");
+    int code = operation_fail(&err, rc, NULL);
+    explain_fault(&fault);
+    return code;
+}

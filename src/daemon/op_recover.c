@@ -1,0 +1,102 @@
+/* recover: on with the next window, here or on a replacement. */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "daemon/host.h"
+#include "signer/backup.h"
+#include "signer/provision.h"
+#include "signer/recover.h"
+
+static void show_plan(const struct recover_plan *r)
+{
+    char opens[RFC3339_SIZE] = "";
+    if (r->opens_s >= 0)
+        rfc3339_print(opens, r->opens_s);
+    (void)fprintf(stderr,
+                  "what is wrong   %s\n"
+                  "closed for good every window up to %" PRId64 "\n"
+                  "starts again in window %" PRId64 "%s%s\n"
+                  "given up        what is left of %" PRIu64 " window(s)\n",
+                  r->why, r->floor, r->start_window, opens[0] != '\0' ? ", which opens " : "",
+                  opens, r->windows_given_up);
+}
+
+static int recover_on_this_device(const struct options *o)
+{
+    struct host h CLEANUP(host_close) = HOST_CLOSED;
+    struct err err = {0};
+    struct recover_plan plan;
+    enum rc rc = host_open(&h, o, false, &err);
+    if (rc == RC_OK)
+        rc = host_load_key(&h, o->key, &err);
+    if (rc == RC_OK)
+        rc = recover_here_plan(h.key, &h.world, h.ledger, &plan, &err);
+    if (rc != RC_OK)
+        return operation_fail(&err, rc, NULL);
+    show_plan(&plan);
+    if (!operation_confirm(o))
+        return 2;
+    rc = recover_here(h.key, &h.world, h.ledger, &plan, &err);
+    if (rc != RC_OK)
+        return operation_fail(&err, rc, "run the same command again when the cause is mended");
+    return operation_print_key(o, &h.key->record, plan.start_window, "recovered");
+}
+
+static enum rc plan_from_backup(struct host *h, const struct options *o, struct backup *backup,
+                                struct recover_plan *plan, struct err *err)
+{
+    char reasons[160];
+    enum rc rc = backup_open(backup, o->from, h->passphrase, err);
+    if (rc != RC_OK)
+        return rc;
+    struct recover_statement statement = {.acknowledged_through = o->acknowledged_through,
+                                          .start_window = o->start_window,
+                                          .margin = h->config.settings.export_margin,
+                                          .clock_latest_s = host_trusted_s(h, reasons)};
+    return recover_backup_plan(backup, &statement, plan, err);
+}
+
+static int recover_from_file(const struct options *o)
+{
+    struct host h CLEANUP(host_close) = HOST_CLOSED;
+    struct backup backup = {.fd = -1};
+    struct err err = {0};
+    struct recover_plan plan;
+    struct ledger_key key;
+    if (o->statement == NULL) {
+        (void)fprintf(
+            stderr, "tidemark: the lost device may come back and sign in the same windows.\n"
+                    "          State that it cannot: --old-device-destroyed 'who saw it, when'\n");
+        return 3;
+    }
+    enum rc rc = host_open(&h, o, true, &err);
+    if (rc == RC_OK)
+        rc = host_passphrase(&h, o, &err);
+    if (rc == RC_OK)
+        rc = plan_from_backup(&h, o, &backup, &plan, &err);
+    bool go = false;
+    if (rc == RC_OK) {
+        show_plan(&plan);
+        go = operation_confirm(o);
+    }
+    struct bar bar = {.what = "recover", .quiet = o->quiet};
+    struct provision p = {.state_dirfd = h.state_dirfd,
+                          .ledger = h.ledger,
+                          .tpm = h.tpm,
+                          .now_s = host_now_s(),
+                          .threads = host_threads(),
+                          .progress = show_progress,
+                          .progress_ctx = &bar};
+    if (go)
+        rc = recover_from_backup(&p, &backup, &plan, o->statement, &key, &err);
+    if (backup.fd >= 0)
+        backup_close(&backup);
+    if (rc != RC_OK)
+        return operation_fail(&err, rc, NULL);
+    return go ? operation_print_key(o, &key, plan.start_window, "recovered") : 2;
+}
+
+int operation_recover(const struct options *o)
+{
+    return o->from != NULL ? recover_from_file(o) : recover_on_this_device(o);
+}
