@@ -194,7 +194,7 @@ void entry_hash(uint8_t hash[SHA256_LEN], const char *json, size_t len);
 /** First 16 bytes of SHA-256(key_id || be64(index)). */
 void receipt_id(uint8_t id[LEDGER_ID_LEN], const uint8_t key_id[KEY_ID_LEN], uint64_t index);
 
-/* Rows back into structs (rows.c) --------------------------------------------------------------- */
+/* Rows back into structs (rows.c) ---------------------------------------------------------- */
 /* Columns in the order of the COLUMNS_ macros of schema.c. */
 
 void row_key(struct row *r, struct ledger_key *key);
