@@ -236,8 +236,9 @@ static void send_reply(struct core *core, struct reply *reply, const void *paylo
     if (len > 0) {
         fd = payload_fd(payload, len);
         if (fd < 0) {
-            reply->rc = RC_RETRY_SYSTEM;
-            strcpy(reply->text, "no memory for the answer: ask again, nothing is lost");
+            /* Not RETRY, which says that nothing was used: the signature may be made and stored. */
+            reply->rc = RC_HALT_SYSTEM;
+            strcpy(reply->text, "no memory for the answer: send the same request again");
         } else {
             reply->payload_len = len;
         }

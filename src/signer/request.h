@@ -113,7 +113,7 @@ struct reply {
     uint64_t payload_len;            /* bytes in the attached memfd; 0: nothing is attached */
     int64_t next;                    /* lists: continue from here, or REQUEST_NONE */
     /* refusals: what the client needs to do the next thing; REQUEST_NONE or "" where unknown */
-    int64_t retry_after_s;
+    int64_t retry_after_s; /* from now */
     int64_t burned_index;
     int64_t window;
     int64_t window_opens_s;
@@ -121,7 +121,7 @@ struct reply {
     int64_t bound_at_s;
     char bound_request_id[REQUEST_TEXT_MAX + 1];
     char next_version[REQUEST_VERSION_MAX + 1];
-    /* limits, for the RateLimit fields; limit 0: no such limit */
+    /* limits, for the RateLimit fields; limit 0: no such limit; resets in seconds from now */
     uint64_t window_limit, window_remaining;
     int64_t window_reset_s;
     uint64_t rate_limit, rate_remaining;
