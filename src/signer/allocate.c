@@ -24,6 +24,23 @@ static enum rc firm(enum rc rc)
     return rc_class(rc) == RC_CLASS_RETRY ? RC_HALT_ANCHOR : rc;
 }
 
+/* Commit, or take back what could not be added. The ledger refuses a lease that overlaps an older
+ * one, or a window that was opened before: that cannot be while ledger and TPM agree, so it is no
+ * refusal of a request but the end of work on this key. */
+static enum rc commit(const struct allocator *alloc, enum rc rc, struct err *err)
+{
+    if (rc == RC_OK)
+        return ledger_commit(alloc->ledger, err);
+    ledger_rollback(alloc->ledger);
+    if (rc_class(rc) != RC_CLASS_REFUSED)
+        return rc;
+    struct err why = err != NULL ? *err : (struct err){.rc = rc};
+    if (err != NULL)
+        *err = (struct err){0};
+    return FAIL(err, RC_HALT_INVARIANT, why.origin, why.native, "the ledger refuses an entry: %s",
+                err_text(&why));
+}
+
 /* Only forward (I6): A never loses ground against the one before it. */
 static enum rc write_a(const struct allocator *alloc, struct anchor_record *a, struct err *err)
 {
@@ -74,9 +91,7 @@ enum rc allocate_void(const struct allocator *alloc, uint64_t seq, struct err *e
     if (rc == RC_OK)
         rc =
             ledger_void_after(alloc->ledger, alloc->key->record.id, seq, now_s(alloc), &count, err);
-    if (rc == RC_OK)
-        rc = ledger_commit(alloc->ledger, err);
-    return rc;
+    return commit(alloc, rc, err);
 }
 
 enum rc allocate_write_opened(const struct allocator *alloc, struct err *err)
@@ -102,9 +117,7 @@ enum rc allocate_record_window(const struct allocator *alloc, struct err *err)
     enum rc rc = ledger_begin(alloc->ledger, err);
     if (rc == RC_OK)
         rc = ledger_add_window(alloc->ledger, key->record.id, &window, now_s(alloc), err);
-    if (rc == RC_OK)
-        rc = ledger_commit(alloc->ledger, err);
-    return rc;
+    return commit(alloc, rc, err);
 }
 
 enum rc allocate_open_window(const struct allocator *alloc, int64_t window, struct err *err)
@@ -123,7 +136,11 @@ enum rc allocate_open_window(const struct allocator *alloc, int64_t window, stru
             log_event(LOG_LEVEL_NOTICE, &(struct log_fields){.key = key->record.name, .index = -1},
                       "closing skipped windows: %" PRId64 " of %" PRId64, total - left, total);
     }
-    enum rc rc = allocate_write_opened(alloc, err);
+    /* An A that promised an L which never came, in a window that is over now: L keeps the promise,
+     * or A would go back. Start and recovery only. */
+    enum rc rc = key->a.l == key->l + 1 ? allocate_step_l(alloc, err) : RC_OK;
+    if (rc == RC_OK)
+        rc = allocate_write_opened(alloc, err);
     if (rc != RC_OK)
         return rc;
     return allocate_record_window(alloc, err);
@@ -170,16 +187,7 @@ enum rc allocate_lease(const struct allocator *alloc, int64_t at_s, struct err *
     rc = ledger_begin(alloc->ledger, err);
     if (rc == RC_OK)
         rc = ledger_add_lease(alloc->ledger, key->record.id, &lease, at_s, err);
-    if (rc == RC_OK)
-        rc = ledger_commit(alloc->ledger, err);
-    /* The ledger refuses a lease that overlaps an older one: that cannot be while ledger and TPM
-     * agree, so it is no refusal of a request but the end of work on this key. */
-    if (rc == RC_REFUSED_SPENT && err != NULL)
-        *err = (struct err){0};
-    if (rc == RC_REFUSED_SPENT)
-        return FAIL(err, RC_HALT_INVARIANT, "", 0,
-                    "lease %" PRIu64 " of window %" PRIu64 " stands in the ledger already",
-                    lease.number, lease.window);
+    rc = commit(alloc, rc, err);
     if (rc != RC_OK)
         return rc;
     rc = allocate_anchor(alloc, err);
