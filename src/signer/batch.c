@@ -171,6 +171,11 @@ static enum rc compute(struct key *key, const struct window_secret *secret, stru
 static enum rc compute_job(struct batch *b, struct job *job, lease_source lease_of, struct err *err)
 {
     const struct window_secret *secret = NULL;
+    /* First, whatever comes of it: the index of a job that fails further down is spent like any
+     * other, or the next job would be given it. */
+    struct ots_lease lease = {0};
+    lease_of(b, job, &lease);
+    MUST(lease.index == job->place.index);
     enum rc rc = key_secret(b->key, b->world, b->tpm, job->place.window, &secret, err);
     if (rc != RC_OK)
         return rc;
@@ -178,9 +183,6 @@ static enum rc compute_job(struct batch *b, struct job *job, lease_source lease_
     job->signature = malloc(job->signature_len);
     if (job->signature == NULL)
         return FAIL(err, RC_RETRY_SYSTEM, "errno", 0, "no memory for a signature");
-    struct ots_lease lease = {0};
-    lease_of(b, job, &lease);
-    MUST(lease.index == job->place.index);
     rc = compute(b->key, secret, &lease, job->c, job->value, job->signature, err);
     if (rc == RC_OK)
         request_move(&job->life, LIFE_SIGNED);
@@ -266,6 +268,8 @@ enum rc batch_release(struct batch *b, struct job **jobs, size_t count, lease_so
     struct tpm_time time;
     enum rc rc = b->world->tpm->prove(b->key->anchor, b->key->l, &time, err);
     if (rc != RC_OK) {
+        /* The indices are reserved: busy is no retry any more, as in allocate.c. */
+        rc = rc_class(rc) == RC_CLASS_RETRY ? RC_HALT_ANCHOR : rc;
         burn_all(jobs, count, rc, err);
         return rc;
     }

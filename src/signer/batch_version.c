@@ -291,9 +291,27 @@ static enum rc apply_cap(struct batch *b, struct job **taken, size_t *count, str
     return RC_OK;
 }
 
+/* The window's secret before anything is spent on it: no W, no intent that only recovery could get
+ * rid of. */
+static enum rc have_secret(struct batch *b, struct job **taken, size_t *count, struct err *err)
+{
+    const struct window_secret *secret = NULL;
+    struct err e = {0};
+    enum rc rc = key_secret(b->key, b->world, b->tpm, taken[0]->place.window, &secret, &e);
+    if (rc == RC_OK)
+        return RC_OK;
+    if (rc_class(rc) == RC_CLASS_HALT)
+        return FAIL(err, rc, e.origin, e.native, "%s", err_text(&e));
+    while (*count > 0)
+        job_refuse(taken[--*count], rc, &e);
+    return RC_OK;
+}
+
 static enum rc sign_taken(struct batch *b, struct job **taken, size_t count, struct err *err)
 {
     enum rc rc = apply_cap(b, taken, &count, err);
+    if (rc == RC_OK && count > 0)
+        rc = have_secret(b, taken, &count, err);
     if (rc != RC_OK || count == 0)
         return rc;
     rc = raise_floor(b, (int64_t)taken[0]->place.window, err);

@@ -161,7 +161,8 @@ static enum rc window_by_interval(struct batch *b, struct opening *o, struct err
     const struct key *key = b->key;
     int64_t floor = key_floor(key);
     o->window = floor > key->record.min_window ? floor : key->record.min_window;
-    if (o->window == floor) {
+    /* A start that found A lost in the last window has stepped W behind it. */
+    if (o->window == floor && (uint64_t)floor < key->plan.window_count) {
         uint64_t first = 0;
         uint64_t count = 0;
         bool lease_left = key->lease.epoch != 0 && key->lease.next < key->lease.count;
@@ -187,6 +188,11 @@ static enum rc open_window(struct batch *b, struct opening *o, struct err *err)
     } else {
         rc = window_by_interval(b, o, err);
     }
+    if (rc != RC_OK)
+        return rc;
+    /* Its secret first: a window that cannot sign costs neither the one before it nor a lease. */
+    const struct window_secret *secret = NULL;
+    rc = key_secret(key, b->world, b->tpm, (uint64_t)o->window, &secret, err);
     if (rc != RC_OK || o->window == key_floor(key))
         return rc;
     struct allocator alloc = allocator_of(b);
@@ -339,6 +345,11 @@ static enum rc sign_waiting(struct batch *b, struct job **waiting, size_t count,
     struct err e = {0};
     while (at < count) {
         size_t left = 0;
+        /* A window that ended under the first indices takes no more of them. */
+        if (at > 0 && b->key->plan.kind == PLAN_TIME && !time_still_inside(b, &e)) {
+            rc = RC_RETRY_CLOCK;
+            break;
+        }
         rc = lease_and_cap(b, &left, &e);
         if (rc_class(rc) == RC_CLASS_HALT)
             return FAIL(err, rc, e.origin, e.native, "%s", err_text(&e));
