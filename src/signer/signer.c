@@ -200,32 +200,45 @@ static enum rc sign_for_key(struct signer *s, struct key *key, struct job *jobs,
     return rc;
 }
 
+/* Requests of one key that stand side by side. */
+static size_t run_of_key(const struct job *jobs, size_t count)
+{
+    size_t run = 1;
+    while (run < count && run < BATCH_MAX &&
+           strcmp(jobs[run].request->key, jobs[0].request->key) == 0)
+        run++;
+    return run;
+}
+
+static enum rc sign_run(struct signer *s, struct job *jobs, size_t count, struct err *err)
+{
+    const char *name = jobs[0].request->key;
+    struct key *key = find_key(s, name);
+    if (key != NULL)
+        return sign_for_key(s, key, jobs, count, err);
+    struct err none = {0};
+    (void)FAIL(&none, RC_REFUSED_NO_KEY, "", 0, "there is no key '%s'", name);
+    for (size_t i = 0; i < count; i++)
+        job_refuse(&jobs[i], RC_REFUSED_NO_KEY, &none);
+    return RC_OK;
+}
+
 enum rc signer_sign(struct signer *s, struct job *jobs, size_t count, struct err *err)
 {
-    enum rc worst = RC_OK;
     /* Runs of one key, so that order among a client's requests stays as it was. */
     for (size_t i = 0; i < count;) {
-        size_t run = 1;
-        while (i + run < count && run < BATCH_MAX &&
-               strcmp(jobs[i + run].request->key, jobs[i].request->key) == 0)
-            run++;
-        struct key *key = find_key(s, jobs[i].request->key);
+        size_t run = run_of_key(jobs + i, count - i);
         struct err e = {0};
-        enum rc rc = RC_OK;
-        if (key != NULL)
-            rc = sign_for_key(s, key, jobs + i, run, &e);
-        for (size_t k = i; key == NULL && k < i + run; k++) {
-            struct err none = {0};
-            job_refuse(
-                &jobs[k],
-                FAIL(&none, RC_REFUSED_NO_KEY, "", 0, "there is no key '%s'", jobs[k].request->key),
-                &none);
-        }
-        if (rc != RC_OK && worst == RC_OK)
-            worst = FAIL(err, rc, e.origin, e.native, "%s", err_text(&e));
+        enum rc rc = sign_run(s, jobs + i, run, &e);
         i += run;
+        if (rc == RC_OK)
+            continue;
+        /* Ledger and TPM are the same for every key: what is unknown of one stops all. */
+        for (; i < count; i++)
+            job_refuse(&jobs[i], rc, &e);
+        return FAIL(err, rc, e.origin, e.native, "%s", err_text(&e));
     }
-    return worst;
+    return RC_OK;
 }
 
 /* Every write wears the chip, so idle moments close only every few leases (plan_wear_check() counts
@@ -243,9 +256,9 @@ static enum rc settle(struct signer *s, bool stopping, struct err *err)
             continue;
         key->settled_l = key->l;
         struct allocator alloc = {.key = key, .world = s->world, .ledger = s->ledger};
-        enum rc rc = allocate_settle(&alloc, err);
-        if (rc != RC_OK)
-            return rc;
+        key->rc = allocate_settle(&alloc, &key->err);
+        if (key->rc != RC_OK)
+            return FAIL(err, key->rc, key->err.origin, key->err.native, "%s", err_text(&key->err));
     }
     return RC_OK;
 }
