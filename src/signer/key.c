@@ -181,8 +181,6 @@ static enum rc load_tree(struct key *key, struct err *err)
     bool repaired = false;
     rc = hbs_nodes_open(&key->nodes, key->dirfd, KEY_FILE_NODES, &key->tree, key->root, &repaired,
                         err);
-    if (rc == RC_REFUSED_NOT_FOUND)
-        return RC_HALT_NODES;
     if (rc == RC_OK && repaired)
         log_event(LOG_LEVEL_WARNING, &(struct log_fields){.key = key->record.name, .index = -1},
                   "the node file was damaged and has been rebuilt from its leaves");
@@ -221,6 +219,17 @@ static enum rc same_tpm(const struct key *key, const struct world *world, void *
         "this is not the TPM that the key was provisioned on: the state directory is a copy");
 }
 
+/* What lies in the folder was whole when the key was made. That it is not any more is no fault of
+ * whoever asks for a signature. */
+static enum rc not_refused(enum rc rc, enum rc instead, struct err *err)
+{
+    if (rc_class(rc) != RC_CLASS_REFUSED)
+        return rc;
+    struct err why = *err;
+    *err = (struct err){0};
+    return FAIL(err, instead, why.origin, why.native, "%s", err_text(&why));
+}
+
 static enum rc load(struct key *key, int state_dirfd, const struct world *world, void *tpm,
                     struct err *err)
 {
@@ -229,9 +238,9 @@ static enum rc load(struct key *key, int state_dirfd, const struct world *world,
     key->dirfd = openat(state_dirfd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (key->dirfd < 0)
         return FAIL(err, RC_HALT_STATE_DIR, "errno", errno, "open %s: %s", path, strerror(errno));
-    enum rc rc = load_plan(key, err);
+    enum rc rc = not_refused(load_plan(key, err), RC_HALT_STATE_DIR, err);
     if (rc == RC_OK)
-        rc = load_tree(key, err);
+        rc = not_refused(load_tree(key, err), RC_HALT_NODES, err);
     if (rc == RC_OK)
         rc = seeds_open(key->dirfd, SEEDS_FILE, key->plan.window_count, &key->seeds_fd, err);
     if (rc == RC_OK && tpm == NULL)
