@@ -308,7 +308,7 @@ static void fake_clock_read(void *ctx, struct clk_reading *reading)
     struct fake_world *f = ctx;
     f->readings++;
     if (f->change_at != 0 && f->readings == f->change_at) {
-        forward(f, f->change_ns);
+        forward(f, f->change_s * NS_PER_S);
         f->reasons = f->change_reasons;
     }
     int64_t e = f->reasons == 0 ? f->error_ns : 0;
@@ -324,10 +324,10 @@ void fake_clock_set(struct fake_world *f, int64_t now_s)
     forward(f, now_s * NS_PER_S - f->now_ns);
 }
 
-void fake_clock_change_at(struct fake_world *f, uint64_t n, int64_t ns, uint32_t reasons)
+void fake_clock_change_at(struct fake_world *f, uint64_t n, int64_t seconds, uint32_t reasons)
 {
     f->change_at = n == 0 ? 0 : f->readings + n;
-    f->change_ns = ns;
+    f->change_s = seconds;
     f->change_reasons = reasons;
 }
 

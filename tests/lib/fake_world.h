@@ -72,7 +72,7 @@ struct fake_world {
     uint32_t reasons; /* not 0: the clock is not safe */
     uint64_t readings;
     uint64_t change_at;      /* at this reading (1: the next) … */
-    int64_t change_ns;       /* … the clock goes forward by so much, */
+    int64_t change_s;        /* … the clock goes forward by so much, */
     uint32_t change_reasons; /* and these become its reasons */
     int64_t slept_ms;
     /* Called before each command is looked at, after it was counted. */
@@ -87,9 +87,8 @@ void fake_world_end(struct fake_world *f);
 /** Set the clock; raw time goes on by the same, if it is forward. */
 void fake_clock_set(struct fake_world *f, int64_t now_s);
 
-/** At the n-th reading from now (1: the next) move the clock by ns and make it unsafe for reasons.
- */
-void fake_clock_change_at(struct fake_world *f, uint64_t n, int64_t ns, uint32_t reasons);
+/** At the n-th reading from now (1: the next) move the clock and make it unsafe for reasons. */
+void fake_clock_change_at(struct fake_world *f, uint64_t n, int64_t seconds, uint32_t reasons);
 
 /** Do this at the n-th command from now (1: the next); 0 or FAKE_NONE: never. */
 void fake_tpm_fail(struct fake_world *f, uint64_t n, enum fake_fault fault);
