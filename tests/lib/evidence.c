@@ -325,6 +325,7 @@ static void on_burn(struct walk *w)
 static void on_recover(struct walk *w)
 {
     w->recovered = true;
+    w->audit->recoveries++;
 }
 
 static void ignore(struct walk *w)
@@ -497,8 +498,12 @@ void wait_sign_window(const struct service *s, struct answer *a, const char *key
     for (int64_t until = lab_now_ms() + WAIT_MS;; lab_sleep_ms(100)) {
         if (sign_window(s, a, key, idempotency_key, artifact) == status)
             return;
-        if (lab_now_ms() > until)
-            fail_msg("wanted %ld, got %ld %s", status, a->status, a->body != NULL ? a->body : "");
-        client_done(a);
+        if (lab_now_ms() < until) {
+            client_done(a);
+            continue;
+        }
+        service_show_log(s);
+        (void)lab_shell("ls -l '%s'; tail '%s'/client.log", s->clocks->dir, s->clocks->dir);
+        fail_msg("wanted %ld, got %ld %s", status, a->status, a->body != NULL ? a->body : "");
     }
 }

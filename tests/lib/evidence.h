@@ -69,7 +69,7 @@ struct index_facts {
 struct audit {
     struct index_facts *at; /* by index */
     size_t size;
-    uint64_t entries, windows, leases, leased, receipts, intents, voids, burns;
+    uint64_t entries, windows, leases, leased, receipts, intents, voids, burns, recoveries;
     uint64_t leases_cut_short; /* leases with an index that has no receipt */
     uint64_t epochs;           /* highest epoch that an entry names, minus the first of the key */
     int64_t window;            /* highest window opened; -1: none */

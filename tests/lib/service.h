@@ -126,13 +126,17 @@ int service_wait_end(struct service *s);
 /** Process id of "core" or "front", waited for; @param[in] not  another one than this. */
 pid_t service_child(const struct service *s, const char *name, pid_t not );
 
-/** The state directory to DIR/name and back: what was in it is gone then. Stopped. */
+/** The state directory to DIR/name and back: what was in it is gone then. A service whose state is
+ * copied may run if nobody asks it anything; one whose state is put back may not. */
 void service_save(const struct service *s, const char *name);
 void service_restore(const struct service *s, const char *name);
 
 /** Does the log of the service have this text behind this offset? */
 bool service_log_has(const struct service *s, off_t from, const char *text);
 off_t service_log_size(const struct service *s);
+
+/** The last lines of the log to standard error. */
+void service_show_log(const struct service *s);
 
 /** The ledger of a stopped service; ledger_close() it. */
 struct ledger *service_ledger(const struct service *s);
