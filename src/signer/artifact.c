@@ -110,7 +110,7 @@ static enum rc open_digest(struct artifact *a, const struct request *request,
 enum rc artifact_open(struct artifact *a, const struct request *request, int fd,
                       enum plan_message mode, struct err *err)
 {
-    *a = (struct artifact){.fd = fd, .size = request->body_len};
+    *a = (struct artifact){.fd = fd, .mode = mode, .size = request->body_len};
     if (request->body == REQUEST_BODY_DIGEST) {
         a->fd = -1;
         a->size = 0;

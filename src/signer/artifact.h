@@ -16,7 +16,8 @@
 #include "signer/request.h"
 
 struct artifact {
-    int fd; /* -1 if the request gave a digest; borrowed */
+    int fd;                 /* -1 if the request gave a digest; borrowed */
+    enum plan_message mode; /* of the plan that it was opened for */
     uint64_t size;
     uint8_t sha256[SHA256_LEN];      /* names the artifact in ledger and answers */
     uint8_t message[DIGEST_LEN_MAX]; /* digest plans: the bytes that are signed */

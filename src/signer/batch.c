@@ -389,10 +389,30 @@ enum rc batch_complete_intents(struct key *key, const struct world *world, void 
     }
 }
 
+/* The core hashes ahead, and while no signer is open it can only guess what a key signs. A raw
+ * artifact under a key of digests would be a signature over another message than anyone expects. */
+static void match_mode(struct batch *b, struct job *job)
+{
+    struct err e = {0};
+    enum plan_message mode = b->key->plan.message;
+    if (job->artifact.mode == mode)
+        return;
+    enum rc rc = artifact_open(&job->artifact, job->request, job->artifact.fd, mode, &e);
+    if (rc != RC_OK)
+        job_refuse(job, rc, &e);
+}
+
+static enum rc sign_by_plan(struct batch *b, struct job *jobs, size_t count, struct err *err)
+{
+    for (size_t i = 0; i < count; i++)
+        match_mode(b, &jobs[i]);
+    return b->key->plan.kind == PLAN_VERSION ? batch_by_version(b, jobs, count, err)
+                                             : batch_by_window(b, jobs, count, err);
+}
+
 enum rc batch_sign(struct batch *b, struct job *jobs, size_t count, struct err *err)
 {
-    enum rc rc = b->key->plan.kind == PLAN_VERSION ? batch_by_version(b, jobs, count, err)
-                                                   : batch_by_window(b, jobs, count, err);
+    enum rc rc = sign_by_plan(b, jobs, count, err);
     for (size_t i = 0; i < count; i++) {
         if (jobs[i].done)
             continue;

@@ -360,7 +360,7 @@ enum rc batch_by_version(struct batch *b, struct job *jobs, size_t count, struct
     b->wall_s = reading.safe ? reading.latest_ns / INT64_C(1000000000) : 0;
     for (size_t i = 0; i < count; i++) {
         struct err e = {0};
-        enum rc rc = place(b, &jobs[i], &e);
+        enum rc rc = jobs[i].done ? RC_OK : place(b, &jobs[i], &e);
         if (rc != RC_OK)
             job_refuse(&jobs[i], rc, &e);
     }

@@ -388,6 +388,8 @@ enum rc batch_by_window(struct batch *b, struct job *jobs, size_t count, struct 
     for (size_t i = 0; i < count; i++) {
         struct err e = {0};
         enum rc rc = RC_OK;
+        if (jobs[i].done)
+            continue;
         if (jobs[i].request->by != REQUEST_BY_WINDOW) {
             job_refuse(&jobs[i],
                        FAIL(&e, RC_REFUSED_OUTSIDE_PLAN, "", 0,

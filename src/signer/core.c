@@ -98,12 +98,23 @@ static void item_free(struct item *item)
 
 /* Intake and hashing -------------------------------------------------------------------------- */
 
-static enum plan_message mode_of(struct core *core, const char *key)
+/* While the keys are not known yet the request says what it takes them for; the signer looks again
+ * (batch.c). */
+static enum plan_message guess(const struct request *request)
 {
-    enum plan_message mode = PLAN_RAW;
+    if (request->body != REQUEST_BODY_DIGEST)
+        return PLAN_RAW;
+    return request->digest_kind == DIGEST_SHA512   ? PLAN_SHA512
+           : request->digest_kind == DIGEST_SHA384 ? PLAN_SHA384
+                                                   : PLAN_SHA256;
+}
+
+static enum plan_message mode_of(struct core *core, const struct request *request)
+{
+    enum plan_message mode = guess(request);
     (void)pthread_mutex_lock(&core->lock);
     for (size_t i = 0; i < core->mode_count; i++)
-        if (strcmp(core->modes[i].name, key) == 0)
+        if (strcmp(core->modes[i].name, request->key) == 0)
             mode = core->modes[i].mode;
     (void)pthread_mutex_unlock(&core->lock);
     return mode;
@@ -112,7 +123,7 @@ static enum plan_message mode_of(struct core *core, const char *key)
 static void hash_item(struct core *core, struct item *item)
 {
     item->rc = artifact_open(&item->job.artifact, &item->request, item->fd,
-                             mode_of(core, item->request.key), &item->err);
+                             mode_of(core, &item->request), &item->err);
 }
 
 static void push_ready(struct core *core, struct item *item)
