@@ -331,6 +331,19 @@ static const char *pins_path(struct work *w)
     return w->folder;
 }
 
+static enum rc record_replacement(struct work *w, const struct ledger_key *key, struct err *err)
+{
+    const struct provision *p = w->p;
+    if (p->statement == NULL)
+        return RC_OK;
+    enum rc rc = ledger_add_note(p->ledger, key->id, LEDGER_OPERATION, "recover-from-backup",
+                                 p->statement, p->first_window, p->now_s, err);
+    if (rc == RC_OK)
+        rc = ledger_add_note(p->ledger, key->id, LEDGER_OPERATION, "backup-export",
+                             "the backup that this device was made from", p->mark, p->now_s, err);
+    return rc;
+}
+
 static enum rc record_key(struct work *w, struct ledger_key *key, struct err *err)
 {
     *key = (struct ledger_key){.pins = w->pins, .min_window = w->p->first_window};
@@ -345,6 +358,8 @@ static enum rc record_key(struct work *w, struct ledger_key *key, struct err *er
     if (rc != RC_OK)
         return rc;
     rc = ledger_add_key(w->p->ledger, key, w->p->now_s, err);
+    if (rc == RC_OK)
+        rc = record_replacement(w, key, err);
     if (rc == RC_OK)
         rc = write_first_a(w, key, err);
     if (rc != RC_OK) {

@@ -27,6 +27,10 @@ struct provision {
     unsigned threads;
     hbs_progress progress; /* may be NULL */
     void *progress_ctx;
+    /* A replacement's first entries beside its key, in the same commit: without them it could sign
+     * before its own first export is acknowledged (attack 30). NULL: a new key. */
+    const char *statement; /* of the operator; at most LEDGER_TEXT_MAX bytes */
+    int64_t mark;          /* counts as its first export */
 };
 
 /**

@@ -198,18 +198,9 @@ enum rc recover_from_backup(struct provision *p, struct backup *b, const struct 
                             const char *statement, struct ledger_key *key, struct err *err)
 {
     p->first_window = r->start_window;
-    enum rc rc =
-        provision_restored(p, b->plan, b->plan_len, b->header.public_key, b->header.public_key_len,
-                           b->fd, b->nodes_at, b->nodes_len, next_secret, b, key, err);
-    if (rc != RC_OK)
-        return rc;
-    rc = ledger_begin(p->ledger, err);
-    if (rc == RC_OK)
-        rc = ledger_add_note(p->ledger, key->id, LEDGER_OPERATION, "recover-from-backup", statement,
-                             r->start_window, p->now_s, err);
-    /* A replacement can be lost too: the export it came from is this device's first mark. */
-    if (rc == RC_OK)
-        rc = ledger_add_note(p->ledger, key->id, LEDGER_OPERATION, "backup-export",
-                             "the backup that this device was made from", r->mark, p->now_s, err);
-    return rc == RC_OK ? ledger_commit(p->ledger, err) : rc;
+    p->statement = statement;
+    p->mark = r->mark; /* a replacement can be lost too: the export it came from is its first */
+    return provision_restored(p, b->plan, b->plan_len, b->header.public_key,
+                              b->header.public_key_len, b->fd, b->nodes_at, b->nodes_len,
+                              next_secret, b, key, err);
 }
