@@ -376,7 +376,9 @@ enum rc rig_key_rc(const struct rig *rig, unsigned key)
 {
     struct request request = {.op = REQUEST_SIGN, .by = 99};
     struct reply reply;
-    struct job job = {.request = &request, .reply = &reply, .artifact = {.fd = -1}};
+    struct job job = {.request = &request,
+                      .reply = &reply,
+                      .artifact = {.fd = -1, .mode = rig->plan[key].message}};
     struct err err = {0};
     strcpy(request.key, rig->plan[key].key);
     reply_init(&reply, &request);
@@ -409,6 +411,9 @@ static void write_request(struct rig *rig, struct ask *ask, struct job *job)
         memcpy(r->digest, ask->digest, digest_len(ask->digest_kind));
     } else {
         r->body_len = strlen(ask->text);
+        r->digest_claimed = ask->claim != NULL;
+        if (ask->claim != NULL)
+            digest_buffer(DIGEST_SHA256, r->digest, ask->claim, strlen(ask->claim));
         ask->fd = memfd_create("artifact", MFD_CLOEXEC);
         assert_true(ask->fd >= 0);
         assert_true(pwrite_full(ask->fd, ask->text, r->body_len, 0));
@@ -481,8 +486,12 @@ enum rc rig_sign(struct rig *rig, struct ask *asks, size_t count)
         write_request(rig, &asks[i], &jobs[n]);
         enum plan_message mode = PLAN_RAW;
         (void)!signer_message_mode(rig->signer, asks[i].request.key, &mode);
+        if (asks[i].guessed)
+            mode = asks[i].guess;
         struct err e = {0};
         asks[i].rc = artifact_open(&jobs[n].artifact, &asks[i].request, asks[i].fd, mode, &e);
+        if (asks[i].change_to != NULL)
+            assert_true(pwrite_full(asks[i].fd, asks[i].change_to, strlen(asks[i].change_to), 0));
         if (asks[i].rc == RC_OK)
             sent[n++] = &asks[i];
     }

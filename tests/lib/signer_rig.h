@@ -100,6 +100,10 @@ struct ask {
     const char *text;      /* the artifact; with digest: what is hashed here */
     const uint8_t *digest; /* digest requests: these bytes instead */
     enum digest_kind digest_kind;
+    const char *claim;     /* not NULL: the front says that the artifact is this one */
+    const char *change_to; /* not NULL: what the file holds once the core has hashed it */
+    bool guessed;          /* hashed for plans of this mode, before the key was known */
+    enum plan_message guess;
 
     enum rc rc;
     bool replayed;
