@@ -1,8 +1,8 @@
 /*
  * hash: the short hashes of LM-OTS and LMS, many independent ones at a time.
  *
- * This is the door for many-lane kernels: callers hand over arrays of jobs that do not depend on
- * each other, so a kernel may run them in lanes. Today's kernel is libgcrypt, one job after
+ * This is the door to many-lane kernels (kernel.h): callers hand over arrays of jobs that do not
+ * depend on each other, so a kernel may run them in lanes. SHAKE256 is libgcrypt's, one job after
  * another.
  *
  * Uses: libgcrypt; base_init() first. Secrets: chain values are secret; no branch or address
@@ -19,16 +19,18 @@
  * The step number that derives the start of a chain: RFC 8554 Appendix A defines
  * x_q[i] = H(I || u32str(q) || u16str(i) || u8str(0xff) || SEED), which has the form of a chain
  * step. A chain from HBS_STEP_SEED to HBS_STEP_SEED + 1 with SEED as its value thus gives x_q[i].
- * Steps of signatures end below it, since they run up to 2^w - 2.
+ * Steps of signatures end below it, since they run up to 2^w - 2. Numbers are taken modulo 256, so
+ * a chain may go on from its start: up to HBS_STEP_SEED + 1 + j it ends at step j.
  */
 #define HBS_STEP_SEED 0xff
+#define HBS_STEP_END (HBS_STEP_SEED + 1 + 0xff) /* no chain is longer */
 
 /** One Winternitz chain: value := F applied from step `from` up to, not including, step `to`. */
 struct hbs_chain {
     uint32_t q;               /* leaf number */
     uint16_t i;               /* chain number */
     uint16_t from;            /* first step, 0 … 2^w - 1, or HBS_STEP_SEED */
-    uint16_t to;              /* one past the last step, from … 2^w - 1, or HBS_STEP_SEED + 1 */
+    uint16_t to;              /* one past the last step, from … HBS_STEP_END */
     uint8_t value[HBS_N_MAX]; /* in: start of the chain; out: its end; n bytes are used */
 };
 

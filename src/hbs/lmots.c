@@ -9,11 +9,12 @@
 
 _Static_assert(LMOTS_BATCH_CHAINS >= 2 * LMOTS_P_MAX, "a batch must hold whole leaves");
 
-struct chain_set {
-    struct hbs_chain chains[LMOTS_BATCH_CHAINS];
+/* The chains of one leaf. */
+struct leaf_chains {
+    struct hbs_chain chains[LMOTS_P_MAX];
 };
 
-static void chain_set_wipe(struct chain_set *set)
+static void leaf_chains_wipe(struct leaf_chains *set)
 {
     wipe(set, sizeof(*set));
 }
@@ -45,15 +46,17 @@ void lmots_digits(const struct lmots_params *ots, const uint8_t *value,
         digits[i] = digit(text, i, ots->w);
 }
 
-/* Set the chains of one leaf to their starts: one step from SEED each, not yet run. */
+/* The chains of one leaf, not yet run: one step from SEED to their starts, and on to step ends[i],
+ * or to the last one of all if ends is NULL. */
 static void chains_from_seed(const struct lmots_params *ots, uint32_t q, const uint8_t *seed,
-                             struct hbs_chain *chains)
+                             const uint16_t *ends, struct hbs_chain *chains)
 {
     for (uint16_t i = 0; i < ots->p; i++) {
         chains[i].q = q;
         chains[i].i = i;
         chains[i].from = HBS_STEP_SEED;
-        chains[i].to = HBS_STEP_SEED + 1;
+        unsigned end = ends != NULL ? ends[i] : (1U << ots->w) - 1;
+        chains[i].to = (uint16_t)(HBS_STEP_SEED + 1 + end);
         memcpy(chains[i].value, seed, ots->n);
     }
 }
@@ -74,23 +77,18 @@ void lmots_public_keys(const struct lmots_params *ots, const uint8_t *id, uint32
 {
     MUST(count >= 1);
     MUST(count <= lmots_batch_leaves(ots));
-    struct chain_set set CLEANUP(chain_set_wipe) = {0};
+    /* No path leaves between the seed and the ends of the chains, which are public: they are the
+     * public key. So there is nothing to wipe. */
+    struct hbs_chain chains[LMOTS_BATCH_CHAINS];
     for (size_t k = 0; k < count; k++)
-        chains_from_seed(ots, first + (uint32_t)k, seed, set.chains + k * ots->p);
-    size_t total = count * ots->p;
-    hbs_chains_run(ots->hash, ots->n, id, set.chains, total);
-    for (size_t i = 0; i < total; i++) {
-        set.chains[i].from = 0;
-        set.chains[i].to = (uint16_t)((1U << ots->w) - 1);
-    }
-    hbs_chains_run(ots->hash, ots->n, id, set.chains, total);
+        chains_from_seed(ots, first + (uint32_t)k, seed, NULL, chains + k * ots->p);
+    hbs_chains_run(ots->hash, ots->n, id, chains, count * ots->p);
 
-    /* The ends of the chains are public: they are the public key. */
     uint8_t texts[BATCH_LEAVES_MAX * KEY_PREFIX + LMOTS_BATCH_CHAINS * HBS_N_MAX];
     struct hbs_job jobs[BATCH_LEAVES_MAX];
     size_t len = KEY_PREFIX + (size_t)ots->p * ots->n;
     for (size_t k = 0; k < count; k++) {
-        key_text(ots, id, first + (uint32_t)k, set.chains + k * ots->p, texts + k * len);
+        key_text(ots, id, first + (uint32_t)k, chains + k * ots->p, texts + k * len);
         jobs[k] = (struct hbs_job){texts + k * len, len, keys + k * ots->n};
     }
     hbs_jobs_run(ots->hash, ots->n, jobs, count);
@@ -101,13 +99,8 @@ void lmots_sign(const struct lmots_params *ots, const uint8_t *id, uint32_t q, c
 {
     uint16_t digits[LMOTS_P_MAX];
     lmots_digits(ots, value, digits);
-    struct chain_set set CLEANUP(chain_set_wipe) = {0};
-    chains_from_seed(ots, q, seed, set.chains);
-    hbs_chains_run(ots->hash, ots->n, id, set.chains, ots->p);
-    for (size_t i = 0; i < ots->p; i++) {
-        set.chains[i].from = 0;
-        set.chains[i].to = digits[i];
-    }
+    struct leaf_chains set CLEANUP(leaf_chains_wipe) = {0};
+    chains_from_seed(ots, q, seed, digits, set.chains);
     hbs_chains_run(ots->hash, ots->n, id, set.chains, ots->p);
 
     be_put32(sig, ots->type);

@@ -15,8 +15,8 @@
 #define D_LEAF 0x8282
 #define D_INTR 0x8383
 
-/** Chains that one hbs_chains_run() call gets at most: two leaves at W1, sixteen and more at W8. */
-#define LMOTS_BATCH_CHAINS 544
+/** Chains that one hbs_chains_run() call gets at most: four leaves at W1, 32 and more at W8. */
+#define LMOTS_BATCH_CHAINS 1088
 
 /** Leaves that lmots_public_keys() takes at once: as many as fit into LMOTS_BATCH_CHAINS. */
 size_t lmots_batch_leaves(const struct lmots_params *ots);

@@ -82,10 +82,14 @@ void lms_node(const struct lms_tree *tree, uint32_t r, const uint8_t *left, cons
               uint8_t *out)
 {
     uint8_t m = tree->set.lms->m;
-    uint8_t children[2 * HBS_N_MAX];
-    memcpy(children, left, m);
-    memcpy(children + m, right, m);
-    lms_level(tree, r, 1, children, out);
+    uint8_t text[NODE_TEXT_MAX];
+    memcpy(text, tree->i, LMS_I_LEN);
+    be_put32(text + LMS_I_LEN, r);
+    be_put16(text + LMS_I_LEN + 4, D_INTR);
+    memcpy(text + NODE_PREFIX, left, m);
+    memcpy(text + NODE_PREFIX + m, right, m);
+    struct hbs_job job = {text, NODE_PREFIX + 2 * (size_t)m, out};
+    hbs_jobs_run(tree->set.lms->hash, m, &job, 1);
 }
 
 void lms_subtree_root(const struct lms_tree *tree, uint32_t first, uint32_t count, uint8_t *nodes,

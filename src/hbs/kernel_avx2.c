@@ -1,0 +1,62 @@
+#include "hbs/kernel_lanes.h"
+
+#ifdef __x86_64__
+
+#include <immintrin.h>
+
+#define TARGET __attribute__((target("avx2")))
+#define INLINE static inline __attribute__((always_inline)) TARGET
+#define VEC __m256i
+#define VEC_LANES 8
+#define V_ADD(x, y) _mm256_add_epi32(x, y)
+#define V_OR(x, y) _mm256_or_si256(x, y)
+#define V_AND(x, y) _mm256_and_si256(x, y)
+#define V_SET1(x) _mm256_set1_epi32((int)(x))
+#define V_SHL(x, n) _mm256_slli_epi32(x, n)
+#define V_SHR(x, n) _mm256_srli_epi32(x, n)
+#define V_LOAD(p) _mm256_load_si256((const __m256i *)(const void *)(p))
+#define V_STORE(p, x) _mm256_store_si256((__m256i *)(void *)(p), x)
+#define V_XOR(x, y) _mm256_xor_si256(x, y)
+#define V_ROR(x, n) V_OR(V_SHR(x, n), V_SHL(x, 32 - (n)))
+#define V_SUM(x, a, b, c) V_XOR(V_XOR(V_ROR(x, a), V_ROR(x, b)), V_ROR(x, c))
+#define V_SIGMA(x, a, b, c) V_XOR(V_XOR(V_ROR(x, a), V_ROR(x, b)), V_SHR(x, c))
+#define V_CH(x, y, z) V_XOR(z, V_AND(x, V_XOR(y, z)))
+#define V_MAJ(x, y, z) V_OR(V_AND(x, y), V_AND(z, V_OR(x, y)))
+
+#include "hbs/kernel_simd.h"
+
+TARGET static void avx2_steps(struct chain_lanes *lanes, size_t active, uint32_t steps)
+{
+    (void)active; /* one register, full or not */
+    simd_steps(lanes, 0, 1, steps);
+}
+
+TARGET static void avx2_blocks(struct block_lanes *lanes, size_t active, uint32_t blocks)
+{
+    simd_blocks(lanes, 0, active, 1, blocks);
+}
+
+static const struct lane_ops ops = {VEC_LANES, FRAME_MAX, avx2_steps, avx2_blocks};
+
+static bool avx2_supported(void)
+{
+    return __builtin_cpu_supports("avx2");
+}
+
+static void avx2_chains(uint8_t n, const uint8_t id[LMS_I_LEN], struct hbs_chain *chains,
+                        size_t count)
+{
+    lanes_chains(&ops, n, id, chains, count);
+}
+
+static void avx2_jobs(uint8_t n, const struct hbs_job *jobs, size_t count)
+{
+    if (count <= 2)
+        hbs_gcrypt_jobs(HBS_SHA256, n, jobs, count); /* faster than a register nearly empty */
+    else
+        lanes_jobs(&ops, n, jobs, count);
+}
+
+const struct hbs_kernel hbs_kernel_avx2 = {"avx2", avx2_supported, avx2_chains, avx2_jobs};
+
+#endif

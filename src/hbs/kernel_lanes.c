@@ -1,0 +1,280 @@
+#include "hbs/kernel_lanes.h"
+
+#include <string.h>
+
+#include "base/bytes.h"
+
+#define BATCH 2048 /* chains that are sorted together */
+#define BLOCK_LEN 64
+
+_Static_assert(HBS_STEP_END < UINT16_MAX - BATCH, "lengths and positions fit 16 bits");
+
+/* Large and filled before use: no need for the zeros that hardening puts into automatic variables,
+ * which cost as much as a hash. */
+#if defined(__has_attribute)
+#if __has_attribute(uninitialized)
+#define LEFT_AS_IS __attribute__((uninitialized))
+#endif
+#endif
+#ifndef LEFT_AS_IS
+#define LEFT_AS_IS
+#endif
+
+const uint32_t sha256_iv[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
+                               0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
+
+const uint32_t sha256_k[64] = {
+    0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
+    0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
+    0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da,
+    0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7, 0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967,
+    0x27b70a85, 0x2e1b2138, 0x4d2c6dfc, 0x53380d13, 0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85,
+    0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070,
+    0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
+    0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2};
+
+static uint32_t rotr(uint32_t x, unsigned n)
+{
+    return (x >> n) | (x << (32 - n));
+}
+
+/* Rounds 0 … 3 (§6.2.2), once for all chains of a tree. */
+static void mid_state(uint32_t s[8], const uint32_t w[4])
+{
+    memcpy(s, sha256_iv, sizeof(sha256_iv));
+    for (size_t t = 0; t < 4; t++) {
+        uint32_t sum1 = rotr(s[4], 6) ^ rotr(s[4], 11) ^ rotr(s[4], 25);
+        uint32_t ch = (s[4] & s[5]) ^ (~s[4] & s[6]);
+        uint32_t t1 = s[7] + sum1 + ch + sha256_k[t] + w[t];
+        uint32_t sum0 = rotr(s[0], 2) ^ rotr(s[0], 13) ^ rotr(s[0], 22);
+        uint32_t maj = (s[0] & s[1]) ^ (s[0] & s[2]) ^ (s[1] & s[2]);
+        memmove(s + 1, s, 7 * sizeof(*s));
+        s[4] += t1;
+        s[0] = t1 + sum0 + maj;
+    }
+}
+
+/* The functions of a kernel spill secrets to the stack. Called from where they were called, this
+ * one lies over the same bytes. */
+static __attribute__((noinline)) void scrub(const struct lane_ops *ops)
+{
+    uint8_t below[FRAME_MAX] LEFT_AS_IS;
+    MUST(ops->frame <= sizeof(below));
+    wipe(below + sizeof(below) - ops->frame, ops->frame); /* the stack grows downwards */
+}
+
+/* Chains ----------------------------------------------------------------------------------------
+ */
+
+struct chain_run {
+    struct chain_lanes lanes;
+    struct hbs_chain *chain[LANES_MAX];
+    uint32_t left[LANES_MAX]; /* steps */
+    size_t active;
+    uint16_t order[BATCH]; /* chains of a batch that have steps to do, longest first */
+};
+
+static size_t length(const struct hbs_chain *chain)
+{
+    return (size_t)chain->to - chain->from;
+}
+
+/* Longest first: at the end, when lanes run empty, only short ones are left. Lengths are public. */
+static size_t sort_by_length(const struct hbs_chain *chains, size_t count, uint16_t *order)
+{
+    uint16_t place[HBS_STEP_END + 1] = {0};
+    for (size_t c = 0; c < count; c++)
+        place[length(chains + c)]++;
+    uint16_t next = 0;
+    for (size_t len = HBS_STEP_END; len > 0; len--) {
+        uint16_t many = place[len];
+        place[len] = next;
+        next = (uint16_t)(next + many);
+    }
+    for (size_t c = 0; c < count; c++)
+        if (length(chains + c) > 0)
+            order[place[length(chains + c)]++] = (uint16_t)c;
+    return next;
+}
+
+static void chain_load(struct chain_run *run, size_t lane, struct hbs_chain *chain)
+{
+    size_t words = run->lanes.n / 4U;
+    for (size_t r = 0; r < words; r++)
+        run->lanes.d[r][lane] = be_get32(chain->value + 4 * r);
+    run->lanes.q[lane] = chain->q;
+    run->lanes.ij[lane] = ((uint32_t)chain->i << 16) | ((chain->from & 0xffU) << 8);
+    run->chain[lane] = chain;
+    run->left[lane] = (uint32_t)length(chain);
+}
+
+static void chain_store(const struct chain_run *run, size_t lane)
+{
+    size_t words = run->lanes.n / 4U;
+    for (size_t r = 0; r < words; r++)
+        be_put32(run->chain[lane]->value + 4 * r, run->lanes.d[r][lane]);
+}
+
+static void chain_move(struct chain_run *run, size_t to, size_t from)
+{
+    for (size_t r = 0; r < 8; r++)
+        run->lanes.d[r][to] = run->lanes.d[r][from];
+    run->lanes.q[to] = run->lanes.q[from];
+    run->lanes.ij[to] = run->lanes.ij[from];
+    run->chain[to] = run->chain[from];
+    run->left[to] = run->left[from];
+}
+
+/* As many steps as the lane with the fewest left has, then take off what is done. */
+static void chains_advance(struct chain_run *run, const struct lane_ops *ops)
+{
+    uint32_t steps = run->left[0];
+    for (size_t lane = 1; lane < run->active; lane++)
+        steps = run->left[lane] < steps ? run->left[lane] : steps;
+    ops->steps(&run->lanes, run->active, steps);
+    for (size_t lane = run->active; lane-- > 0;) {
+        run->left[lane] -= steps;
+        if (run->left[lane] > 0)
+            continue;
+        chain_store(run, lane);
+        run->active--;
+        if (lane != run->active)
+            chain_move(run, lane, run->active);
+    }
+}
+
+static void chains_batch(struct chain_run *run, const struct lane_ops *ops,
+                         struct hbs_chain *chains, size_t count)
+{
+    size_t total = sort_by_length(chains, count, run->order);
+    size_t next = 0;
+    do {
+        for (; run->active < ops->lanes && next < total; next++)
+            chain_load(run, run->active++, chains + run->order[next]);
+        if (run->active > 0)
+            chains_advance(run, ops);
+    } while (run->active > 0 || next < total);
+}
+
+void lanes_chains(const struct lane_ops *ops, uint8_t n, const uint8_t id[LMS_I_LEN],
+                  struct hbs_chain *chains, size_t count)
+{
+    struct chain_run run LEFT_AS_IS;
+    /* Lanes that stay empty are computed with the others: their values must at least be defined. */
+    memset(&run.lanes, 0, sizeof(run.lanes));
+    run.active = 0;
+    run.lanes.n = n;
+    for (size_t w = 0; w < 4; w++)
+        run.lanes.id[w] = be_get32(id + 4 * w);
+    mid_state(run.lanes.mid, run.lanes.id);
+    for (size_t done = 0; done < count; done += BATCH)
+        chains_batch(&run, ops, chains + done, count - done < BATCH ? count - done : BATCH);
+    wipe(&run.lanes, sizeof(run.lanes));
+    scrub(ops);
+}
+
+/* Messages --------------------------------------------------------------------------------------
+ */
+
+struct job_run {
+    struct block_lanes lanes;
+    const struct hbs_job *job[LANES_MAX];
+    size_t left[LANES_MAX]; /* blocks: whole ones of the message, then those of the tail */
+    bool in_tail[LANES_MAX];
+    uint8_t tail[LANES_MAX][2 * BLOCK_LEN]; /* rest of the message, padding, length */
+    size_t active;
+    uint8_t n;
+};
+
+/* §5.1.1 */
+static void tail_start(struct job_run *run, size_t lane)
+{
+    const struct hbs_job *job = run->job[lane];
+    uint8_t *tail = run->tail[lane];
+    size_t rest = job->len % BLOCK_LEN;
+    size_t len = rest < BLOCK_LEN - 8 ? BLOCK_LEN : 2 * BLOCK_LEN;
+    if (rest > 0)
+        memcpy(tail, job->in + (job->len - rest), rest);
+    tail[rest] = 0x80;
+    memset(tail + rest + 1, 0, len - rest - 1 - 8);
+    be_put64(tail + len - 8, (uint64_t)job->len * 8);
+    run->lanes.block[lane] = tail;
+    run->left[lane] = len / BLOCK_LEN;
+    run->in_tail[lane] = true;
+}
+
+static void job_load(struct job_run *run, size_t lane, const struct hbs_job *job)
+{
+    for (size_t r = 0; r < 8; r++)
+        run->lanes.state[r][lane] = sha256_iv[r];
+    run->job[lane] = job;
+    run->lanes.block[lane] = job->in;
+    run->left[lane] = job->len / BLOCK_LEN;
+    run->in_tail[lane] = false;
+    if (run->left[lane] == 0)
+        tail_start(run, lane);
+}
+
+static void job_store(const struct job_run *run, size_t lane)
+{
+    size_t words = run->n / 4U;
+    for (size_t r = 0; r < words; r++)
+        be_put32(run->job[lane]->out + 4 * r, run->lanes.state[r][lane]);
+}
+
+static void job_move(struct job_run *run, size_t to, size_t from)
+{
+    for (size_t r = 0; r < 8; r++)
+        run->lanes.state[r][to] = run->lanes.state[r][from];
+    run->job[to] = run->job[from];
+    run->left[to] = run->left[from];
+    run->in_tail[to] = run->in_tail[from];
+    run->lanes.block[to] = run->lanes.block[from];
+    if (run->in_tail[to]) {
+        memcpy(run->tail[to], run->tail[from], sizeof(run->tail[to]));
+        run->lanes.block[to] = run->tail[to] + (run->lanes.block[from] - run->tail[from]);
+    }
+}
+
+static void jobs_advance(struct job_run *run, const struct lane_ops *ops)
+{
+    size_t blocks = run->left[0];
+    for (size_t lane = 1; lane < run->active; lane++)
+        blocks = run->left[lane] < blocks ? run->left[lane] : blocks;
+    if (blocks > UINT32_MAX)
+        blocks = UINT32_MAX;
+    ops->blocks(&run->lanes, run->active, (uint32_t)blocks);
+    for (size_t lane = run->active; lane-- > 0;) {
+        run->left[lane] -= blocks;
+        run->lanes.block[lane] += blocks * BLOCK_LEN;
+        if (run->left[lane] > 0)
+            continue;
+        if (!run->in_tail[lane]) {
+            tail_start(run, lane);
+            continue;
+        }
+        job_store(run, lane);
+        run->active--;
+        if (lane != run->active)
+            job_move(run, lane, run->active);
+    }
+}
+
+void lanes_jobs(const struct lane_ops *ops, uint8_t n, const struct hbs_job *jobs, size_t count)
+{
+    struct job_run run LEFT_AS_IS;
+    size_t used = count < ops->lanes ? count : ops->lanes;
+    memset(run.lanes.state, 0, sizeof(run.lanes.state));
+    run.active = 0;
+    run.n = n;
+    size_t next = 0;
+    do {
+        for (; run.active < ops->lanes && next < count; next++)
+            job_load(&run, run.active++, jobs + next);
+        if (run.active > 0)
+            jobs_advance(&run, ops);
+    } while (run.active > 0 || next < count);
+    wipe(run.lanes.state, sizeof(run.lanes.state));
+    wipe(run.tail, used * sizeof(run.tail[0]));
+    scrub(ops);
+}

@@ -1,0 +1,205 @@
+/*
+ * kernel_simd: SHA-256 with one message in each lane of a vector register, for kernel_avx2.c and
+ * kernel_avx512.c, which define before they include this:
+ *
+ *   VEC, VEC_LANES, INLINE           the register, its 32-bit lanes, how functions are declared
+ *   V_ADD V_OR V_AND V_SET1          operations on VEC
+ *   V_SHL V_SHR(x, n)                shifts by a constant
+ *   V_LOAD V_STORE(p)                64-byte aligned memory
+ *   V_SUM(x, a, b, c)                rotations to the right by a, b and c, xor-ed
+ *   V_SIGMA(x, a, b, c)              the same, but by c it is shifted
+ *   V_CH V_MAJ(x, y, z)              Ch and Maj of FIPS 180-4 §4.1.2
+ *
+ * Uses: base, kernel_lanes.h. Secrets and threads: as there. Registers are groups of VEC_LANES
+ * lanes; two groups interleaved keep the CPU's adders busy, where one waits for its own results.
+ */
+#ifndef HBS_KERNEL_SIMD_H
+#define HBS_KERNEL_SIMD_H
+
+#include <string.h>
+
+#include "hbs/kernel_lanes.h"
+
+#define GROUPS_MAX 2
+
+/* Constant indices into the arrays of registers let the compiler keep them in registers. */
+#define UNROLL _Pragma("GCC unroll 8")
+
+/* One round. Instead of the eight values, their names move on by one place each round. */
+INLINE void simd_round(VEC s[8], unsigned i, VEC wk)
+{
+    const VEC a = s[(8 - i) % 8];
+    const VEC b = s[(9 - i) % 8];
+    const VEC c = s[(10 - i) % 8];
+    const VEC e = s[(12 - i) % 8];
+    const VEC f = s[(13 - i) % 8];
+    const VEC g = s[(14 - i) % 8];
+    const VEC h = s[(15 - i) % 8];
+    VEC t1 = V_ADD(V_ADD(h, wk), V_ADD(V_SUM(e, 6, 11, 25), V_CH(e, f, g)));
+    s[(11 - i) % 8] = V_ADD(s[(11 - i) % 8], t1);
+    s[(15 - i) % 8] = V_ADD(t1, V_ADD(V_SUM(a, 2, 13, 22), V_MAJ(a, b, c)));
+}
+
+/* Word i of the schedule, in the place of the word of sixteen before. */
+INLINE VEC simd_word(VEC w[16], unsigned i)
+{
+    const VEC w15 = w[(i + 1) % 16];
+    const VEC w2 = w[(i + 14) % 16];
+    VEC x =
+        V_ADD(V_ADD(w[i], V_SIGMA(w15, 7, 18, 3)), V_ADD(w[(i + 9) % 16], V_SIGMA(w2, 17, 19, 10)));
+    w[i] = x;
+    return x;
+}
+
+#define SIXTEEN(F)                                                                                 \
+    F(0) F(1) F(2) F(3) F(4) F(5) F(6) F(7) F(8) F(9) F(10) F(11) F(12) F(13) F(14) F(15)
+#define FIRST(i)                                                                                   \
+    if ((i) >= from) {                                                                             \
+        const VEC k##i = V_SET1(sha256_k[i]);                                                      \
+        simd_round(s[0], i, V_ADD(w[0][i], k##i));                                                 \
+        if (groups > 1)                                                                            \
+            simd_round(s[1], i, V_ADD(w[1][i], k##i));                                             \
+    }
+#define LATER(i)                                                                                   \
+    {                                                                                              \
+        const VEC k##i = V_SET1(k[i]);                                                             \
+        simd_round(s[0], i, V_ADD(simd_word(w[0], i), k##i));                                      \
+        if (groups > 1)                                                                            \
+            simd_round(s[1], i, V_ADD(simd_word(w[1], i), k##i));                                  \
+    }
+
+/* All rounds, or all from round `from` (8 or less) on. w is used up. The loop of sixteen rounds,
+ * and not all 64 in a row, fits the CPU's cache of decoded instructions. */
+INLINE void simd_rounds(VEC s[GROUPS_MAX][8], VEC w[GROUPS_MAX][16], unsigned groups, unsigned from)
+{
+    SIXTEEN(FIRST)
+    for (const uint32_t *k = sha256_k + 16; k < sha256_k + 64; k += 16) {
+        SIXTEEN(LATER)
+    }
+}
+
+INLINE void simd_load(VEC d[8], const uint32_t from[8][LANES_MAX], size_t at)
+{
+    UNROLL
+    for (unsigned r = 0; r < 8; r++)
+        d[r] = V_LOAD(from[r] + at);
+}
+
+INLINE void simd_store(uint32_t to[8][LANES_MAX], size_t at, const VEC d[8])
+{
+    UNROLL
+    for (unsigned r = 0; r < 8; r++)
+        V_STORE(to[r] + at, d[r]);
+}
+
+INLINE void simd_add(VEC d[8], const VEC s[8])
+{
+    UNROLL
+    for (unsigned r = 0; r < 8; r++)
+        d[r] = V_ADD(d[r], s[r]);
+}
+
+/* The same words in all lanes; word r becomes the one that has this name after `moved` rounds. */
+INLINE void simd_set(VEC s[8], const uint32_t words[8], unsigned moved)
+{
+    UNROLL
+    for (unsigned r = 0; r < 8; r++)
+        s[(r + 8 - moved) % 8] = V_SET1(words[r]);
+}
+
+/* The block of the next step. The value starts at byte 23, the last one of word 5: every word of it
+ * is split 8 to 24 bits. */
+INLINE void simd_step_block(VEC w[16], const struct chain_lanes *lanes, size_t at, const VEC d[8])
+{
+    const VEC zero = V_SET1(0);
+    const VEC pad = V_SET1(0x80);
+    for (unsigned i = 0; i < 4; i++)
+        w[i] = V_SET1(lanes->id[i]);
+    w[4] = V_LOAD(lanes->q + at);
+    w[5] = V_OR(V_LOAD(lanes->ij + at), V_SHR(d[0], 24));
+    for (unsigned i = 0; i < 5; i++)
+        w[6 + i] = V_OR(V_SHL(d[i], 8), V_SHR(d[i + 1], 24));
+    if (lanes->n == 32) {
+        w[11] = V_OR(V_SHL(d[5], 8), V_SHR(d[6], 24));
+        w[12] = V_OR(V_SHL(d[6], 8), V_SHR(d[7], 24));
+        w[13] = V_OR(V_SHL(d[7], 8), pad);
+    } else {
+        w[11] = V_OR(V_SHL(d[5], 8), pad);
+        w[12] = zero;
+        w[13] = zero;
+    }
+    w[14] = zero;
+    w[15] = V_SET1(STEP_BITS(lanes->n));
+}
+
+/* Chain number stays, step number goes on modulo 256. */
+INLINE void simd_step_next(struct chain_lanes *lanes, size_t at)
+{
+    VEC ij = V_LOAD(lanes->ij + at);
+    VEC j = V_AND(V_ADD(ij, V_SET1(0x100)), V_SET1(0xff00));
+    V_STORE(lanes->ij + at, V_OR(V_AND(ij, V_SET1(0xffff0000)), j));
+}
+
+/* Steps of the groups * VEC_LANES lanes from `at` on. groups is a constant. */
+INLINE void simd_steps(struct chain_lanes *lanes, size_t at, unsigned groups, uint32_t steps)
+{
+    VEC d[GROUPS_MAX][8];
+    VEC s[GROUPS_MAX][8];
+    VEC w[GROUPS_MAX][16];
+    for (unsigned g = 0; g < groups; g++)
+        simd_load(d[g], lanes->d, at + g * VEC_LANES);
+    for (; steps > 0; steps--) {
+        for (unsigned g = 0; g < groups; g++) {
+            simd_step_block(w[g], lanes, at + g * VEC_LANES, d[g]);
+            simd_step_next(lanes, at + g * VEC_LANES);
+            simd_set(s[g], lanes->mid, 4); /* after four rounds, names have moved four places */
+        }
+        simd_rounds(s, w, groups, 4);
+        for (unsigned g = 0; g < groups; g++) {
+            simd_set(d[g], sha256_iv, 0);
+            simd_add(d[g], s[g]);
+        }
+    }
+    for (unsigned g = 0; g < groups; g++)
+        simd_store(lanes->d, at + g * VEC_LANES, d[g]);
+}
+
+/* Words of the blocks of a group, lane by lane. Lanes past `active` take the first lane's block. */
+INLINE void simd_words(VEC w[16], const struct block_lanes *lanes, size_t at, size_t active,
+                       size_t offset)
+{
+    alignas(64) uint32_t words[16][VEC_LANES];
+    for (size_t l = 0; l < VEC_LANES; l++) {
+        const uint8_t *block = lanes->block[at + l < active ? at + l : 0] + offset;
+        for (size_t i = 0; i < 16; i++) {
+            uint32_t word;
+            memcpy(&word, block + 4 * i, sizeof(word));
+            words[i][l] = __builtin_bswap32(word);
+        }
+    }
+    for (size_t i = 0; i < 16; i++)
+        w[i] = V_LOAD(words[i]);
+}
+
+INLINE void simd_blocks(struct block_lanes *lanes, size_t at, size_t active, unsigned groups,
+                        uint32_t blocks)
+{
+    VEC d[GROUPS_MAX][8];
+    VEC s[GROUPS_MAX][8];
+    VEC w[GROUPS_MAX][16];
+    for (unsigned g = 0; g < groups; g++)
+        simd_load(d[g], lanes->state, at + g * VEC_LANES);
+    for (uint32_t b = 0; b < blocks; b++) {
+        for (unsigned g = 0; g < groups; g++) {
+            simd_words(w[g], lanes, at + g * VEC_LANES, active, (size_t)b * 64);
+            memcpy(s[g], d[g], sizeof(s[g]));
+        }
+        simd_rounds(s, w, groups, 0);
+        for (unsigned g = 0; g < groups; g++)
+            simd_add(d[g], s[g]);
+    }
+    for (unsigned g = 0; g < groups; g++)
+        simd_store(lanes->state, at + g * VEC_LANES, d[g]);
+}
+
+#endif

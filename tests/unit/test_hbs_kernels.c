@@ -1,0 +1,646 @@
+/*
+ * Unit tests of the hash kernels: every one that this CPU runs gives byte for byte what libgcrypt
+ * gives, whatever the lengths and however many jobs; choice by name, by measurement and by
+ * environment; nothing secret stays on the stack.
+ *
+ * Linked with --wrap=gcry_md_hash_buffer, so that a test can make libgcrypt disagree. "--names"
+ * prints the supported kernels, for tests/vectors/check.sh; "--start" and "--hash" are this test
+ * started once more by itself.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <gcrypt.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#if __has_include(<valgrind/memcheck.h>)
+#include <valgrind/memcheck.h>
+#else
+#define RUNNING_ON_VALGRIND 0
+#endif
+
+#include "base/bytes.h"
+#include "base/secmem.h"
+#include "hbs/kernel.h"
+#include "hbs/lms.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+#ifndef SANITIZED
+#define SANITIZED 0
+#endif
+
+#define LEN_MAX 300
+
+static bool gcrypt_is_wrong;
+
+void __real_gcry_md_hash_buffer(int algo, void *digest, const void *buffer, size_t length);
+void __wrap_gcry_md_hash_buffer(int algo, void *digest, const void *buffer, size_t length);
+
+void __wrap_gcry_md_hash_buffer(int algo, void *digest, const void *buffer, size_t length)
+{
+    __real_gcry_md_hash_buffer(algo, digest, buffer, length);
+    if (gcrypt_is_wrong)
+        *(uint8_t *)digest ^= 1;
+}
+
+/* The kernels this CPU can run, one after another. */
+static const struct hbs_kernel *supported(size_t *at)
+{
+    const struct hbs_kernel *kernel = NULL;
+    while ((kernel = hbs_kernel_at((*at)++)) != NULL)
+        if (kernel->supported())
+            return kernel;
+    return NULL;
+}
+
+static uint32_t seed = 1;
+
+static uint32_t some(uint32_t below)
+{
+    seed = seed * 1664525 + 1013904223;
+    return (uint32_t)(((uint64_t)seed * below) >> 32);
+}
+
+static void fill(uint8_t *out, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        out[i] = (uint8_t)some(256);
+}
+
+/* Messages --------------------------------------------------------------------------------------
+ */
+
+#define JOBS_MAX 400
+#define GUARD 0xa5
+
+static uint8_t results[JOBS_MAX][HBS_N_MAX + 8];
+
+static void assert_job(const struct hbs_kernel *kernel, uint8_t n, const uint8_t *in, size_t len,
+                       const uint8_t *result)
+{
+    uint8_t expected[32];
+    gcry_md_hash_buffer(GCRY_MD_SHA256, expected, in, len);
+    if (memcmp(result, expected, n) != 0)
+        fail_msg("%s: %zu bytes, n = %u", kernel->name, len, n);
+    for (size_t i = n; i < HBS_N_MAX + 8; i++)
+        assert_int_equal(result[i], GUARD);
+}
+
+/* Every length alone and all together, at every alignment within a word. Each message is a heap
+ * block of exactly its length, so that AddressSanitizer sees an over-read. */
+static void jobs_every_length(const struct hbs_kernel *kernel, uint8_t n)
+{
+    static uint8_t *text[LEN_MAX + 1];
+    struct hbs_job jobs[LEN_MAX + 1];
+    for (size_t len = 0; len <= LEN_MAX; len++) {
+        text[len] = malloc(len + len % 4 + 1);
+        assert_non_null(text[len]);
+        fill(text[len], len + len % 4 + 1);
+        jobs[len] = (struct hbs_job){text[len] + len % 4 + 1, len, results[len]};
+    }
+    memset(results, GUARD, sizeof(results));
+    kernel->jobs(n, jobs, LEN_MAX + 1);
+    for (size_t len = 0; len <= LEN_MAX; len++)
+        assert_job(kernel, n, jobs[len].in, len, results[len]);
+    memset(results, GUARD, sizeof(results));
+    for (size_t len = 0; len <= LEN_MAX; len++) {
+        kernel->jobs(n, jobs + len, 1);
+        assert_job(kernel, n, jobs[len].in, len, results[len]);
+        free(text[len]);
+    }
+}
+
+/* Random numbers of jobs of random lengths. */
+static void jobs_random(const struct hbs_kernel *kernel, uint8_t n)
+{
+    static uint8_t text[9000];
+    fill(text, sizeof(text));
+    struct hbs_job jobs[JOBS_MAX];
+    for (int round = 0; round < 150; round++) {
+        size_t count = some(round % 3 == 0 ? JOBS_MAX : 70);
+        uint32_t len_max = round % 5 == 0 ? sizeof(text) : LEN_MAX;
+        bool same = round % 4 == 0;
+        size_t len = some(len_max);
+        memset(results, GUARD, sizeof(results));
+        for (size_t j = 0; j < count; j++) {
+            len = same ? len : some(len_max);
+            jobs[j] =
+                (struct hbs_job){text + some((uint32_t)(sizeof(text) - len)), len, results[j]};
+        }
+        kernel->jobs(n, jobs, count);
+        for (size_t j = 0; j < count; j++)
+            assert_job(kernel, n, jobs[j].in, jobs[j].len, results[j]);
+        for (size_t i = 0; i < sizeof(results[0]) && count < JOBS_MAX; i++)
+            assert_int_equal(results[count][i], GUARD);
+    }
+}
+
+/* out may be the same memory as in, of each job for itself. */
+static void jobs_in_place(const struct hbs_kernel *kernel)
+{
+    static uint8_t text[70][130];
+    static uint8_t copy[70][130];
+    struct hbs_job jobs[70];
+    fill(text[0], sizeof(text));
+    memcpy(copy, text, sizeof(text));
+    for (size_t j = 0; j < 70; j++)
+        jobs[j] = (struct hbs_job){text[j], 61 + j, text[j] + j / 2};
+    kernel->jobs(32, jobs, 70);
+    for (size_t j = 0; j < 70; j++) {
+        uint8_t expected[32];
+        gcry_md_hash_buffer(GCRY_MD_SHA256, expected, copy[j], 61 + j);
+        assert_memory_equal(text[j] + j / 2, expected, 32);
+    }
+}
+
+static void test_jobs(void **state)
+{
+    (void)state;
+    const struct hbs_kernel *kernel = NULL;
+    for (size_t at = 0; (kernel = supported(&at)) != NULL;) {
+        for (uint8_t n = 24; n <= 32; n += 8) {
+            jobs_every_length(kernel, n);
+            jobs_random(kernel, n);
+        }
+        jobs_in_place(kernel);
+        kernel->jobs(32, NULL, 0);
+    }
+}
+
+/* Chains ----------------------------------------------------------------------------------------
+ */
+
+#define PAIRS (256 * 257 / 2 + 257) /* from 0 … 255 to from … 255, and from the seed to 0 … 256 */
+
+static struct hbs_chain every[PAIRS];
+static struct hbs_chain ends[PAIRS];
+static struct hbs_chain work[PAIRS];
+
+/* One chain, by the text of RFC 8554 §4.3 and nothing of ours. */
+static void chain_expected(const uint8_t *id, uint8_t n, struct hbs_chain *c)
+{
+    uint8_t text[16 + 4 + 2 + 1 + 32];
+    memcpy(text, id, 16);
+    be_put32(text + 16, c->q);
+    be_put16(text + 20, c->i);
+    for (unsigned j = c->from; j < c->to; j++) {
+        uint8_t digest[32];
+        text[22] = (uint8_t)(j % 256);
+        memcpy(text + 23, c->value, n);
+        gcry_md_hash_buffer(GCRY_MD_SHA256, digest, text, 23U + n);
+        memcpy(c->value, digest, n);
+    }
+}
+
+static void chains_make(const uint8_t *id, uint8_t n)
+{
+    size_t count = 0;
+    for (unsigned from = 0; from <= 255; from++)
+        for (unsigned to = from; to <= 255; to++)
+            every[count++] = (struct hbs_chain){.from = (uint16_t)from, .to = (uint16_t)to};
+    for (unsigned to = HBS_STEP_SEED; to <= HBS_STEP_END; to++)
+        every[count++] = (struct hbs_chain){.from = HBS_STEP_SEED, .to = (uint16_t)to};
+    assert_int_equal(count, PAIRS);
+    for (size_t c = 0; c < PAIRS; c++) {
+        every[c].q = some(UINT32_MAX);
+        every[c].i = (uint16_t)some(65536);
+        fill(every[c].value, HBS_N_MAX);
+        ends[c] = every[c];
+        chain_expected(id, n, ends + c);
+    }
+}
+
+static void assert_chains(const struct hbs_kernel *kernel, uint8_t n)
+{
+    for (size_t c = 0; c < PAIRS; c++)
+        if (memcmp(work + c, ends + c, sizeof(work[c])) != 0)
+            fail_msg("%s: chain from %u to %u, n = %u", kernel->name, every[c].from, every[c].to,
+                     n);
+}
+
+static void test_chains(void **state)
+{
+    (void)state;
+    uint8_t id[LMS_I_LEN];
+    for (uint8_t n = 24; n <= 32; n += 8) {
+        fill(id, sizeof(id));
+        chains_make(id, n);
+        const struct hbs_kernel *kernel = NULL;
+        for (size_t at = 0; (kernel = supported(&at)) != NULL;) {
+            memcpy(work, every, sizeof(work));
+            kernel->chains(n, id, work, PAIRS);
+            assert_chains(kernel, n);
+            /* In slices, so that rows of lanes are never full, just full, and more than full. */
+            memcpy(work, every, sizeof(work));
+            for (size_t done = 0; done < PAIRS;) {
+                size_t now = 1 + some(70);
+                now = now < PAIRS - done ? now : PAIRS - done;
+                kernel->chains(n, id, work + done, now);
+                done += now;
+            }
+            assert_chains(kernel, n);
+            kernel->chains(n, id, NULL, 0);
+        }
+    }
+}
+
+/* Choice ----------------------------------------------------------------------------------------
+ */
+
+static void test_find(void **state)
+{
+    (void)state;
+    const struct hbs_kernel *found = NULL;
+    for (size_t i = 0; hbs_kernel_at(i) != NULL; i++) {
+        const struct hbs_kernel *kernel = hbs_kernel_at(i);
+        struct err err = {0};
+        enum rc rc = hbs_kernel_find(kernel->name, &found, &err);
+        assert_int_equal(rc, kernel->supported() ? RC_OK : RC_REFUSED_CONFIG);
+        assert_int_equal(err.rc, rc);
+        assert_ptr_equal(found, kernel->supported() ? kernel : NULL);
+    }
+    struct err err = {0};
+    assert_int_equal(hbs_kernel_find("sha-ny", &found, &err), RC_REFUSED_CONFIG);
+    assert_non_null(strstr(err.text, "sha-ny"));
+    assert_null(found);
+    assert_int_equal(hbs_kernel_find(NULL, &found, NULL), RC_OK);
+    assert_true(found->supported());
+}
+
+/* Kernels wrong in one place each, made from the right one. */
+static size_t wrong_at;
+
+static void wrong_chains(uint8_t n, const uint8_t id[LMS_I_LEN], struct hbs_chain *chains,
+                         size_t count)
+{
+    hbs_kernel_gcrypt.chains(n, id, chains, count);
+    if (wrong_at < count)
+        chains[wrong_at].value[n - 1] ^= 0x80;
+}
+
+static void wrong_jobs(uint8_t n, const struct hbs_job *jobs, size_t count)
+{
+    hbs_kernel_gcrypt.jobs(n, jobs, count);
+    if (wrong_at < count)
+        jobs[wrong_at].out[0] ^= 1;
+}
+
+/* Writes 32 bytes where n is 24. */
+static void long_jobs(uint8_t n, const struct hbs_job *jobs, size_t count)
+{
+    (void)n;
+    hbs_kernel_gcrypt.jobs(32, jobs, count);
+}
+
+static void test_unsound(void **state)
+{
+    (void)state;
+    struct hbs_kernel kernel = hbs_kernel_gcrypt;
+    assert_true(hbs_kernel_sound(&kernel));
+    kernel.jobs = wrong_jobs;
+    for (wrong_at = 0; wrong_at <= LEN_MAX; wrong_at += 23)
+        assert_false(hbs_kernel_sound(&kernel));
+    kernel.jobs = long_jobs;
+    assert_false(hbs_kernel_sound(&kernel));
+    kernel = hbs_kernel_gcrypt;
+    kernel.chains = wrong_chains;
+    for (wrong_at = 0; wrong_at < 71; wrong_at++)
+        assert_false(hbs_kernel_sound(&kernel));
+
+    /* With libgcrypt wrong all others are unsound: refused by name, passed over without. */
+    gcrypt_is_wrong = true;
+    const struct hbs_kernel *found = NULL;
+    enum rc rc = hbs_kernel_find(NULL, &found, NULL);
+    bool gcrypt_found = found == &hbs_kernel_gcrypt;
+    bool halts = true;
+    const struct hbs_kernel *each = NULL;
+    for (size_t at = 0; (each = supported(&at)) != &hbs_kernel_gcrypt;) {
+        struct err err = {0};
+        halts = halts && hbs_kernel_find(each->name, &found, &err) == RC_HALT_INVARIANT;
+        halts = halts && err.rc == RC_HALT_INVARIANT && found == NULL;
+    }
+    gcrypt_is_wrong = false;
+    assert_int_equal(rc, RC_OK);
+    assert_true(gcrypt_found);
+    assert_true(halts);
+}
+
+/* Another process with TIDEMARK_KERNEL set to value; what it prints, and how it ends. */
+static int again(const char *value, const char *mode, char out[256])
+{
+    int ends_of[2];
+    assert_int_equal(pipe(ends_of), 0);
+    fflush(NULL);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        (void)signal(SIGABRT, SIG_DFL);
+        (void)dup2(ends_of[1], 1);
+        (void)dup2(ends_of[1], 2);
+        (void)close(ends_of[0]);
+        (void)(value != NULL ? setenv("TIDEMARK_KERNEL", value, 1) : unsetenv("TIDEMARK_KERNEL"));
+        char *args[] = {(char *)(uintptr_t) "again", (char *)(uintptr_t)mode, NULL};
+        (void)execv("/proc/self/exe", args);
+        _exit(9);
+    }
+    (void)close(ends_of[1]);
+    size_t len = 0;
+    for (ssize_t got; len < 255 && (got = read(ends_of[0], out + len, 255 - len)) > 0;)
+        len += (size_t)got;
+    out[len] = '\0';
+    (void)close(ends_of[0]);
+    int status = 0;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    return WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+static void test_environment(void **state)
+{
+    (void)state;
+    if (RUNNING_ON_VALGRIND)
+        skip(); /* execv() of this very file is not under valgrind, where other kernels run */
+    char out[256];
+    for (size_t i = 0; hbs_kernel_at(i) != NULL; i++) {
+        const struct hbs_kernel *kernel = hbs_kernel_at(i);
+        int end = again(kernel->name, "--start", out);
+        assert_int_equal(end, kernel->supported() ? 0 : 3);
+        if (kernel->supported())
+            assert_string_equal(out, kernel->name);
+        if (kernel->supported())
+            assert_int_equal(again(kernel->name, "--hash", out), 0);
+    }
+    assert_int_equal(again("sse9", "--start", out), 3);
+    assert_non_null(strstr(out, "no hash kernel is named 'sse9'"));
+    assert_int_equal(again("sse9", "--hash", out), -SIGABRT);
+    assert_non_null(strstr(out, "no hash kernel is named 'sse9'"));
+    assert_int_equal(again(NULL, "--start", out), 0);
+    assert_int_equal(again("", "--start", out), 0);
+    assert_int_equal(again("", "--hash", out), 0);
+}
+
+/* Whole trees -----------------------------------------------------------------------------------
+ */
+
+static const struct tree_case {
+    const char *lms;
+    const char *ots;
+} trees[] = {
+    {"LMS_SHA256_M32_H5", "LMOTS_SHA256_N32_W1"},  {"LMS_SHA256_M24_H5", "LMOTS_SHA256_N24_W1"},
+    {"LMS_SHA256_M32_H5", "LMOTS_SHA256_N32_W2"},  {"LMS_SHA256_M24_H5", "LMOTS_SHA256_N24_W2"},
+    {"LMS_SHA256_M32_H10", "LMOTS_SHA256_N32_W4"}, {"LMS_SHA256_M24_H10", "LMOTS_SHA256_N24_W4"},
+    {"LMS_SHA256_M32_H5", "LMOTS_SHA256_N32_W8"},  {"LMS_SHA256_M24_H5", "LMOTS_SHA256_N24_W8"},
+};
+
+static uint8_t nodes[1024 * HBS_N_MAX];
+
+static void tree_run(const struct tree_case *t, uint8_t *root, uint8_t *sig)
+{
+    struct lms_tree tree = {{lms_params_by_name(t->lms), lmots_params_by_name(t->ots)}, {3, 1, 4}};
+    assert_true(lms_set_valid(&tree.set));
+    struct window_secret secret = {.seed = {2, 7, 1, 8}};
+    uint32_t leaves = UINT32_C(1) << tree.set.lms->h;
+    lms_leaves(&tree, 0, leaves, &secret, nodes);
+    lms_subtree_root(&tree, 0, leaves, nodes, root);
+    uint8_t value[HBS_N_MAX];
+    uint8_t c[HBS_N_MAX];
+    uint8_t path[10 * HBS_N_MAX] = {0};
+    memset(value, 0x5c, sizeof(value));
+    lms_randomizer(&tree, 5, &secret, c);
+    struct ots_lease lease = {.index = 5, .epoch = 1};
+    hbs_sign(&lease, &tree, &secret, c, value, path, sig);
+}
+
+static void test_trees(void **state)
+{
+    (void)state;
+    static uint8_t expected[LMS_SIG_LEN_MAX];
+    static uint8_t sig[LMS_SIG_LEN_MAX];
+    for (size_t t = 0; t < sizeof(trees) / sizeof(trees[0]); t++) {
+        uint8_t expected_root[HBS_N_MAX] = {0};
+        memset(expected, 0, sizeof(expected));
+        hbs_kernel_use(&hbs_kernel_gcrypt);
+        tree_run(trees + t, expected_root, expected);
+        const struct hbs_kernel *kernel = NULL;
+        for (size_t at = 0; (kernel = supported(&at)) != NULL;) {
+            uint8_t root[HBS_N_MAX] = {0};
+            memset(sig, 0, sizeof(sig));
+            hbs_kernel_use(kernel);
+            tree_run(trees + t, root, sig);
+            assert_memory_equal(root, expected_root, HBS_N_MAX);
+            assert_memory_equal(sig, expected, sizeof(sig));
+        }
+    }
+}
+
+/* Secrets ---------------------------------------------------------------------------------------
+ */
+
+#define STACK_LEN (256 * 1024)
+#define SECRET_CHAINS 40
+
+static const struct hbs_kernel *on_stack_kernel;
+static uint8_t on_stack_n;
+static struct hbs_chain on_stack_chains[SECRET_CHAINS];
+static uint8_t on_stack_text[12][100];
+static uint8_t on_stack_out[12][32];
+static struct hbs_job on_stack_jobs[12];
+static size_t on_stack_count;
+
+static void chains_on_stack(void)
+{
+    static const uint8_t id[LMS_I_LEN] = "I";
+    on_stack_kernel->chains(on_stack_n, id, on_stack_chains, on_stack_count);
+}
+
+static void jobs_on_stack(void)
+{
+    on_stack_kernel->jobs(on_stack_n, on_stack_jobs, on_stack_count);
+}
+
+static void on_stack(uint8_t *stack, void (*f)(void))
+{
+    ucontext_t here;
+    ucontext_t there;
+    memset(stack, 0, STACK_LEN);
+    assert_int_equal(getcontext(&there), 0);
+    there.uc_stack.ss_sp = stack;
+    there.uc_stack.ss_size = STACK_LEN;
+    there.uc_link = &here;
+    makecontext(&there, f, 0);
+    assert_int_equal(swapcontext(&here, &there), 0);
+}
+
+static uint32_t left[STACK_LEN / 4];
+static size_t left_count;
+
+/* What is not zero on the stack after f, word by word. */
+static void words_left_by(uint8_t *stack, void (*f)(void))
+{
+    on_stack(stack, f);
+    left_count = 0;
+    for (size_t at = 0; at < STACK_LEN; at += 4)
+        if (be_get32(stack + at) != 0)
+            left[left_count++] = be_get32(stack + at);
+}
+
+/* Lanes tear a value into words, at any byte of it, and turn their bytes round. */
+static bool is_left(const uint8_t *value, size_t len)
+{
+    for (size_t i = 0; i + 4 <= len; i++) {
+        uint32_t word = be_get32(value + i);
+        for (size_t k = 0; k < left_count; k++)
+            if (left[k] == word || left[k] == __builtin_bswap32(word))
+                return true;
+    }
+    return false;
+}
+
+/* Chains of up to three steps, 1 to 40 of them: no value that a chain passes is left. */
+static void chains_leave_nothing(uint8_t *stack)
+{
+    static const uint8_t id[LMS_I_LEN] = "I";
+    for (on_stack_count = 1; on_stack_count <= SECRET_CHAINS; on_stack_count += 3) {
+        static uint8_t secrets[SECRET_CHAINS][4][HBS_N_MAX];
+        for (size_t c = 0; c < on_stack_count; c++) {
+            struct hbs_chain *chain = on_stack_chains + c;
+            *chain = (struct hbs_chain){.q = 7, .i = (uint16_t)c, .from = 4, .to = 7};
+            chain->to = (uint16_t)(7 - (c % 5 == 0));
+            fill(chain->value, HBS_N_MAX);
+            struct hbs_chain step = *chain;
+            for (uint16_t j = 0; j < 4; j++) {
+                memcpy(secrets[c][j], step.value, on_stack_n);
+                step.from = (uint16_t)(4 + j);
+                step.to = (uint16_t)(5 + j);
+                chain_expected(id, on_stack_n, &step);
+            }
+        }
+        words_left_by(stack, chains_on_stack);
+        for (size_t c = 0; c < on_stack_count; c++)
+            for (size_t j = 0; j < 4; j++)
+                if (is_left(secrets[c][j], on_stack_n))
+                    fail_msg("%s: step %zu of chain %zu of %zu is left", on_stack_kernel->name, j,
+                             c, on_stack_count);
+    }
+}
+
+/* Messages whose tail is copied; what precedes the tail is only read. */
+static void jobs_leave_nothing(uint8_t *stack)
+{
+    for (on_stack_count = 1; on_stack_count <= 12; on_stack_count++) {
+        for (size_t j = 0; j < on_stack_count; j++) {
+            size_t len = j % 2 == 0 ? 55 : 100;
+            fill(on_stack_text[j], len);
+            on_stack_jobs[j] = (struct hbs_job){on_stack_text[j], len, on_stack_out[j]};
+        }
+        words_left_by(stack, jobs_on_stack);
+        for (size_t j = 0; j < on_stack_count; j++)
+            if (is_left(on_stack_text[j], on_stack_jobs[j].len) ||
+                is_left(on_stack_out[j], on_stack_n))
+                fail_msg("%s: message %zu of %zu is left", on_stack_kernel->name, j,
+                         on_stack_count);
+    }
+}
+
+static void test_nothing_left_on_the_stack(void **state)
+{
+    (void)state;
+    if (SANITIZED || RUNNING_ON_VALGRIND)
+        skip();
+    uint8_t *stack =
+        mmap(NULL, STACK_LEN, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_ptr_not_equal(stack, MAP_FAILED);
+    for (size_t at = 0; (on_stack_kernel = supported(&at)) != NULL;) {
+        if (on_stack_kernel == &hbs_kernel_gcrypt)
+            continue; /* see test_hbs.c; what libgcrypt keeps is its own */
+        for (on_stack_n = 24; on_stack_n <= 32; on_stack_n = (uint8_t)(on_stack_n + 8)) {
+            chains_leave_nothing(stack);
+            jobs_leave_nothing(stack);
+        }
+    }
+    (void)munmap(stack, STACK_LEN);
+}
+
+/* Started by itself -----------------------------------------------------------------------------
+ */
+
+static void *hash_in_thread(void *ctx)
+{
+    static const uint8_t abc[] = "abc";
+    struct hbs_job job = {abc, 3, ctx};
+    hbs_jobs_run(HBS_SHA256, 32, &job, 1);
+    return NULL;
+}
+
+/* Four threads hash, and none of them has chosen a kernel before. */
+static int start_by_hashing(void)
+{
+    pthread_t threads[4];
+    uint8_t out[4][32];
+    uint8_t expected[32];
+    for (size_t t = 0; t < 4; t++)
+        if (pthread_create(&threads[t], NULL, hash_in_thread, out[t]) != 0)
+            return 4;
+    for (size_t t = 0; t < 4; t++)
+        (void)pthread_join(threads[t], NULL);
+    gcry_md_hash_buffer(GCRY_MD_SHA256, expected, "abc", 3);
+    for (size_t t = 0; t < 4; t++)
+        if (memcmp(out[t], expected, 32) != 0)
+            return 5;
+    return 0;
+}
+
+static int start_and_say(void)
+{
+    struct err err = {0};
+    if (hbs_kernel_start(&err) != RC_OK) {
+        printf("%s", err_text(&err));
+        return err.rc == RC_REFUSED_CONFIG && hbs_kernel_start(NULL) == err.rc ? 3 : 4;
+    }
+    printf("%s", hbs_kernel_current()->name);
+    return hbs_kernel_start(NULL) == RC_OK ? 0 : 5;
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_jobs),
+        cmocka_unit_test(test_chains),
+        cmocka_unit_test(test_find),
+        cmocka_unit_test(test_unsound),
+        cmocka_unit_test(test_environment),
+        cmocka_unit_test(test_trees),
+        cmocka_unit_test(test_nothing_left_on_the_stack),
+    };
+    if (base_init_public(NULL) != RC_OK)
+        return 1;
+    if (argc > 1 && strcmp(argv[1], "--start") == 0)
+        return start_and_say();
+    if (argc > 1 && strcmp(argv[1], "--hash") == 0)
+        return start_by_hashing();
+    if (argc > 1 && strcmp(argv[1], "--names") == 0) {
+        const struct hbs_kernel *kernel = NULL;
+        for (size_t at = 0; (kernel = supported(&at)) != NULL;)
+            printf("%s\n", kernel->name);
+        return 0;
+    }
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
+    return cmocka_run_group_tests_name("hbs kernels", tests, NULL, NULL);
+}
