@@ -263,7 +263,8 @@ static void set_window_limit(struct batch *b, struct job *job)
 {
     uint64_t left_key = 0;
     job->reply->window_limit = batch_window_cap(b);
-    view_remaining(b->key, b->ledger, job->place.window, &job->reply->window_remaining, &left_key);
+    view_remaining(b->key, b->ledger, job->place.window, b->now_s, &job->reply->window_remaining,
+                   &left_key);
 }
 
 /* A configured cap on a window, on top of what the plan gives. */
@@ -291,27 +292,14 @@ static enum rc apply_cap(struct batch *b, struct job **taken, size_t *count, str
     return RC_OK;
 }
 
-/* The window's secret before anything is spent on it: no W, no intent that only recovery could get
- * rid of. */
-static enum rc have_secret(struct batch *b, struct job **taken, size_t *count, struct err *err)
-{
-    const struct window_secret *secret = NULL;
-    struct err e = {0};
-    enum rc rc = key_secret(b->key, b->world, b->tpm, taken[0]->place.window, &secret, &e);
-    if (rc == RC_OK)
-        return RC_OK;
-    if (rc_class(rc) == RC_CLASS_HALT)
-        return FAIL(err, rc, e.origin, e.native, "%s", err_text(&e));
-    while (*count > 0)
-        job_refuse(taken[--*count], rc, &e);
-    return RC_OK;
-}
-
 static enum rc sign_taken(struct batch *b, struct job **taken, size_t count, struct err *err)
 {
+    const struct window_secret *secret = NULL;
     enum rc rc = apply_cap(b, taken, &count, err);
+    /* The window's secret before anything is spent on it: no W, no intent that only recovery could
+     * get rid of. */
     if (rc == RC_OK && count > 0)
-        rc = have_secret(b, taken, &count, err);
+        rc = key_secret(b->key, b->world, b->tpm, taken[0]->place.window, &secret, err);
     if (rc != RC_OK || count == 0)
         return rc;
     rc = raise_floor(b, (int64_t)taken[0]->place.window, err);
@@ -352,6 +340,13 @@ static bool undone(const struct job *jobs, size_t count)
     return false;
 }
 
+static void refuse_undone(struct job *jobs, size_t count, enum rc rc, const struct err *err)
+{
+    for (size_t i = 0; i < count; i++)
+        if (!jobs[i].done && jobs[i].twin == NULL)
+            job_refuse(&jobs[i], rc, err);
+}
+
 enum rc batch_by_version(struct batch *b, struct job *jobs, size_t count, struct err *err)
 {
     MUST(count <= BATCH_MAX);
@@ -366,9 +361,14 @@ enum rc batch_by_version(struct batch *b, struct job *jobs, size_t count, struct
     }
     /* Each round ends at least one job, so this ends. */
     while (undone(jobs, count)) {
-        enum rc rc = one_round(b, jobs, count, err);
+        struct err e = {0};
+        enum rc rc = one_round(b, jobs, count, &e);
+        if (rc_class(rc) == RC_CLASS_HALT)
+            return FAIL(err, rc, e.origin, e.native, "%s", err_text(&e));
+        /* Nothing has changed, and all may try again; but a later version must not overtake the
+         * ones that wait here and close their window. */
         if (rc != RC_OK)
-            return rc;
+            refuse_undone(jobs, count, rc, &e);
     }
     /* Twins: their elder is done now, so the ledger has the answer for them too. */
     for (size_t i = 0; i < count; i++) {

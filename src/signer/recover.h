@@ -64,8 +64,7 @@ enum rc recover_backup_plan(const struct backup *backup, const struct recover_st
                             struct recover_plan *plan, struct err *err) MUST_CHECK;
 
 /** Run it with provision_restored(), which records the statement and the mark in the same commit as
- * the key. p->first_window, p->statement and p->mark are set from the
- * plan. */
+ * the key. p->first_window, p->statement and p->mark are set from the plan. */
 enum rc recover_from_backup(struct provision *p, struct backup *backup,
                             const struct recover_plan *plan, const char *statement,
                             struct ledger_key *key, struct err *err) MUST_CHECK;
