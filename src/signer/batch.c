@@ -63,7 +63,7 @@ static void describe(struct batch *b, struct job *job, const struct ledger_recei
     struct signature_view *v = &job->reply->signature;
     view_signature(b->key, r, v);
     v->checkpoint_size = ledger_size(b->ledger);
-    view_remaining(b->key, b->ledger, r->window, &v->remaining_window, &v->remaining_key);
+    view_remaining(b->key, b->ledger, r->window, b->now_s, &v->remaining_window, &v->remaining_key);
     job->reply->window = (int64_t)r->window;
     job->reply->tpm_virtual = b->key->is_virtual;
 }

@@ -232,8 +232,8 @@ static void set_window_limit(struct batch *b, struct job *job)
     int64_t end_s = 0;
     uint64_t left_key = 0;
     job->reply->window_limit = batch_window_cap(b);
-    view_remaining(b->key, b->ledger, (uint64_t)key_floor(b->key), &job->reply->window_remaining,
-                   &left_key);
+    view_remaining(b->key, b->ledger, (uint64_t)key_floor(b->key), b->now_s,
+                   &job->reply->window_remaining, &left_key);
     if (b->key->plan.kind != PLAN_TIME)
         return;
     plan_window_times(&b->key->plan, (uint64_t)key_floor(b->key), &start_s, &end_s);

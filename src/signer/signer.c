@@ -385,7 +385,7 @@ static enum rc read_index(struct signer *s, const struct key *key, const struct 
         return FAIL(err, RC_RETRY_SYSTEM, "errno", 0, "no memory");
     *payload = view;
     *len = sizeof(*view);
-    return view_index(key, s->ledger, r->from, view, err);
+    return view_index(key, s->ledger, r->from, now_s(s), view, err);
 }
 
 static enum rc read_signature(struct signer *s, const struct key *key, const struct request *r,
@@ -397,7 +397,7 @@ static enum rc read_signature(struct signer *s, const struct key *key, const str
     if (rc != RC_OK)
         return rc;
     view_signature(key, &receipt, &reply->signature);
-    view_remaining(key, s->ledger, receipt.window, &reply->signature.remaining_window,
+    view_remaining(key, s->ledger, receipt.window, now_s(s), &reply->signature.remaining_window,
                    &reply->signature.remaining_key);
     reply->signature.checkpoint_size = ledger_size(s->ledger);
     if (r->op == REQUEST_RECEIPT) {

@@ -39,18 +39,34 @@ static uint64_t passed(const struct key *key)
     return gone - (key->lease.count - key->lease.next);
 }
 
-static bool may_still_sign(const struct key *key, uint64_t window)
+/* Lowest window that may still sign, per-line plans aside: the floor in the TPM, what recovery
+ * left, and for time plans the window of now. window_count if none is left. */
+static uint64_t lowest_left(const struct key *key, int64_t now_s)
 {
-    int64_t w = (int64_t)window;
-    if (w < key->record.min_window)
-        return false;
-    return w >= key_floor(key) ||
-           (key->plan.kind == PLAN_VERSION && key->plan.order == PLAN_PER_LINE);
+    int64_t lowest = key_floor(key) > 0 ? key_floor(key) : 0;
+    if (lowest < key->record.min_window)
+        lowest = key->record.min_window;
+    if (key->plan.kind == PLAN_TIME && now_s >= key->plan.start_s) {
+        uint64_t now = 0;
+        if (plan_window_at(&key->plan, now_s, &now, NULL) != RC_OK)
+            now = key->plan.window_count;
+        if (lowest < (int64_t)now)
+            lowest = (int64_t)now;
+    }
+    return (uint64_t)lowest < key->plan.window_count ? (uint64_t)lowest : key->plan.window_count;
 }
 
-static uint64_t left_in_window(const struct key *key, struct ledger *ledger, uint64_t window)
+static bool may_still_sign(const struct key *key, uint64_t window, int64_t now_s)
 {
-    if (!may_still_sign(key, window))
+    if (key->plan.kind == PLAN_VERSION && key->plan.order == PLAN_PER_LINE)
+        return (int64_t)window >= key->record.min_window;
+    return window >= lowest_left(key, now_s);
+}
+
+static uint64_t left_in_window(const struct key *key, struct ledger *ledger, uint64_t window,
+                               int64_t now_s)
+{
+    if (window >= key->plan.window_count || !may_still_sign(key, window, now_s))
         return 0;
     uint64_t usable = key->plan.window_usable;
     if (key->plan.kind != PLAN_VERSION)
@@ -61,19 +77,15 @@ static uint64_t left_in_window(const struct key *key, struct ledger *ledger, uin
     return usage.bound < usable ? usable - usage.bound : 0;
 }
 
-void view_remaining(const struct key *key, struct ledger *ledger, uint64_t window,
+void view_remaining(const struct key *key, struct ledger *ledger, uint64_t window, int64_t now_s,
                     uint64_t *in_window, uint64_t *in_key)
 {
-    *in_window = left_in_window(key, ledger, window);
-    int64_t top = key_floor(key);
-    if (top < key->record.min_window - 1)
-        top = key->record.min_window - 1;
-    uint64_t ahead = top + 1 >= (int64_t)key->plan.window_count
-                         ? 0
-                         : key->plan.window_count - (uint64_t)(top + 1);
-    *in_key = ahead * key->plan.window_usable;
-    if (top >= 0 && (uint64_t)top < key->plan.window_count)
-        *in_key += left_in_window(key, ledger, (uint64_t)top);
+    uint64_t lowest = lowest_left(key, now_s);
+    *in_window = left_in_window(key, ledger, window, now_s);
+    *in_key = 0;
+    if (lowest < key->plan.window_count)
+        *in_key = left_in_window(key, ledger, lowest, now_s) +
+                  (key->plan.window_count - lowest - 1) * key->plan.window_usable;
 }
 
 int64_t view_export_limit(const struct key *key, struct ledger *ledger, int64_t margin)
@@ -104,7 +116,7 @@ static bool free_and_allowed(const struct key *key, struct ledger *ledger, const
     struct plan_marks marks;
     struct ledger_intent intent;
     if (plan_place_version(&key->plan, version, slot, &place, NULL) != RC_OK ||
-        !may_still_sign(key, place.window) ||
+        !may_still_sign(key, place.window, 0) ||
         ledger_line_marks(ledger, key->record.id, place.line, &marks.rank, &marks.window, NULL) !=
             RC_OK ||
         plan_order_check(&key->plan, &place, &marks, REQUEST_NONE, NULL) != RC_OK)
@@ -178,7 +190,7 @@ void view_key(const struct key *key, struct ledger *ledger, int64_t export_margi
     if (key->plan.kind == PLAN_TIME && plan_window_at(&key->plan, now_s, &window, NULL) == RC_OK)
         v->open_window = (int64_t)window;
     uint64_t shown = v->open_window != REQUEST_NONE ? window : floor < 0 ? 0 : (uint64_t)floor;
-    view_remaining(key, ledger, shown, &v->remaining_window, &v->remaining_key);
+    view_remaining(key, ledger, shown, now_s, &v->remaining_window, &v->remaining_key);
 }
 
 /* Windows ------------------------------------------------------------------------------------- */
@@ -186,17 +198,13 @@ void view_key(const struct key *key, struct ledger *ledger, int64_t export_margi
 static uint32_t window_state(const struct key *key, uint64_t window, bool opened, int64_t now_s,
                              const struct view_window *v)
 {
-    int64_t w = (int64_t)window;
-    bool began = key->plan.kind != PLAN_TIME || now_s >= v->opens_s;
-    if (!may_still_sign(key, window))
+    if (!may_still_sign(key, window, now_s))
         return opened ? WINDOW_CLOSED : WINDOW_SKIPPED;
     if (key->plan.kind == PLAN_TIME)
-        return now_s >= v->closes_s ? (opened ? WINDOW_CLOSED : WINDOW_SKIPPED)
-               : began              ? WINDOW_OPEN
-                                    : WINDOW_FUTURE;
+        return now_s >= v->opens_s ? WINDOW_OPEN : WINDOW_FUTURE;
     if (key->plan.kind == PLAN_VERSION && key->plan.order == PLAN_PER_LINE)
         return opened || v->signatures > 0 ? WINDOW_OPEN : WINDOW_FUTURE;
-    return w == key_floor(key) ? WINDOW_OPEN : WINDOW_FUTURE;
+    return (int64_t)window == key_floor(key) ? WINDOW_OPEN : WINDOW_FUTURE;
 }
 
 static enum rc one_window(const struct key *key, struct ledger *ledger, uint64_t window,
@@ -217,11 +225,11 @@ static enum rc one_window(const struct key *key, struct ledger *ledger, uint64_t
     if (key->plan.kind == PLAN_TIME)
         plan_window_times(&key->plan, window, &v->opens_s, &v->closes_s);
     v->state = window_state(key, window, usage.opened, now_s, v);
-    bool over = v->state == WINDOW_CLOSED || v->state == WINDOW_SKIPPED;
-    v->remaining = over ? 0 : left_in_window(key, ledger, window);
+    v->remaining = left_in_window(key, ledger, window, now_s);
     /* Reserved without a receipt: burned, except what the lease in hand may still sign. */
     uint64_t reserved = key->plan.kind == PLAN_VERSION ? usage.bound : usage.leased;
-    uint64_t in_hand = key->lease.epoch != 0 && key->lease.window == window
+    bool over = v->state == WINDOW_CLOSED || v->state == WINDOW_SKIPPED;
+    uint64_t in_hand = !over && key->lease.epoch != 0 && key->lease.window == window
                            ? key->lease.count - key->lease.next
                            : 0;
     uint64_t done = usage.receipts + in_hand;
@@ -267,7 +275,7 @@ static enum rc version_entry(const struct key *key, struct ledger *ledger, uint6
     struct ledger_intent intent;
     rc = ledger_intent_by_index(ledger, key->record.id, index, &intent, NULL);
     if (rc == RC_REFUSED_NOT_FOUND) {
-        v->state = may_still_sign(key, v->window) ? INDEX_UNUSED : INDEX_GIVEN_UP;
+        v->state = may_still_sign(key, v->window, 0) ? INDEX_UNUSED : INDEX_GIVEN_UP;
         return RC_OK;
     }
     if (rc != RC_OK)
@@ -353,11 +361,12 @@ enum rc view_versions(const struct key *key, struct ledger *ledger, const char *
 /* Time and interval plans: the number of the lease that an index belongs to tells whether it
  * passed. */
 static uint32_t leased_state(const struct key *key, struct ledger *ledger, uint64_t index,
-                             uint64_t window, uint64_t *epoch)
+                             uint64_t window, int64_t now_s, uint64_t *epoch)
 {
     struct ledger_lease lease;
     enum rc rc = ledger_lease_of_index(ledger, key->record.id, index, &lease, NULL);
-    bool in_hand = key->lease.epoch != 0 && index >= key->lease.first + key->lease.next &&
+    bool over = !may_still_sign(key, window, now_s);
+    bool in_hand = !over && key->lease.epoch != 0 && index >= key->lease.first + key->lease.next &&
                    index < key->lease.first + key->lease.count;
     if (in_hand)
         return INDEX_LEASED;
@@ -365,14 +374,14 @@ static uint32_t leased_state(const struct key *key, struct ledger *ledger, uint6
         *epoch = lease.epoch;
         return INDEX_BURNED;
     }
-    if (!may_still_sign(key, window))
+    if (over)
         return INDEX_GIVEN_UP;
     uint64_t position = index - plan_window_first(&key->plan, window);
     bool skipped = (int64_t)window == key_floor(key) && position < passed(key);
     return skipped ? INDEX_GIVEN_UP : INDEX_UNUSED;
 }
 
-enum rc view_index(const struct key *key, struct ledger *ledger, int64_t index,
+enum rc view_index(const struct key *key, struct ledger *ledger, int64_t index, int64_t now_s,
                    struct view_index *v, struct err *err)
 {
     *v = (struct view_index){.index = (uint64_t)index};
@@ -413,6 +422,6 @@ enum rc view_index(const struct key *key, struct ledger *ledger, int64_t index,
         return rc;
     }
     if (v->state != INDEX_SIGNED)
-        v->state = leased_state(key, ledger, v->index, v->window, &v->epoch);
+        v->state = leased_state(key, ledger, v->index, v->window, now_s, &v->epoch);
     return RC_OK;
 }

@@ -16,9 +16,11 @@ void view_signature(const struct key *key, const struct ledger_receipt *receipt,
 
 /**
  * Signatures that may still be made in a window, and with the key. A number for people: the
- * configured cap of a window is not in it. Both 0 if the ledger cannot be read.
+ * configured cap of a window is not in it, and per-line plans count only windows from the floor on.
+ * Both 0 if the ledger cannot be read.
+ * @param[in] now_s  Host clock: what is over in a time plan is not left.
  */
-void view_remaining(const struct key *key, struct ledger *ledger, uint64_t window,
+void view_remaining(const struct key *key, struct ledger *ledger, uint64_t window, int64_t now_s,
                     uint64_t *in_window, uint64_t *in_key);
 
 /**
@@ -54,8 +56,8 @@ enum rc view_versions(const struct key *key, struct ledger *ledger, const char *
                       int64_t from, struct view_version *views, size_t *count, int64_t *next,
                       struct err *err) MUST_CHECK;
 
-/** One index. @retval RC_REFUSED_RANGE  Not an index of the plan. */
-enum rc view_index(const struct key *key, struct ledger *ledger, int64_t index,
+/** One index; now_s as in view_remaining(). @retval RC_REFUSED_RANGE  Not an index of the plan. */
+enum rc view_index(const struct key *key, struct ledger *ledger, int64_t index, int64_t now_s,
                    struct view_index *view, struct err *err) MUST_CHECK;
 
 #endif
