@@ -51,6 +51,13 @@ enum rc ledger_usable_key(struct ledger *l, uint32_t key, struct err *err)
     return RC_OK;
 }
 
+bool ledger_may_pass(const struct err *err)
+{
+    int primary = (int)(err->native & 0xff); /* the rest says where it happened */
+    return err->rc == RC_HALT_LEDGER && err->origin != NULL && strcmp(err->origin, "sqlite") == 0 &&
+           (primary == SQLITE_FULL || primary == SQLITE_IOERR || primary == SQLITE_CANTOPEN);
+}
+
 /* Statements ----------------------------------------------------------------------------------- */
 
 void stmt_done(sqlite3_stmt **stmt)

@@ -85,6 +85,12 @@ enum rc ledger_open(struct ledger **ledger, const struct ledger_options *options
  */
 void ledger_close(struct ledger **ledger);
 
+/**
+ * Could the cause of a RC_HALT_LEDGER pass, so that it is worth closing and opening again: disk
+ * full, I/O error, file not to be opened? Damage and everything else: false. Any thread; pure.
+ */
+bool ledger_may_pass(const struct err *err) MUST_CHECK;
+
 /** Entries in the ledger (the size of the log), those of an open transaction included. */
 uint64_t ledger_size(const struct ledger *ledger);
 

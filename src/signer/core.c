@@ -355,7 +355,7 @@ static bool worth_reopening(const struct core *core)
 {
     if (core->signer != NULL)
         return signer_may_recover(core->signer);
-    return rc_class(core->why.rc) == RC_CLASS_RETRY;
+    return rc_class(core->why.rc) == RC_CLASS_RETRY || ledger_may_pass(&core->why);
 }
 
 static void send_signed(struct core *core, struct item *item, struct job *job)
@@ -429,50 +429,82 @@ static enum rc serve(struct core *core, struct item **items, size_t count, struc
     return n > 0 ? sign_items(core, to_sign, n, err) : RC_OK;
 }
 
-/* What happens while nothing is asked. */
-struct idle {
-    uint32_t waited_ms;
+/* What is due by the clock, however much is asked meanwhile. Raw milliseconds. */
+struct rhythm {
+    int64_t tick_at;
+    int64_t asked_at; /* when somebody last asked for a signature */
+    int64_t reopen_at;
     uint32_t reopen_ms; /* doubles while opening does not help */
 };
 
-static enum rc tick(struct core *core, struct idle *idle, struct err *err)
+static int64_t now_ms(const struct core *core)
 {
-    /* The clock counts fresh updates, so it must be asked though nobody signs. */
+    return core->world->time->raw_ns(core->world->time->ctx) / 1000000;
+}
+
+static void reopen(struct core *core, struct rhythm *r, int64_t now)
+{
+    if (now < r->reopen_at)
+        return;
+    open_signer(core);
+    r->reopen_ms = r->reopen_ms * 2 > REOPEN_MS_MAX ? REOPEN_MS_MAX : r->reopen_ms * 2;
+    r->reopen_at = now_ms(core) + r->reopen_ms;
+}
+
+static enum rc tick(struct core *core, struct rhythm *r, int64_t now, struct err *err)
+{
+    /* The clock counts fresh updates and must see every step, so it is asked though nobody signs by
+     * it. */
     struct clk_reading reading;
     core->world->clock_read(core->world->clock_ctx, &reading);
     if (core->signer != NULL && reading.safe)
         signer_note_time(core->signer, reading.latest_ns / INT64_C(1000000000));
-    idle->waited_ms += TICK_MS;
     if (worth_reopening(core)) {
-        if (idle->waited_ms < idle->reopen_ms)
-            return RC_OK;
-        idle->waited_ms = 0;
-        idle->reopen_ms = idle->reopen_ms * 2 > REOPEN_MS_MAX ? REOPEN_MS_MAX : idle->reopen_ms * 2;
-        open_signer(core);
+        reopen(core, r, now);
         return RC_OK;
     }
-    idle->reopen_ms = REOPEN_MS_MIN;
-    if (core->signer == NULL || idle->waited_ms < core->config->idle_ms)
+    r->reopen_ms = REOPEN_MS_MIN;
+    r->reopen_at = now + r->reopen_ms;
+    if (core->signer == NULL || now - r->asked_at < core->config->idle_ms)
         return RC_OK;
-    idle->waited_ms = 0;
+    r->asked_at = now;
     return signer_idle(core->signer, err);
+}
+
+/* Whoever only reads, a monitor every second, does not keep A from being brought up to date. */
+static bool any_signing(struct item *const *items, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (items[i]->request.op == REQUEST_SIGN)
+            return true;
+    return false;
 }
 
 static enum core_exit run(struct core *core)
 {
-    struct idle idle = {.reopen_ms = REOPEN_MS_MIN};
     open_signer(core);
+    int64_t now = now_ms(core);
+    struct rhythm rhythm = {.tick_at = now + TICK_MS,
+                            .asked_at = now,
+                            .reopen_at = now + REOPEN_MS_MIN,
+                            .reopen_ms = REOPEN_MS_MIN};
     for (;;) {
         struct item *items[BATCH_MAX];
         size_t count = 0;
-        bool more = take_ready(core, items, &count, TICK_MS);
+        int64_t wait_ms = rhythm.tick_at > now ? rhythm.tick_at - now : 0;
+        bool more = take_ready(core, items, &count, (uint32_t)wait_ms);
         struct err err = {0};
         enum rc rc = RC_OK;
-        if (count > 0) {
-            idle.waited_ms = 0;
+        bool signing = any_signing(items, count);
+        if (count > 0)
             rc = serve(core, items, count, &err);
-        } else if (more) {
-            rc = tick(core, &idle, &err);
+        now = now_ms(core);
+        if (signing)
+            rhythm.asked_at = now;
+        if (rc == RC_OK && more && now >= rhythm.tick_at) {
+            rc = tick(core, &rhythm, now, &err);
+            now = now_ms(core);
+            rhythm.tick_at = now + TICK_MS;
         }
         if (rc != RC_OK) {
             log_event(LOG_LEVEL_ERROR, &(struct log_fields){.index = -1, .err = &err},

@@ -52,7 +52,8 @@ void signer_close(struct signer **signer, bool settle);
  */
 bool signer_healthy(const struct signer *signer);
 
-/** True if some key is away for a reason that may pass (RETRY class): try signer_open() again. */
+/** True if some key is away for a reason that may pass (RETRY class, TPM gone, disk full): try
+ * signer_open() again. */
 bool signer_may_recover(const struct signer *signer);
 
 /** Message mode of a key's plan, for hashing ahead. @return false if there is no such key. */
