@@ -149,12 +149,16 @@ bool signer_healthy(const struct signer *s)
     return s->tpm_rc == RC_OK;
 }
 
+static bool may_pass(enum rc rc, const struct err *err)
+{
+    return rc_class(rc) == RC_CLASS_RETRY || rc == RC_HALT_ANCHOR || ledger_may_pass(err);
+}
+
 bool signer_may_recover(const struct signer *s)
 {
-    bool away = rc_class(s->tpm_rc) == RC_CLASS_RETRY || s->tpm_rc == RC_HALT_ANCHOR;
+    bool away = may_pass(s->tpm_rc, &s->tpm_err);
     for (size_t i = 0; i < s->key_count; i++)
-        if (rc_class(s->keys[i].rc) == RC_CLASS_RETRY || s->keys[i].rc == RC_HALT_ANCHOR)
-            away = true;
+        away = away || may_pass(s->keys[i].rc, &s->keys[i].err);
     return away;
 }
 
@@ -294,6 +298,16 @@ static uint32_t worst_state(struct signer *s, const struct clk_reading *clock)
     return by_time && !clock->safe ? STATE_CLOCK_UNSAFE : STATE_OPERATIONAL;
 }
 
+/* Every answer says what kind of TPM it rests on (DESIGN section 6 rule 11). */
+static void name_tpm(const struct signer *s, struct reply *reply)
+{
+    if (s->tpm_rc != RC_OK)
+        return;
+    const struct tpm_identity *id = s->world->tpm->identify(s->tpm);
+    reply->tpm_virtual = id->is_virtual;
+    (void)snprintf(reply->tpm, sizeof(reply->tpm), "%s %s", id->manufacturer, id->vendor);
+}
+
 static void read_state(struct signer *s, struct reply *reply)
 {
     struct clk_reading clock;
@@ -309,11 +323,6 @@ static void read_state(struct signer *s, struct reply *reply)
         clk_reasons_print(clock.reasons, reply->check_clock, sizeof(reply->check_clock));
     if (s->tpm_rc != RC_OK)
         (void)snprintf(reply->check_tpm, sizeof(reply->check_tpm), "%.90s", err_text(&s->tpm_err));
-    else {
-        const struct tpm_identity *id = s->world->tpm->identify(s->tpm);
-        reply->tpm_virtual = id->is_virtual;
-        (void)snprintf(reply->tpm, sizeof(reply->tpm), "%s %s", id->manufacturer, id->vendor);
-    }
     for (size_t i = 0; i < s->key_count; i++) {
         const struct key *key = &s->keys[i];
         if (key->rc == RC_HALT_NODES)
@@ -450,6 +459,7 @@ void signer_read(struct signer *s, const struct request *r, struct reply *reply,
     *payload = NULL;
     *payload_len = 0;
     reply_init(reply, r);
+    name_tpm(s, reply);
     if (r->op == REQUEST_STATE) {
         read_state(s, reply);
     } else if (r->op == REQUEST_KEYS) {
