@@ -75,7 +75,8 @@ static enum rc put_header(struct writer *w, const struct backup_header *h,
     return rc == RC_OK ? put(w, j.text, j.len, err) : rc;
 }
 
-/* Straight from the TPM into the box; not through the key's cache of open windows. */
+/* Every secret is compared with the node file on its way (key_secret()): a backup of what cannot
+ * sign would be found out too late. */
 static enum rc put_chunk(struct writer *w, struct key *key, const struct world *world, void *tpm,
                          const struct backup_header *h, uint64_t chunk, const uint8_t *box_key_,
                          const uint8_t *binding, uint8_t *data, struct err *err)
@@ -267,12 +268,15 @@ static bool parse_header(struct backup_header *h, const char *json)
     int64_t memory = 0;
     int64_t passes = 0;
     char public_hex[HEX_SIZE(LEDGER_PUBLIC_MAX)];
+    char made_at[RFC3339_SIZE];
     if (!number_member(json, "count", &count) || !number_member(json, "first_window", &first) ||
         !number_member(json, "memory_kib", &memory) || !number_member(json, "passes", &passes) ||
         !number_member(json, "through", &h->through) ||
         !string_member(json, "key", h->key, sizeof(h->key)) || !name_valid(h->key) ||
         !hex_member(json, "plan_sha256", h->plan_sha256, SHA256_LEN) ||
         !hex_member(json, "salt", h->salt, sizeof(h->salt)) ||
+        !string_member(json, "made_at", made_at, sizeof(made_at)) ||
+        !rfc3339_parse(&h->made_at_s, made_at) ||
         !string_member(json, "public_key", public_hex, sizeof(public_hex)))
         return false;
     h->public_key_len = strlen(public_hex) / 2;
@@ -334,6 +338,25 @@ static enum rc read_public_parts(struct backup *b, struct err *err)
     return RC_OK;
 }
 
+/* Header, plan and public key must be about one key. Whoever knows the passphrase can write what he
+ * likes, and what follows counts on these numbers. */
+static enum rc check_header(struct backup *b, struct err *err)
+{
+    const struct backup_header *h = &b->header;
+    struct plan plan CLEANUP(plan_free) = {0};
+    struct hss_public public;
+    struct lms_set set;
+    if (plan_parse(&plan, b->plan, b->plan_len, NULL, NULL) != RC_OK ||
+        hss_public_parse(&public, h->public_key, h->public_key_len, NULL) != RC_OK ||
+        provision_set(&plan, &set, NULL) != RC_OK)
+        return malformed(err, "its plan or its public key cannot be used");
+    if (strcmp(plan.key, h->key) != 0 || set.lms != public.top.set.lms ||
+        set.ots != public.top.set.ots || public.levels != 1 || h->through < 0 ||
+        h->first_window >= plan.window_count || h->count != plan.window_count - h->first_window)
+        return malformed(err, "its header does not fit its plan");
+    return RC_OK;
+}
+
 static enum rc load_chunk(struct backup *b, uint64_t chunk, struct err *err)
 {
     if (b->chunk_number == chunk)
@@ -359,6 +382,8 @@ enum rc backup_open(struct backup *b, const char *path, const char *passphrase, 
     enum rc rc = read_header(b, err);
     if (rc == RC_OK)
         rc = read_public_parts(b, err);
+    if (rc == RC_OK)
+        rc = check_header(b, err);
     if (rc == RC_OK) {
         b->box_key = secmem_alloc(BOX_KEY_LEN);
         b->chunk = secmem_alloc(CHUNK_LEN);

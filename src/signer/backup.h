@@ -69,7 +69,8 @@ struct backup {
 
 /**
  * Open and parse a backup, and derive the key of its box.
- * @retval RC_REFUSED_INPUT       Not a backup file, truncated, or of a newer format.
+ * @retval RC_REFUSED_INPUT       Not a backup file, truncated, of a newer format, or header, plan
+ *                                and public key do not belong together.
  * @retval RC_REFUSED_NOT_FOUND   No such file.
  * @retval RC_REFUSED_PASSPHRASE  The first chunk does not open.
  */

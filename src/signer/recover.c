@@ -7,6 +7,10 @@
 #include "base/bytes.h"
 #include "signer/allocate.h"
 
+/* More increments than this are no rolled-back TPM but a composed A or a forged ledger, and would
+ * take a chip a day. */
+#define RAISE_L_MAX (INT64_C(1) << 20)
+
 static int64_t max64(int64_t a, int64_t b)
 {
     return a > b ? a : b;
@@ -45,6 +49,13 @@ static enum rc finish_plan(const struct plan *plan, struct recover_plan *r, stru
     return RC_OK;
 }
 
+/* How far one counter value is above another; A may hold any number. */
+static int64_t steps(uint64_t from, uint64_t to)
+{
+    uint64_t n = to - from;
+    return n < (UINT64_C(1) << 60) ? (int64_t)n : INT64_C(1) << 60;
+}
+
 enum rc recover_here_plan(struct key *key, const struct world *world, struct ledger *ledger,
                           struct recover_plan *r, struct err *err)
 {
@@ -58,8 +69,8 @@ enum rc recover_here_plan(struct key *key, const struct world *world, struct led
     r->floor = key_floor(key);
     r->floor = max64(r->floor, key->a.early_window);
     r->floor = max64(r->floor, standing.window);
-    if (tpm.a_valid)
-        r->floor = max64(r->floor, (int64_t)key->a.w - key->record.pins.w_base);
+    if (tpm.a_valid && key->a.w > key->w)
+        r->floor = max64(r->floor, key_floor(key) + steps(key->w, key->a.w));
     if (standing.window_w > 0)
         r->floor = max64(r->floor, standing.window_w - key->record.pins.w_base);
     r->start_window = max64(r->floor + 1, key->record.min_window);
@@ -68,6 +79,25 @@ enum rc recover_here_plan(struct key *key, const struct world *world, struct led
                    key->rc == RC_OK ? "the operator asked for the next window"
                                     : err_text(&key->err));
     return finish_plan(&key->plan, r, err);
+}
+
+/* Past everything that the ledger or A ever saw, so that no epoch number comes twice. */
+static enum rc highest_epoch(const struct key *key, const struct ledger_standing *standing,
+                             uint64_t *least, struct err *err)
+{
+    int64_t highest = (int64_t)key->l;
+    highest = max64(highest, standing->lease_epoch);
+    highest = max64(highest, standing->receipt_epoch);
+    highest = max64(highest, standing->intent_epoch);
+    if (key->a.l > key->l)
+        highest = max64(highest, (int64_t)key->l + steps(key->l, key->a.l));
+    *least = (uint64_t)highest;
+    if (highest - (int64_t)key->l <= RAISE_L_MAX)
+        return RC_OK;
+    return FAIL(err, RC_HALT_INVARIANT, "", 0,
+                "L would have to be raised by %" PRId64 ": A or the ledger holds a number that no "
+                "signing can have left",
+                highest - (int64_t)key->l);
 }
 
 static enum rc record_here(struct key *key, const struct world *world, struct ledger *ledger,
@@ -107,18 +137,16 @@ enum rc recover_here(struct key *key, const struct world *world, struct ledger *
         return rc;
     if (r->start_window <= key_floor(key))
         return FAIL(err, RC_REFUSED_RANGE, "", 0, "the counter has moved since the plan was made");
+    uint64_t least = 0;
+    rc = highest_epoch(key, &standing, &least, err);
+    if (rc != RC_OK)
+        return rc;
     rc = record_here(key, world, ledger, r, err);
     if (rc != RC_OK)
         return rc;
     key->record.min_window = r->start_window;
-    /* Past everything that the ledger or A ever saw, so that no epoch number comes twice. */
-    int64_t least = (int64_t)key->l;
-    least = max64(least, standing.lease_epoch);
-    least = max64(least, standing.receipt_epoch);
-    least = max64(least, standing.intent_epoch);
-    least = max64(least, (int64_t)key->a.l);
     struct allocator alloc = {.key = key, .world = world, .ledger = ledger};
-    rc = allocate_raise_l(&alloc, (uint64_t)least, err);
+    rc = allocate_raise_l(&alloc, least, err);
     if (rc == RC_OK)
         rc = open_start_window(key, world, ledger, r, err);
     if (rc == RC_OK)
@@ -139,9 +167,8 @@ static enum rc start_by_time(const struct plan *plan, const struct backup *b,
     uint64_t window = 0;
     r->floor = b->header.through;
     if (s->clock_latest_s >= plan->start_s) {
-        enum rc rc = plan_window_at(plan, s->clock_latest_s, &window, err);
-        if (rc != RC_OK)
-            return rc;
+        if (plan_window_at(plan, s->clock_latest_s, &window, NULL) != RC_OK)
+            return FAIL(err, RC_REFUSED_EXHAUSTED, "", 0, "the last window of the plan is over");
         r->floor = max64(r->floor, (int64_t)window);
     }
     r->start_window = r->floor + 1;

@@ -38,7 +38,9 @@ enum rc recover_here_plan(struct key *key, const struct world *world, struct led
  * Run it: incident and new lowest window into the ledger; L and W raised past everything seen; A
  * written with the ledger's head; secrets of closed windows destroyed. Running it again is
  * harmless.
- * @retval RC_HALT_…  Run it again when the cause is mended.
+ * @retval RC_HALT_…          Run it again when the cause is mended.
+ * @retval RC_HALT_INVARIANT  L would have to be raised further than any signing can have left it: A
+ * was composed or the ledger forged. Nothing changed.
  */
 enum rc recover_here(struct key *key, const struct world *world, struct ledger *ledger,
                      const struct recover_plan *plan, struct err *err) MUST_CHECK;
