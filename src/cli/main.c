@@ -12,6 +12,7 @@
 #include "base/secmem.h"
 #include "cli/cli.h"
 #include "cli/clock.h"
+#include "hbs/kernel.h"
 
 /* With --json, scripts find on standard output why there is no result. */
 static void print_fault_json(const struct cli_fault *fault)
@@ -60,6 +61,8 @@ static enum cli_exit run(struct cli *cli, struct cli_fault *fault)
     /* Nothing secret ever comes into this program: a verifier has to work everywhere. */
     if (base_init_public(&err) != RC_OK)
         return cli_fault_rc(fault, &err, NULL, "check the installation of libgcrypt");
+    if (hbs_kernel_start(&err) != RC_OK)
+        return cli_fault_rc(fault, &err, NULL, "unset TIDEMARK_KERNEL");
     return args->command->run(cli, fault);
 }
 

@@ -17,6 +17,7 @@
 #include "daemon/operations.h"
 #include "daemon/supervisor.h"
 #include "daemon/world.h"
+#include "hbs/kernel.h"
 
 #define PASSPHRASE_MAX 1024
 #define THREADS_MAX 16
@@ -157,6 +158,8 @@ enum rc host_open(struct host *h, const struct options *o, bool create, struct e
 {
     *h = HOST_CLOSED;
     enum rc rc = base_init(err);
+    if (rc == RC_OK)
+        rc = hbs_kernel_start(err);
     if (rc == RC_OK)
         rc = config_read(&h->config, o->config, err);
     if (rc == RC_OK)

@@ -13,6 +13,7 @@
 #include "daemon/config.h"
 #include "daemon/operations.h"
 #include "daemon/supervisor.h"
+#include "hbs/kernel.h"
 
 static const char usage[] =
     "usage: tidemarkd [--config FILE]              run the service\n"
@@ -39,6 +40,8 @@ static int serve(const struct config *config)
     struct err err = {0};
     log_open("tidemarkd");
     enum rc rc = base_init(&err);
+    if (rc == RC_OK)
+        rc = hbs_kernel_start(&err);
     if (rc == RC_OK)
         rc = supervisor_run(config, &err);
     return rc == RC_OK ? 0 : stop(&err, rc);
