@@ -16,7 +16,7 @@ static void finish(struct job *job, enum request_life life, enum rc rc, const st
 {
     request_move(&job->life, life);
     job->done = true;
-    job->reply->rc = rc;
+    job->reply->rc = (int32_t)rc;
     if (rc != RC_OK && err != NULL)
         text_copy(job->reply->text, sizeof(job->reply->text), err_text(err));
     log_event(rc == RC_OK || rc_class(rc) == RC_CLASS_REFUSED ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING,

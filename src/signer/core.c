@@ -276,7 +276,7 @@ static void send_reply(struct core *core, struct reply *reply, const void *paylo
 static void refuse(struct core *core, struct item *item, enum rc rc, const struct err *err)
 {
     reply_init(&item->reply, &item->request);
-    item->reply.rc = rc;
+    item->reply.rc = (int32_t)rc;
     text_copy(item->reply.text, sizeof(item->reply.text), err_text(err));
     item->reply.state = rc_class(rc) == RC_CLASS_RETRY ? STATE_RECOVERING : STATE_HALTED;
     if (item->request.op == REQUEST_STATE) {

@@ -472,7 +472,7 @@ void signer_read(struct signer *s, const struct request *r, struct reply *reply,
     } else {
         rc = read_of_key(s, r, reply, payload, payload_len, &err);
     }
-    reply->rc = rc;
+    reply->rc = (int32_t)rc;
     if (rc == RC_OK)
         return;
     free(*payload);
