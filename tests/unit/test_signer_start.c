@@ -230,7 +230,7 @@ static void every_start_ends(void **state)
                 f.tpm.w++;
                 f.ledger.head_known = true;
                 f.ledger.window_w = (int64_t)f.tpm.w;
-                /* fall through */
+                __attribute__((fallthrough));
             case START_WRITE_A:
                 f.tpm.a_valid = true;
                 f.tpm.a.w = f.tpm.w;
