@@ -15,8 +15,9 @@
 #define D_LEAF 0x8282
 #define D_INTR 0x8383
 
-/** Chains that one hbs_chains_run() call gets at most: four leaves at W1, 32 and more at W8. */
-#define LMOTS_BATCH_CHAINS 1088
+/** Chains that one hbs_chains_run() call gets at most: 8 leaves at W1, 32 at W4, 64 at W8, so that
+ * their public keys fill lanes too. Costs 160 kB of stack. */
+#define LMOTS_BATCH_CHAINS 2176
 
 /** Leaves that lmots_public_keys() takes at once: as many as fit into LMOTS_BATCH_CHAINS. */
 size_t lmots_batch_leaves(const struct lmots_params *ots);
