@@ -179,7 +179,7 @@ static void found_again(const struct ask *a)
 static void sign_some(uint64_t step)
 {
     static struct ask asks[5];
-    static char names[5][32];
+    static char names[5][VERSION_LEN_MAX + 1];
     static char slots[2][2] = {"a", "b"};
     size_t count = 1 + chance(5);
     bool by_version = rig.plan[0].kind == PLAN_VERSION;
