@@ -4,16 +4,26 @@
 
 #include "base/bytes.h"
 #include "daemon/host.h"
+#include "signer/allocate.h"
 #include "signer/backup.h"
 
+/* A note is anchored at once: a disk put back to before it would forget what an export allows. */
 static enum rc note(struct host *h, enum ledger_note_kind kind, const char *what, const char *text,
                     int64_t number, struct err *err)
 {
     enum rc rc = ledger_begin(h->ledger, err);
-    if (rc == RC_OK)
-        rc = ledger_add_note(h->ledger, h->key->record.id, kind, what, text, number, host_now_s(),
-                             err);
-    return rc == RC_OK ? ledger_commit(h->ledger, err) : rc;
+    if (rc != RC_OK)
+        return rc;
+    rc = ledger_add_note(h->ledger, h->key->record.id, kind, what, text, number, host_now_s(), err);
+    if (rc != RC_OK) {
+        ledger_rollback(h->ledger);
+        return rc;
+    }
+    rc = ledger_commit(h->ledger, err);
+    if (rc != RC_OK || h->key->rc != RC_OK)
+        return rc;
+    struct allocator alloc = {.key = h->key, .world = &h->world, .ledger = h->ledger};
+    return allocate_settle(&alloc, err);
 }
 
 /* The mark is recorded before the file is written: a file that exists is never unknown here. */

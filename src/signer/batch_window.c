@@ -155,7 +155,21 @@ static enum rc check_floor(struct batch *b, struct opening *o, struct err *err)
     return RC_OK;
 }
 
-/* Interval plans: the open window until it is full, then the next. */
+/* How many signatures the configured cap leaves in the open window. */
+static enum rc cap_left(struct batch *b, size_t *left, struct err *err)
+{
+    struct ledger_usage usage;
+    uint64_t cap = batch_window_cap(b);
+    *left = SIZE_MAX;
+    if (cap == b->key->plan.window_usable)
+        return RC_OK;
+    enum rc rc =
+        ledger_window_usage(b->ledger, b->key->record.id, (uint64_t)key_floor(b->key), &usage, err);
+    *left = rc == RC_OK && usage.receipts < cap ? (size_t)(cap - usage.receipts) : 0;
+    return rc;
+}
+
+/* Interval plans: the open window until it is full, by plan or by cap, then the next. */
 static enum rc window_by_interval(struct batch *b, struct opening *o, struct err *err)
 {
     const struct key *key = b->key;
@@ -165,9 +179,15 @@ static enum rc window_by_interval(struct batch *b, struct opening *o, struct err
     if (o->window == floor && (uint64_t)floor < key->plan.window_count) {
         uint64_t first = 0;
         uint64_t count = 0;
+        size_t left = 0;
+        enum rc rc = cap_left(b, &left, err);
+        if (rc != RC_OK)
+            return rc;
         bool lease_left = key->lease.epoch != 0 && key->lease.next < key->lease.count;
-        if (!lease_left && plan_lease(&key->plan, (uint64_t)floor, key->l - key->a.l_base, &first,
-                                      &count, NULL) == RC_RETRY_WINDOW_FULL)
+        if (left == 0)
+            o->window++;
+        else if (!lease_left && plan_lease(&key->plan, (uint64_t)floor, key->l - key->a.l_base,
+                                           &first, &count, NULL) == RC_RETRY_WINDOW_FULL)
             o->window++;
     }
     if (must_wait(b) && o->window <= key->started_window)
@@ -294,19 +314,6 @@ static void refuse_full(struct batch *b, struct job *job)
 
 /* How many more the configured limit of the open window lets through; without one the leases alone
  * decide. */
-static enum rc cap_left(struct batch *b, size_t *left, struct err *err)
-{
-    struct ledger_usage usage;
-    uint64_t cap = batch_window_cap(b);
-    *left = SIZE_MAX;
-    if (cap == b->key->plan.window_usable)
-        return RC_OK;
-    enum rc rc =
-        ledger_window_usage(b->ledger, b->key->record.id, (uint64_t)key_floor(b->key), &usage, err);
-    *left = rc == RC_OK && usage.receipts < cap ? (size_t)(cap - usage.receipts) : 0;
-    return rc;
-}
-
 /* The lease in hand, or the next one; an interval plan goes on in the next window. */
 static enum rc have_lease(struct batch *b, struct err *err)
 {

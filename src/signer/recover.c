@@ -7,6 +7,9 @@
 #include "base/bytes.h"
 #include "signer/allocate.h"
 
+#define CLOCK_TRIES 20
+#define CLOCK_WAIT_MS 500
+
 /* More increments than this are no rolled-back TPM but a composed A or a forged ledger, and would
  * take a chip a day. */
 #define RAISE_L_MAX (INT64_C(1) << 20)
@@ -56,6 +59,31 @@ static int64_t steps(uint64_t from, uint64_t to)
     return n < (UINT64_C(1) << 60) ? (int64_t)n : INT64_C(1) << 60;
 }
 
+/* A TPM that went back may have opened windows that this ledger, put back too, knows nothing of. In
+ * a time plan none of them can lie behind the window of now. */
+static enum rc window_of_now(const struct key *key, const struct world *world, int64_t *window,
+                             struct err *err)
+{
+    struct clk_reading reading = {0};
+    for (int i = 0; i < CLOCK_TRIES && !reading.safe; i++) {
+        if (i > 0)
+            world->time->sleep_ms(world->time->ctx, CLOCK_WAIT_MS);
+        world->clock_read(world->clock_ctx, &reading);
+    }
+    if (!reading.safe)
+        return FAIL(err, RC_RETRY_CLOCK, "", reading.reasons,
+                    "the TPM is behind the ledger, so the window of now may have been used: start "
+                    "chronyd, which tells which one that is, and try again");
+    uint64_t now = 0;
+    *window = -1;
+    int64_t latest_s = reading.latest_ns / INT64_C(1000000000);
+    if (latest_s < key->plan.start_s)
+        return RC_OK;
+    enum rc rc = plan_window_at(&key->plan, latest_s, &now, err);
+    *window = (int64_t)now;
+    return rc;
+}
+
 enum rc recover_here_plan(struct key *key, const struct world *world, struct ledger *ledger,
                           struct recover_plan *r, struct err *err)
 {
@@ -73,6 +101,13 @@ enum rc recover_here_plan(struct key *key, const struct world *world, struct led
         r->floor = max64(r->floor, key_floor(key) + steps(key->w, key->a.w));
     if (standing.window_w > 0)
         r->floor = max64(r->floor, standing.window_w - key->record.pins.w_base);
+    if (key->rc == RC_HALT_TPM_BEHIND && key->plan.kind == PLAN_TIME) {
+        int64_t now = -1;
+        rc = window_of_now(key, world, &now, err);
+        if (rc != RC_OK)
+            return rc;
+        r->floor = max64(r->floor, now);
+    }
     r->start_window = max64(r->floor + 1, key->record.min_window);
     r->windows_given_up = (uint64_t)(r->start_window - max64(key_floor(key), 0));
     (void)snprintf(r->why, sizeof(r->why), "%.200s",

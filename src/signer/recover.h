@@ -25,11 +25,13 @@ struct recover_plan {
 };
 
 /**
- * Plan a recovery on the device that the key lives on.
+ * Plan a recovery on the device that the key lives on. A time plan whose TPM is behind the ledger
+ * starts behind the window of now as well: blocks up to 10 s for a trusted clock.
  * @param[in] key  From key_open(); its anchor must be open, whatever its rc.
  * @retval RC_REFUSED_UNSUPPORTED  The anchor is not open: another TPM, or objects are missing. Only
  * a backup helps.
  * @retval RC_REFUSED_EXHAUSTED    No window is left.
+ * @retval RC_RETRY_CLOCK          The window of now is needed, and the clock is not safe.
  */
 enum rc recover_here_plan(struct key *key, const struct world *world, struct ledger *ledger,
                           struct recover_plan *plan, struct err *err) MUST_CHECK;

@@ -315,6 +315,21 @@ static void virtual_tpm(void **state)
     assert_true(one(RC_OK)->reply.tpm_virtual);
 }
 
+/* A cap below what the plan gives closes a window like the plan does: it must not stick there. */
+static void interval_cap_opens_the_next_window(void **state)
+{
+    (void)state;
+    begin(INTERVAL_PLAN);
+    rig_stop(&rig);
+    rig.limits[0].limits = (struct key_limits){.window_max = 3};
+    assert_int_equal(rig_open(&rig), RC_OK);
+    for (uint64_t i = 0; i < 9; i++) {
+        /* The window's fourth index is given up; windows have four. */
+        uint64_t index = one(RC_OK)->index;
+        assert_int_equal(index, i / 3 * 4 + i % 3);
+    }
+}
+
 static void virtual_tpm_and_intervals(void **state)
 {
     (void)state;
@@ -774,6 +789,7 @@ int main(void)
         cmocka_unit_test_teardown(configured_limits, end),
         cmocka_unit_test_teardown(interval_goes_on_in_the_next_window, end),
         cmocka_unit_test_teardown(virtual_tpm, end),
+        cmocka_unit_test_teardown(interval_cap_opens_the_next_window, end),
         cmocka_unit_test_teardown(virtual_tpm_and_intervals, end),
         cmocka_unit_test_teardown(secrets_that_are_gone_or_wrong, end),
         cmocka_unit_test_teardown(past_seeds_are_destroyed, end),
