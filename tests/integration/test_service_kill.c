@@ -178,12 +178,14 @@ static bool worth_retrying(const struct worker *w, const struct answer *a)
 /* Ask until there is a signature, and keep it. */
 static void sign(struct worker *w, const char *request, const char *artifact)
 {
+    int64_t until = lab_now_ms() + WAIT_MS;
     for (;;) {
         struct answer a;
         uint_fast64_t begun = atomic_load(&age);
         long status = ask(w, &a, request, artifact);
         bool good = status == 200 || status == 201;
-        bool again = !good && worth_retrying(w, &a);
+        bool hopeless = lab_now_ms() > until || atomic_load(&faults) > 0;
+        bool again = !good && !hopeless && worth_retrying(w, &a);
         if (!again && !(good && evidence_take(&evidence, w->key, request, artifact, &a)))
             complain(request, &a);
         client_done(&a);
@@ -451,11 +453,12 @@ static void test_kills(void **state)
                   atomic_load(&requests), atomic_load(&retries), atomic_load(&replays),
                   atomic_load(&conflicts));
     assert_int_equal(atomic_load(&faults), 0);
-    /* No core has ended by itself, and each kill has cost one start. */
+    /* No core has ended by itself, and each kill has cost one start; where both were killed, a new
+     * core may have met the front that was just dying, and been in vain. */
+    unsigned starts =
+        count_in_log("\"key\":\"strict\",\"level\":\"notice\",\"message\":\"key is ready");
     assert_int_equal(count_in_log("the core ends:"), 0);
-    assert_int_equal(
-        count_in_log("\"key\":\"strict\",\"level\":\"notice\",\"message\":\"key is ready"),
-        kills + 1);
+    assert_in_range(starts, kills + 1, kills + 1 + victims[BOTH]);
     struct ledger *ledger = service_ledger(&service);
     for (size_t i = 0; i < 4; i++)
         judge(ledger, keys[i], public[i], public_len[i]);

@@ -5,6 +5,7 @@
  * ledger has never heard of included, never meet one of the same index.
  */
 #include <inttypes.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -373,6 +374,68 @@ static void test_clock_one_window_back(void **state)
     clocks_shift(&clocks, today);
 }
 
+/* A request that is asked for in another thread, so that the world can change meanwhile. */
+struct late {
+    const struct service *s;
+    struct answer answer;
+    pthread_t thread;
+};
+
+static void *ask_late(void *argument)
+{
+    struct late *late = argument;
+    (void)sign_window(late->s, &late->answer, "nightly", "late", "late");
+    return NULL;
+}
+
+/* The window ends while the TPM thinks: the index is spent, and no signature of it is released. */
+static void test_window_ends_while_signing(void **state)
+{
+    (void)state;
+    if (!fake)
+        return;
+    struct service s;
+    struct evidence e = EVIDENCE_EMPTY;
+    struct answer a;
+    int64_t today = clocks.shift_s;
+    make(&s, "edge");
+    wait_sign_window(&s, &a, "nightly", "first", "first", 201);
+    assert_true(evidence_take(&e, "nightly", "first", "first", &a));
+    uint64_t first = (uint64_t)answer_number(&a, "index");
+    client_done(&a);
+
+    struct late late = {.s = &s};
+    swtpm_pause(&s.tpm);
+    assert_int_equal(pthread_create(&late.thread, NULL, ask_late, &late), 0);
+    lab_sleep_ms(700); /* behind its first look at the clock, and waiting for the TPM */
+    clocks_shift(&clocks, today + WINDOW_S);
+    swtpm_resume(&s.tpm);
+    (void)pthread_join(late.thread, NULL);
+    expect_problem(&late.answer, 500, "index-burned");
+    assert_int_equal(answer_number(&late.answer, "index"), first + 1);
+    assert_null(json_object_get(late.answer.json, "signature"));
+    client_done(&late.answer);
+
+    /* The same request again gets an index of the next window. */
+    wait_sign_window(&s, &a, "nightly", "late", "late", 201);
+    assert_true(evidence_take(&e, "nightly", "late", "late", &a));
+    assert_int_equal(answer_number(&a, "index"), 2 * SIZE);
+    client_done(&a);
+    check_evidence(&s, &e);
+    service_stop(&s);
+    struct audit audit;
+    struct ledger *ledger = service_ledger(&s);
+    assert_int_equal(audit_ledger(&audit, ledger, "nightly"), 0);
+    assert_int_equal(audit.burns, 1);
+    assert_true(audit.at[first + 1].burned);
+    assert_false(audit.at[first + 1].signed_);
+    audit_free(&audit);
+    ledger_close(&ledger);
+    evidence_free(&e);
+    service_end(&s);
+    clocks_shift(&clocks, today);
+}
+
 static int start_clocks(void **state)
 {
     (void)state;
@@ -396,6 +459,7 @@ int main(void)
         cmocka_unit_test(test_other_tpm),
         cmocka_unit_test(test_tpm_turned_back),
         cmocka_unit_test(test_clock_one_window_back),
+        cmocka_unit_test(test_window_ends_while_signing),
     };
     int unable = lab_open();
     return unable != 0 ? unable : cmocka_run_group_tests(tests, start_clocks, stop_clocks);
