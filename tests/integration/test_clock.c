@@ -30,7 +30,8 @@
 #define SECOND INT64_C(1000000000)
 #define MS INT64_C(1000000)
 #define WEEK_S 604800
-#define SKIPPED 77 /* automake's exit status for a test that could not run */
+#define PATIENCE_MS 60000 /* then a test gives up */
+#define SKIPPED 77        /* automake's exit status for a test that could not run */
 
 static char work_dir[128];
 static char chronyd[512];
@@ -156,8 +157,9 @@ static void expect_reasons(const struct bench *b, uint32_t expected)
     assert_string_equal(seen, wanted);
 }
 
-/* Read ten times a second until the reading has exactly these reasons. */
-static void read_until(struct bench *b, uint32_t reasons, int64_t ms_max)
+/* Read ten times a second until the reading has exactly these reasons. How long that takes is a
+ * matter of the machine (after a step chronyd must be given the time to measure anew). */
+static void read_until(struct bench *b, uint32_t reasons)
 {
     int64_t begin_ns = now_ns(CLOCK_MONOTONIC);
     do {
@@ -165,7 +167,7 @@ static void read_until(struct bench *b, uint32_t reasons, int64_t ms_max)
         if (b->r.reasons == reasons)
             return;
         sleep_ms(100);
-    } while (elapsed_ms(begin_ns) < ms_max);
+    } while (elapsed_ms(begin_ns) < PATIENCE_MS);
     expect_reasons(b, reasons);
 }
 
@@ -187,7 +189,7 @@ static void test_follows_a_server(void **state)
     open_clock(b);
     clk_read(b->clk, &b->r);
     assert_false(b->r.safe); /* one update is not enough */
-    read_until(b, 0, 10000);
+    read_until(b, 0);
     expect_sound_interval(b);
     assert_int_equal(b->r.ref_id, 0x7f000001);
     assert_int_equal(b->r.stratum, 4);
@@ -217,7 +219,7 @@ static void test_server_lost(void **state)
     start_pair(b, "");
     b->policy.max_age_s = 3;
     open_clock(b);
-    read_until(b, 0, 10000);
+    read_until(b, 0);
 
     /* chronyd goes on saying "leap 0, stratum 4" with a tiny bound; only the age shows it. */
     assert_int_equal(kill((pid_t)number_in("server.pid"), SIGKILL), 0);
@@ -225,7 +227,7 @@ static void test_server_lost(void **state)
     sleep_ms(500);
     clk_read(b->clk, &b->r);
     expect_sound_interval(b);
-    read_until(b, CLK_REASON(CLK_STALE), 8000);
+    read_until(b, CLK_REASON(CLK_STALE));
     /* The reference time was up to 1.3 s old when the server died. */
     assert_in_range(elapsed_ms(begin_ns), 1500, 3500);
     assert_int_equal(b->r.stratum, 4);
@@ -252,7 +254,7 @@ static void test_client_hangs(void **state)
     struct bench *b = *state;
     start_pair(b, "");
     open_clock(b);
-    read_until(b, 0, 10000);
+    read_until(b, 0);
     pid_t client = (pid_t)number_in("client.pid");
     assert_int_equal(kill(client, SIGSTOP), 0);
     assert_in_range(fastest_silence_ms(b), CLK_TIMEOUT_MS - 20, CLK_TIMEOUT_MS + 50);
@@ -269,7 +271,7 @@ static void test_client_hangs(void **state)
     assert_int_equal(waitpid(waker, &status, 0), waker);
     assert_int_equal(status, 0);
     expect_reasons(b, CLK_REASON(CLK_WARMUP));
-    read_until(b, 0, 5000);
+    read_until(b, 0);
     expect_sound_interval(b);
 }
 
@@ -278,7 +280,7 @@ static void test_client_dead(void **state)
     struct bench *b = *state;
     start_pair(b, "");
     open_clock(b);
-    read_until(b, 0, 10000);
+    read_until(b, 0);
     assert_int_equal(kill((pid_t)number_in("client.pid"), SIGKILL), 0);
     sleep_ms(100);
     assert_in_range(fastest_silence_ms(b), 0, CLK_TIMEOUT_MS / 4);
@@ -327,7 +329,7 @@ static void test_local_clock_only(void **state)
     struct bench *b = *state;
     start_single(b, "local stratum 3");
     open_clock(b);
-    read_until(b, CLK_REASON(CLK_LOCAL_REF), 3000);
+    read_until(b, CLK_REASON(CLK_LOCAL_REF));
     assert_int_equal(b->r.ref_id, 0x7f7f0101);
     assert_true(b->r.error_ns < 250 * MS); /* it claims to be exact */
     for (int i = 0; i < 10; i++) {
@@ -348,7 +350,7 @@ static void test_no_source(void **state)
     struct bench *b = *state;
     start_single(b, "# follows nobody");
     open_clock(b);
-    read_until(b, CLK_REASON(CLK_LEAP3), 3000);
+    read_until(b, CLK_REASON(CLK_LEAP3));
     sleep_ms(300);
     clk_read(b->clk, &b->r);
     expect_reasons(b, CLK_REASON(CLK_LEAP3));
@@ -373,7 +375,7 @@ static void test_faked_clock(void **state)
         skip();
     start_pair(b, environment);
     open_clock(b);
-    read_until(b, 0, 10000);
+    read_until(b, 0);
     expect_sound_interval(b);
 
     static const int64_t shifts_s[] = {WEEK_S, WEEK_S + 60, -2 * WEEK_S};
@@ -388,7 +390,7 @@ static void test_faked_clock(void **state)
         clk_read(b->clk, &b->r);
         assert_false(b->r.safe);
         assert_int_not_equal(b->r.reasons & CLK_REASON(CLK_STEP), 0);
-        read_until(b, 0, 5000);
+        read_until(b, 0);
         expect_sound_interval(b);
     }
 }

@@ -135,7 +135,7 @@ static void test_time_plan(void **state)
     (void)snprintf(file, sizeof(file), "%s/nightly.backup", lab_dir());
     export_key(&old, "nightly", file);
     /* Never over an existing file, and nobody without the passphrase. */
-    assert_int_equal(service_tool(&old, arguments,
+    assert_int_equal(service_tool(&old, (char[TOOL_OUT]){0},
                                   "backup export --key nightly --out '%s' "
                                   "--passphrase-file '%s'",
                                   file, passphrase),

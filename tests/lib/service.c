@@ -366,7 +366,7 @@ static size_t read_all(int fd, char *out, size_t size)
     return used;
 }
 
-int service_tool(const struct service *s, char *out, const char *words, ...)
+int service_tool(const struct service *s, char out[TOOL_OUT], const char *words, ...)
 {
     char program[PATH_LEN_MAX];
     char arguments[PATH_LEN_MAX * 2];

@@ -107,7 +107,8 @@ void service_end(struct service *s);
  * @param[out] out    TOOL_OUT bytes: both outputs; NULL: on failure they go to standard error.
  * @return exit status; 128 + signal.
  */
-int service_tool(const struct service *s, char *out, const char *words, ...) PRINTF_LIKE(3, 4);
+int service_tool(const struct service *s, char out[TOOL_OUT], const char *words, ...)
+    PRINTF_LIKE(3, 4);
 
 /** Make a key under a plan (with ' for ") with `tidemark key new`. */
 void service_key(const struct service *s, const char *plan);
