@@ -88,6 +88,7 @@ int operation_key_new(const struct options *o)
     struct bar bar = {.what = "key", .quiet = o->quiet};
     struct provision p = {.state_dirfd = h.state_dirfd,
                           .ledger = h.ledger,
+                          .world = &h.world,
                           .tpm = h.tpm,
                           .now_s = host_now_s(),
                           .first_window = first,

@@ -82,6 +82,7 @@ static int recover_from_file(const struct options *o)
     struct bar bar = {.what = "recover", .quiet = o->quiet};
     struct provision p = {.state_dirfd = h.state_dirfd,
                           .ledger = h.ledger,
+                          .world = &h.world,
                           .tpm = h.tpm,
                           .now_s = host_now_s(),
                           .threads = host_threads(),

@@ -103,7 +103,7 @@ static enum rc remove_leftover(struct work *w, const char *name, struct err *err
         struct anchor_pins pins = {.w_handle = be_get32(bytes),
                                    .l_handle = be_get32(bytes + 4),
                                    .a_handle = be_get32(bytes + 8)};
-        enum rc rc = anchor_undefine(w->p->tpm, &pins, err);
+        enum rc rc = w->p->world->tpm->undefine(w->p->tpm, &pins, err);
         if (rc != RC_OK) {
             free(data);
             return rc;
@@ -177,7 +177,8 @@ static enum rc make_auth(struct work *w, struct err *err)
     uint8_t blob[TPM_SEALED_MAX];
     size_t blob_len = 0;
     int fd CLEANUP(fd_close) = -1;
-    enum rc rc = tpm_seal(w->p->tpm, no_pin, w->auth_secret, ANCHOR_AUTH_LEN, blob, &blob_len, err);
+    enum rc rc = w->p->world->tpm->seal(w->p->tpm, no_pin, w->auth_secret, ANCHOR_AUTH_LEN, blob,
+                                        &blob_len, err);
     if (rc == RC_OK)
         rc = make_sparse(w, DEVICE_FILE, 1, &fd, err);
     if (rc == RC_OK)
@@ -194,7 +195,8 @@ static enum rc seal_secret(struct work *w, uint64_t window, const struct window_
 {
     uint8_t blob[TPM_SEALED_MAX];
     size_t blob_len = 0;
-    enum rc rc = tpm_seal(w->p->tpm, w->seed_auth, secret, sizeof(*secret), blob, &blob_len, err);
+    enum rc rc = w->p->world->tpm->seal(w->p->tpm, w->seed_auth, secret, sizeof(*secret), blob,
+                                        &blob_len, err);
     return rc == RC_OK ? seeds_write(w->seeds_fd, window, blob, blob_len, err) : rc;
 }
 
@@ -279,7 +281,8 @@ static enum rc restore_secrets(struct work *w, struct err *err)
 
 static enum rc make_anchor(struct work *w, struct err *err)
 {
-    enum rc rc = anchor_provision(w->p->tpm, w->auth_secret, w->p->first_window - 1, &w->pins, err);
+    enum rc rc = w->p->world->tpm->provision(w->p->tpm, w->auth_secret, w->p->first_window - 1,
+                                             &w->pins, err);
     if (rc != RC_OK)
         return rc;
     uint8_t handles[PINS_FILE_LEN];
@@ -300,12 +303,13 @@ static enum rc make_anchor(struct work *w, struct err *err)
  * leave a key whose A was never written, which a version plan cannot tell from a lost one. */
 static enum rc write_first_a(struct work *w, const struct ledger_key *key, struct err *err)
 {
-    struct anchor *anchor = NULL;
+    const struct tpm_ops *tpm = w->p->world->tpm;
+    void *anchor = NULL;
     struct anchor_state state;
-    enum rc rc = anchor_open(&anchor, w->p->tpm, &w->pins, w->auth_secret, err);
+    enum rc rc = tpm->anchor_open(&anchor, w->p->tpm, &w->pins, w->auth_secret, err);
     if (rc != RC_OK)
         return rc;
-    rc = anchor_read(anchor, &state, err);
+    rc = tpm->read(anchor, &state, err);
     if (rc == RC_OK) {
         struct anchor_record a = {.w = state.w,
                                   .window = (int64_t)state.w - w->pins.w_base,
@@ -314,9 +318,9 @@ static enum rc write_first_a(struct work *w, const struct ledger_key *key, struc
                                   .early_window = ANCHOR_NO_WINDOW};
         rc = ledger_head(w->p->ledger, key->id, a.head, err);
         if (rc == RC_OK)
-            rc = anchor_write(anchor, &a, err);
+            rc = tpm->write(anchor, &a, err);
     }
-    anchor_close(&anchor);
+    tpm->anchor_close(&anchor);
     return rc;
 }
 

@@ -16,12 +16,13 @@
 #include "hbs/nodes.h"
 #include "ledger/ledger.h"
 #include "policy/plan.h"
-#include "tpm/anchor.h"
+#include "signer/world.h"
 
 struct provision {
     int state_dirfd;
     struct ledger *ledger;
-    struct tpm *tpm;
+    const struct world *world;
+    void *tpm;            /* open TPM of world->tpm */
     int64_t now_s;        /* host clock, for records */
     int64_t first_window; /* lowest window that may sign: the open or next one; >= 0 */
     unsigned threads;

@@ -68,6 +68,23 @@ static enum rc real_prove(void *anchor, uint64_t expected_l, struct tpm_time *ti
     return anchor_prove(anchor, expected_l, time, err);
 }
 
+static enum rc real_seal(void *tpm, const uint8_t auth[32], const void *secret, size_t secret_len,
+                         uint8_t *blob, size_t *blob_len, struct err *err)
+{
+    return tpm_seal(tpm, auth, secret, secret_len, blob, blob_len, err);
+}
+
+static enum rc real_provision(void *tpm, const uint8_t auth_secret[32], int64_t floor_window,
+                              struct anchor_pins *pins, struct err *err)
+{
+    return anchor_provision(tpm, auth_secret, floor_window, pins, err);
+}
+
+static enum rc real_undefine(void *tpm, const struct anchor_pins *pins, struct err *err)
+{
+    return anchor_undefine(tpm, pins, err);
+}
+
 const struct tpm_ops world_tpm = {
     .open = real_open,
     .close = real_close,
@@ -80,6 +97,9 @@ const struct tpm_ops world_tpm = {
     .step_w = real_step_w,
     .step_l = real_step_l,
     .prove = real_prove,
+    .seal = real_seal,
+    .provision = real_provision,
+    .undefine = real_undefine,
 };
 
 void world_clock_read(void *ctx, struct clk_reading *reading)

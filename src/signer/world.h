@@ -29,6 +29,12 @@ struct tpm_ops {
     enum rc (*step_w)(void *anchor, uint64_t expected, struct err *err);
     enum rc (*step_l)(void *anchor, uint64_t expected, struct err *err);
     enum rc (*prove)(void *anchor, uint64_t expected_l, struct tpm_time *time, struct err *err);
+    /* making and removing keys */
+    enum rc (*seal)(void *tpm, const uint8_t auth[32], const void *secret, size_t secret_len,
+                    uint8_t *blob, size_t *blob_len, struct err *err);
+    enum rc (*provision)(void *tpm, const uint8_t auth_secret[32], int64_t floor_window,
+                         struct anchor_pins *pins, struct err *err);
+    enum rc (*undefine)(void *tpm, const struct anchor_pins *pins, struct err *err);
 };
 
 struct world {

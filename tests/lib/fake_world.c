@@ -262,6 +262,50 @@ static enum rc fake_prove(void *anchor, uint64_t expected_l, struct tpm_time *ti
     return rc;
 }
 
+static enum rc fake_seal_op(void *tpm, const uint8_t auth[32], const void *secret,
+                            size_t secret_len, uint8_t *blob, size_t *blob_len, struct err *err)
+{
+    struct fake_session *s = tpm;
+    enum fake_fault fault = FAKE_NONE;
+    *blob_len = 0;
+    enum rc rc = turn(s, FAKE_SEAL, &fault, err);
+    if (rc != RC_OK)
+        return rc;
+    fake_seal(s->world, auth, secret, secret_len, blob, blob_len);
+    return ending(s, fault, err);
+}
+
+static enum rc fake_provision(void *tpm, const uint8_t auth_secret[32], int64_t floor_window,
+                              struct anchor_pins *pins, struct err *err)
+{
+    struct fake_session *s = tpm;
+    enum fake_fault fault = FAKE_NONE;
+    *pins = (struct anchor_pins){0};
+    enum rc rc = turn(s, FAKE_PROVISION, &fault, err);
+    if (rc != RC_OK)
+        return rc;
+    unsigned free_key = 0;
+    while (free_key < FAKE_KEYS_MAX && s->world->tpm->nv[free_key].defined)
+        free_key++;
+    if (free_key == FAKE_KEYS_MAX)
+        return FAIL(err, RC_REFUSED_EXHAUSTED, "fake", 0, "no room for another key");
+    fake_tpm_define(s->world, free_key, floor_window, auth_secret, pins);
+    return ending(s, fault, err);
+}
+
+static enum rc fake_undefine(void *tpm, const struct anchor_pins *pins, struct err *err)
+{
+    struct fake_session *s = tpm;
+    enum fake_fault fault = FAKE_NONE;
+    enum rc rc = turn(s, FAKE_UNDEFINE, &fault, err);
+    if (rc != RC_OK)
+        return rc;
+    for (unsigned i = 0; i < FAKE_KEYS_MAX; i++)
+        if (s->world->tpm->nv[i].handle == pins->w_handle)
+            s->world->tpm->nv[i] = (struct fake_nv){0};
+    return ending(s, fault, err);
+}
+
 static const struct tpm_ops fake_ops = {
     .open = fake_open,
     .close = fake_close,
@@ -274,6 +318,9 @@ static const struct tpm_ops fake_ops = {
     .step_w = fake_step_w,
     .step_l = fake_step_l,
     .prove = fake_prove,
+    .seal = fake_seal_op,
+    .provision = fake_provision,
+    .undefine = fake_undefine,
 };
 
 /* Clock ---------------------------------------------------------------------------------------- */

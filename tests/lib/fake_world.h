@@ -28,7 +28,10 @@ enum fake_command {
     FAKE_WRITE,
     FAKE_STEP_W,
     FAKE_STEP_L,
-    FAKE_PROVE
+    FAKE_PROVE,
+    FAKE_SEAL,
+    FAKE_PROVISION,
+    FAKE_UNDEFINE
 };
 
 enum fake_fault {

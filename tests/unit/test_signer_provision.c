@@ -1,0 +1,124 @@
+/*
+ * Making a key when the TPM fails: at every command, before and after it took effect. What the
+ * failed attempt left is gone after the next one, which makes a key that signs.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <string.h>
+
+#include "lib/plan_text.h"
+#include "lib/signer_rig.h"
+#include "signer/provision.h"
+
+#define START INT64_C(1796515200) /* 2026-12-06T00:00:00Z */
+#define PLAN                                                                                       \
+    RIG_PLAN("k", "raw",                                                                           \
+             "{'kind':'version','format':'major.minor','sizes':{'minor':8},'window':'major',"      \
+             "'order':'strict'}")
+
+static struct rig rig;
+static bool hit; /* the fault came into effect in the last attempt */
+
+/* One attempt, as `tidemark key new` makes it. */
+static enum rc attempt(uint64_t fail_at, enum fake_fault fault, struct ledger_key *made)
+{
+    const struct tpm_ops *ops = rig.fake.world.tpm;
+    struct err err = {0};
+    char json[PLAN_TEXT_SIZE];
+    plan_text(json, PLAN);
+    struct ledger *ledger = rig_ledger(&rig);
+    struct provision p = {.state_dirfd = rig.config.state_dirfd,
+                          .ledger = ledger,
+                          .world = &rig.fake.world,
+                          .now_s = START,
+                          .threads = 1};
+    assert_int_equal(ops->open(rig.fake.world.tpm_ctx, &p.tpm, &err), RC_OK);
+    fake_tpm_fail(&rig.fake, fail_at, fault);
+    enum rc rc = provision_new(&p, json, strlen(json), made, NULL, &err);
+    hit = rig.fake.tpm->commands >= fail_at;
+    fake_tpm_fail(&rig.fake, 0, FAKE_NONE);
+    ops->close(rig.fake.world.tpm_ctx, &p.tpm);
+    ledger_close(&ledger);
+    fake_tpm_reset(&rig.fake);
+    return rc;
+}
+
+static unsigned counters_defined(void)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < FAKE_KEYS_MAX; i++)
+        n += rig.fake.tpm->nv[i].defined;
+    return n;
+}
+
+static void expect_signing(const struct ledger_key *made)
+{
+    rig.keys = 1;
+    plan_make(&rig.plan[0], PLAN);
+    rig.record[0] = *made;
+    assert_int_equal(rig_open(&rig), RC_OK);
+    struct ask a = {.version = "0.3", .text = "firmware"};
+    rig_ask(&rig, &a, RC_OK);
+    assert_int_equal(a.index, 3);
+    rig_stop(&rig);
+}
+
+static bool try_fault(uint64_t n, enum fake_fault fault)
+{
+    struct ledger_key made;
+    oracle_reset();
+    rig_make(&rig, START, 1);
+    enum rc rc = attempt(n, fault, &made);
+    bool was_hit = hit;
+    assert_true(was_hit == (rc != RC_OK));
+    if (was_hit) {
+        enum fake_command at = rig.fake.tpm->hit;
+        assert_int_equal(attempt(0, FAKE_NONE, &made), RC_OK);
+        /* Counters that were made by a command without an answer are in no file yet. */
+        bool orphan = at == FAKE_PROVISION && fault == FAKE_FAIL_AFTER;
+        assert_int_equal(counters_defined(), orphan ? 2 : 1);
+    }
+    expect_signing(&made);
+    rig_end(&rig);
+    return was_hit;
+}
+
+static void test_every_tpm_command(void **state)
+{
+    (void)state;
+    static const enum fake_fault faults[] = {FAKE_FAIL_BEFORE, FAKE_FAIL_AFTER, FAKE_REFUSE,
+                                             FAKE_BUSY};
+    for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
+        uint64_t n = 1;
+        while (try_fault(n, faults[i]))
+            n++;
+        assert_true(n > 8); /* authorisation, four windows, counters, reading, A */
+    }
+}
+
+static void test_name_is_taken(void **state)
+{
+    (void)state;
+    struct ledger_key made;
+    struct ledger_key again;
+    rig_make(&rig, START, 1);
+    assert_int_equal(attempt(0, FAKE_NONE, &made), RC_OK);
+    assert_int_equal(attempt(0, FAKE_NONE, &again), RC_REFUSED_EXISTS);
+    assert_int_equal(counters_defined(), 1);
+    expect_signing(&made);
+    rig_end(&rig);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_every_tpm_command),
+        cmocka_unit_test(test_name_is_taken),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
