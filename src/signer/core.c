@@ -14,24 +14,11 @@
 #include "base/file.h"
 #include "base/lock.h"
 #include "base/log.h"
+#include "signer/loop.h"
 
 #define QUEUE_MAX 1024
 #define HASH_INLINE_MAX (1024 * 1024) /* larger artifacts go to the hasher */
 #define LOCK_WAIT_MS 10000
-#define TICK_MS 500
-#define REOPEN_MS_MIN 500
-#define REOPEN_MS_MAX 15000
-
-/* One request on its way through the core. */
-struct item {
-    struct item *next;
-    struct request request;
-    int fd;
-    struct job job;
-    struct reply reply;
-    enum rc rc; /* not RC_OK: refused before it reached the signer */
-    struct err err;
-};
 
 struct fifo {
     struct item *first;
@@ -55,9 +42,6 @@ struct core {
         enum plan_message mode;
     } modes[SIGNER_KEYS_MAX];
     size_t mode_count;
-
-    struct signer *signer; /* NULL while it cannot be opened */
-    struct err why;        /* then: the reason */
 };
 
 /* Queue --------------------------------------------------------------------------------------- */
@@ -92,7 +76,6 @@ static struct item *fifo_pop(struct fifo *f)
 static void item_free(struct item *item)
 {
     fd_close(&item->fd);
-    free(item->job.signature);
     free(item);
 }
 
@@ -273,23 +256,6 @@ static void send_reply(struct core *core, struct reply *reply, const void *paylo
     /* A front that is gone takes no reply; its clients ask again and get the stored signature. */
 }
 
-static void refuse(struct core *core, struct item *item, enum rc rc, const struct err *err)
-{
-    reply_init(&item->reply, &item->request);
-    item->reply.rc = (int32_t)rc;
-    text_copy(item->reply.text, sizeof(item->reply.text), err_text(err));
-    item->reply.state = rc_class(rc) == RC_CLASS_RETRY ? STATE_RECOVERING : STATE_HALTED;
-    if (item->request.op == REQUEST_STATE) {
-        item->reply.rc = RC_OK;
-        text_copy(item->reply.check_ledger, sizeof(item->reply.check_ledger), err_text(err));
-        strcpy(item->reply.check_tpm, "unknown");
-        strcpy(item->reply.check_clock, "unknown");
-        strcpy(item->reply.check_nodes, "unknown");
-    }
-    send_reply(core, &item->reply, NULL, 0);
-    item_free(item);
-}
-
 /* Signer thread ------------------------------------------------------------------------------- */
 
 /* Everything that is ready, at most BATCH_MAX. @return false at the end of all work. */
@@ -316,204 +282,47 @@ static bool take_ready(struct core *core, struct item **items, size_t *count, ui
     return more;
 }
 
-static void remember_modes(struct core *core)
+static void answer(void *ctx, struct item *item, const void *payload, size_t len)
 {
-    struct request all = {.op = REQUEST_KEYS};
-    struct reply reply;
-    void *payload = NULL;
-    size_t len = 0;
-    signer_read(core->signer, &all, &reply, &payload, &len);
-    const struct view_key *keys = payload;
+    send_reply(ctx, &item->reply, payload, len);
+    item_free(item);
+}
+
+/* Artifacts are hashed before the signer thread sees them, so the intake must know how. */
+static void remember_modes(void *ctx, const struct signer *signer)
+{
+    struct core *core = ctx;
     (void)pthread_mutex_lock(&core->lock);
-    core->mode_count = 0;
-    for (size_t i = 0; i < len / sizeof(*keys) && i < SIGNER_KEYS_MAX; i++) {
-        enum plan_message mode = PLAN_RAW;
-        if (!signer_message_mode(core->signer, keys[i].name, &mode))
-            continue;
-        strcpy(core->modes[core->mode_count].name, keys[i].name);
-        core->modes[core->mode_count++].mode = mode;
+    const char *name = NULL;
+    enum plan_message mode = PLAN_RAW;
+    size_t i = 0;
+    for (; signer_key_at(signer, i, &name, &mode); i++) {
+        strcpy(core->modes[i].name, name);
+        core->modes[i].mode = mode;
     }
+    core->mode_count = i;
     (void)pthread_mutex_unlock(&core->lock);
-    free(payload);
-}
-
-static void open_signer(struct core *core)
-{
-    signer_close(&core->signer, false);
-    core->why = (struct err){0};
-    enum rc rc = signer_open(&core->signer, &core->config->signer, core->world, &core->why);
-    if (rc != RC_OK) {
-        core->why.rc = rc;
-        log_event(LOG_LEVEL_ERROR, &(struct log_fields){.index = -1, .err = &core->why},
-                  "the signer cannot be opened");
-        return;
-    }
-    remember_modes(core);
-}
-
-static bool worth_reopening(const struct core *core)
-{
-    if (core->signer != NULL)
-        return signer_may_recover(core->signer);
-    return rc_class(core->why.rc) == RC_CLASS_RETRY || ledger_may_pass(&core->why);
-}
-
-static void send_signed(struct core *core, struct item *item, struct job *job)
-{
-    item->job = *job; /* takes over the signature's memory */
-    send_reply(core, &item->reply, item->job.signature, item->job.signature_len);
-    item_free(item);
-}
-
-/* Requests of one key side by side, in the order they came: one batch shares one sync. */
-static size_t group_by_key(struct item **items, size_t count, struct item **grouped)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < count; i++) {
-        if (items[i] == NULL)
-            continue;
-        for (size_t k = i; k < count; k++) {
-            if (items[k] == NULL ||
-                (k != i && strcmp(items[k]->request.key, items[i]->request.key) != 0))
-                continue;
-            grouped[n++] = items[k];
-            if (k != i)
-                items[k] = NULL;
-        }
-        items[i] = NULL;
-    }
-    return n;
-}
-
-static enum rc sign_items(struct core *core, struct item **items, size_t count, struct err *err)
-{
-    static struct job jobs[BATCH_MAX];
-    struct item *grouped[BATCH_MAX];
-    count = group_by_key(items, count, grouped);
-    for (size_t i = 0; i < count; i++) {
-        reply_init(&grouped[i]->reply, &grouped[i]->request);
-        jobs[i] = grouped[i]->job;
-        jobs[i].request = &grouped[i]->request;
-        jobs[i].reply = &grouped[i]->reply;
-    }
-    enum rc rc = signer_sign(core->signer, jobs, count, err);
-    for (size_t i = 0; i < count; i++)
-        send_signed(core, grouped[i], &jobs[i]);
-    return rc;
-}
-
-static void read_item(struct core *core, struct item *item)
-{
-    void *payload = NULL;
-    size_t len = 0;
-    signer_read(core->signer, &item->request, &item->reply, &payload, &len);
-    send_reply(core, &item->reply, payload, len);
-    free(payload);
-    item_free(item);
-}
-
-static enum rc serve(struct core *core, struct item **items, size_t count, struct err *err)
-{
-    struct item *to_sign[BATCH_MAX];
-    size_t n = 0;
-    for (size_t i = 0; i < count; i++) {
-        if (items[i]->rc != RC_OK)
-            refuse(core, items[i], items[i]->rc, &items[i]->err);
-        else if (core->signer == NULL)
-            refuse(core, items[i], core->why.rc, &core->why);
-        else if (items[i]->request.op == REQUEST_SIGN)
-            to_sign[n++] = items[i];
-        else
-            read_item(core, items[i]);
-    }
-    return n > 0 ? sign_items(core, to_sign, n, err) : RC_OK;
-}
-
-/* What is due by the clock, however much is asked meanwhile. Raw milliseconds. */
-struct rhythm {
-    int64_t tick_at;
-    int64_t asked_at; /* when somebody last asked for a signature */
-    int64_t reopen_at;
-    uint32_t reopen_ms; /* doubles while opening does not help */
-};
-
-static int64_t now_ms(const struct core *core)
-{
-    return core->world->time->raw_ns(core->world->time->ctx) / 1000000;
-}
-
-static void reopen(struct core *core, struct rhythm *r, int64_t now)
-{
-    if (now < r->reopen_at)
-        return;
-    open_signer(core);
-    r->reopen_ms = r->reopen_ms * 2 > REOPEN_MS_MAX ? REOPEN_MS_MAX : r->reopen_ms * 2;
-    r->reopen_at = now_ms(core) + r->reopen_ms;
-}
-
-static enum rc tick(struct core *core, struct rhythm *r, int64_t now, struct err *err)
-{
-    /* The clock counts fresh updates and must see every step, so it is asked though nobody signs by
-     * it. */
-    struct clk_reading reading;
-    core->world->clock_read(core->world->clock_ctx, &reading);
-    if (core->signer != NULL && reading.safe)
-        signer_note_time(core->signer, reading.latest_ns / INT64_C(1000000000));
-    if (worth_reopening(core)) {
-        reopen(core, r, now);
-        return RC_OK;
-    }
-    r->reopen_ms = REOPEN_MS_MIN;
-    r->reopen_at = now + r->reopen_ms;
-    if (core->signer == NULL || now - r->asked_at < core->config->idle_ms)
-        return RC_OK;
-    r->asked_at = now;
-    return signer_idle(core->signer, err);
-}
-
-/* Whoever only reads, a monitor every second, does not keep A from being brought up to date. */
-static bool any_signing(struct item *const *items, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        if (items[i]->request.op == REQUEST_SIGN)
-            return true;
-    return false;
 }
 
 static enum core_exit run(struct core *core)
 {
-    open_signer(core);
-    int64_t now = now_ms(core);
-    struct rhythm rhythm = {.tick_at = now + TICK_MS,
-                            .asked_at = now,
-                            .reopen_at = now + REOPEN_MS_MIN,
-                            .reopen_ms = REOPEN_MS_MIN};
-    for (;;) {
+    const struct loop_sink sink = {.ctx = core, .answer = answer, .opened = remember_modes};
+    struct loop loop;
+    loop_start(&loop, &core->config->signer, core->config->idle_ms, core->world, &sink);
+    bool more = true;
+    enum rc rc = RC_OK;
+    while (more && rc == RC_OK) {
         struct item *items[BATCH_MAX];
         size_t count = 0;
-        int64_t wait_ms = rhythm.tick_at > now ? rhythm.tick_at - now : 0;
-        bool more = take_ready(core, items, &count, (uint32_t)wait_ms);
         struct err err = {0};
-        enum rc rc = RC_OK;
-        bool signing = any_signing(items, count);
-        if (count > 0)
-            rc = serve(core, items, count, &err);
-        now = now_ms(core);
-        if (signing)
-            rhythm.asked_at = now;
-        if (rc == RC_OK && more && now >= rhythm.tick_at) {
-            rc = tick(core, &rhythm, now, &err);
-            now = now_ms(core);
-            rhythm.tick_at = now + TICK_MS;
-        }
-        if (rc != RC_OK) {
+        more = take_ready(core, items, &count, (uint32_t)loop_wait_ms(&loop));
+        rc = loop_turn(&loop, items, count, &err);
+        if (rc != RC_OK)
             log_event(LOG_LEVEL_ERROR, &(struct log_fields){.index = -1, .err = &err},
                       "the core ends: the next one decides from ledger and TPM");
-            return CORE_EXIT_HALT;
-        }
-        if (!more)
-            return CORE_EXIT_OK;
     }
+    loop_end(&loop, rc == RC_OK);
+    return rc == RC_OK ? CORE_EXIT_OK : CORE_EXIT_HALT;
 }
 
 static void core_init(struct core *core)
@@ -550,8 +359,6 @@ enum core_exit core_run(const struct core_config *config, const struct world *wo
         log_event(LOG_LEVEL_ERROR, &LOG_NOTHING, "no threads");
         return CORE_EXIT_HALT;
     }
-    enum core_exit code = run(&core);
-    signer_close(&core.signer, code == CORE_EXIT_OK);
     /* The threads end with the process: they own nothing that must be kept. */
-    return code;
+    return run(&core);
 }

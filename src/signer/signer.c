@@ -170,6 +170,15 @@ static struct key *find_key(const struct signer *s, const char *name)
     return NULL;
 }
 
+bool signer_key_at(const struct signer *s, size_t i, const char **name, enum plan_message *mode)
+{
+    if (i >= s->key_count)
+        return false;
+    *name = s->keys[i].record.name;
+    *mode = s->keys[i].plan.message;
+    return true;
+}
+
 bool signer_message_mode(const struct signer *s, const char *name, enum plan_message *mode)
 {
     const struct key *key = find_key(s, name);

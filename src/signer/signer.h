@@ -56,6 +56,14 @@ bool signer_healthy(const struct signer *signer);
  * signer_open() again. */
 bool signer_may_recover(const struct signer *signer);
 
+/**
+ * Name and message mode of key number i (from 0), for hashing ahead.
+ * @param[out] name  Valid while the signer is open.
+ * @return false behind the last key.
+ */
+bool signer_key_at(const struct signer *signer, size_t i, const char **name,
+                   enum plan_message *mode) MUST_CHECK;
+
 /** Message mode of a key's plan, for hashing ahead. @return false if there is no such key. */
 bool signer_message_mode(const struct signer *signer, const char *key,
                          enum plan_message *mode) MUST_CHECK;

@@ -1,0 +1,205 @@
+#include "signer/loop.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+
+#define TICK_MS 500
+#define REOPEN_MS_MIN 500
+#define REOPEN_MS_MAX 15000
+
+static int64_t now_ms(const struct loop *loop)
+{
+    return loop->world->time->raw_ns(loop->world->time->ctx) / 1000000;
+}
+
+/* Answers ------------------------------------------------------------------------------------- */
+
+static void answer(struct loop *loop, struct item *item, const void *payload, size_t len)
+{
+    loop->sink->answer(loop->sink->ctx, item, payload, len);
+}
+
+static void refuse(struct loop *loop, struct item *item, enum rc rc, const struct err *err)
+{
+    reply_init(&item->reply, &item->request);
+    item->reply.rc = (int32_t)rc;
+    text_copy(item->reply.text, sizeof(item->reply.text), err_text(err));
+    item->reply.state = rc_class(rc) == RC_CLASS_RETRY ? STATE_RECOVERING : STATE_HALTED;
+    if (item->request.op == REQUEST_STATE) {
+        item->reply.rc = RC_OK;
+        text_copy(item->reply.check_ledger, sizeof(item->reply.check_ledger), err_text(err));
+        strcpy(item->reply.check_tpm, "unknown");
+        strcpy(item->reply.check_clock, "unknown");
+        strcpy(item->reply.check_nodes, "unknown");
+    }
+    answer(loop, item, NULL, 0);
+}
+
+/* Requests of one key side by side, in the order they came: one batch shares one sync. */
+static size_t group_by_key(struct item **items, size_t count, struct item **grouped)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (items[i] == NULL)
+            continue;
+        for (size_t k = i; k < count; k++) {
+            if (items[k] == NULL ||
+                (k != i && strcmp(items[k]->request.key, items[i]->request.key) != 0))
+                continue;
+            grouped[n++] = items[k];
+            if (k != i)
+                items[k] = NULL;
+        }
+        items[i] = NULL;
+    }
+    return n;
+}
+
+static enum rc sign_items(struct loop *loop, struct item **items, size_t count, struct err *err)
+{
+    static struct job jobs[BATCH_MAX];
+    struct item *grouped[BATCH_MAX];
+    count = group_by_key(items, count, grouped);
+    for (size_t i = 0; i < count; i++) {
+        reply_init(&grouped[i]->reply, &grouped[i]->request);
+        jobs[i] = grouped[i]->job;
+        jobs[i].request = &grouped[i]->request;
+        jobs[i].reply = &grouped[i]->reply;
+    }
+    enum rc rc = signer_sign(loop->signer, jobs, count, err);
+    for (size_t i = 0; i < count; i++) {
+        answer(loop, grouped[i], jobs[i].signature, jobs[i].signature_len);
+        free(jobs[i].signature);
+    }
+    return rc;
+}
+
+static void read_item(struct loop *loop, struct item *item)
+{
+    void *payload = NULL;
+    size_t len = 0;
+    signer_read(loop->signer, &item->request, &item->reply, &payload, &len);
+    answer(loop, item, payload, len);
+    free(payload);
+}
+
+static enum rc serve(struct loop *loop, struct item **items, size_t count, struct err *err)
+{
+    struct item *to_sign[BATCH_MAX];
+    size_t n = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (items[i]->rc != RC_OK)
+            refuse(loop, items[i], items[i]->rc, &items[i]->err);
+        else if (loop->signer == NULL)
+            refuse(loop, items[i], loop->why.rc, &loop->why);
+        else if (items[i]->request.op == REQUEST_SIGN)
+            to_sign[n++] = items[i];
+        else
+            read_item(loop, items[i]);
+    }
+    return n > 0 ? sign_items(loop, to_sign, n, err) : RC_OK;
+}
+
+/* By the clock -------------------------------------------------------------------------------- */
+
+static void open_signer(struct loop *loop)
+{
+    signer_close(&loop->signer, false);
+    loop->why = (struct err){0};
+    enum rc rc = signer_open(&loop->signer, loop->config, loop->world, &loop->why);
+    if (rc != RC_OK) {
+        loop->why.rc = rc;
+        log_event(LOG_LEVEL_ERROR, &(struct log_fields){.index = -1, .err = &loop->why},
+                  "the signer cannot be opened");
+        return;
+    }
+    if (loop->sink->opened != NULL)
+        loop->sink->opened(loop->sink->ctx, loop->signer);
+}
+
+static bool worth_reopening(const struct loop *loop)
+{
+    if (loop->signer != NULL)
+        return signer_may_recover(loop->signer);
+    return rc_class(loop->why.rc) == RC_CLASS_RETRY || ledger_may_pass(&loop->why);
+}
+
+static void reopen(struct loop *loop, int64_t now)
+{
+    if (now < loop->reopen_at)
+        return;
+    open_signer(loop);
+    loop->reopen_ms = loop->reopen_ms * 2 > REOPEN_MS_MAX ? REOPEN_MS_MAX : loop->reopen_ms * 2;
+    loop->reopen_at = now_ms(loop) + loop->reopen_ms;
+}
+
+static enum rc tick(struct loop *loop, int64_t now, struct err *err)
+{
+    /* The clock counts fresh updates and must see every step, so it is asked though nobody signs by
+     * it. */
+    struct clk_reading reading;
+    loop->world->clock_read(loop->world->clock_ctx, &reading);
+    if (loop->signer != NULL && reading.safe)
+        signer_note_time(loop->signer, reading.latest_ns / INT64_C(1000000000));
+    if (worth_reopening(loop)) {
+        reopen(loop, now);
+        return RC_OK;
+    }
+    loop->reopen_ms = REOPEN_MS_MIN;
+    loop->reopen_at = now + loop->reopen_ms;
+    if (loop->signer == NULL || now - loop->asked_at < loop->idle_ms)
+        return RC_OK;
+    loop->asked_at = now;
+    return signer_idle(loop->signer, err);
+}
+
+/* Whoever only reads, a monitor every second, does not keep A from being brought up to date. */
+static bool any_signing(struct item *const *items, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (items[i]->request.op == REQUEST_SIGN)
+            return true;
+    return false;
+}
+
+/* The loop ------------------------------------------------------------------------------------ */
+
+void loop_start(struct loop *loop, const struct signer_config *config, uint32_t idle_ms,
+                const struct world *world, const struct loop_sink *sink)
+{
+    *loop = (struct loop){.config = config, .world = world, .sink = sink, .idle_ms = idle_ms};
+    open_signer(loop);
+    int64_t now = now_ms(loop);
+    loop->tick_at = now + TICK_MS;
+    loop->asked_at = now;
+    loop->reopen_at = now + REOPEN_MS_MIN;
+    loop->reopen_ms = REOPEN_MS_MIN;
+}
+
+int64_t loop_wait_ms(const struct loop *loop)
+{
+    int64_t wait_ms = loop->tick_at - now_ms(loop);
+    return wait_ms > 0 ? wait_ms : 0;
+}
+
+enum rc loop_turn(struct loop *loop, struct item **items, size_t count, struct err *err)
+{
+    MUST(count <= BATCH_MAX);
+    bool signing = any_signing(items, count);
+    enum rc rc = serve(loop, items, count, err);
+    int64_t now = now_ms(loop);
+    if (signing)
+        loop->asked_at = now;
+    if (rc == RC_OK && now >= loop->tick_at) {
+        rc = tick(loop, now, err);
+        loop->tick_at = now_ms(loop) + TICK_MS;
+    }
+    return rc;
+}
+
+void loop_end(struct loop *loop, bool settle)
+{
+    signer_close(&loop->signer, settle);
+}
