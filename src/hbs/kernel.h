@@ -15,12 +15,15 @@
 #include "base/rc.h"
 #include "hbs/hash.h"
 
+struct lane_ops; /* kernel_lanes.h */
+
 /** One way to hash; hbs_chains_run() and hbs_jobs_run() of hash.h say what the two functions do. */
 struct hbs_kernel {
     const char *name;        /* as in TIDEMARK_KERNEL */
     bool (*supported)(void); /* by this CPU and its operating system; cheap after the first call */
     void (*chains)(uint8_t n, const uint8_t id[LMS_I_LEN], struct hbs_chain *chains, size_t count);
     void (*jobs)(uint8_t n, const struct hbs_job *jobs, size_t count);
+    const struct lane_ops *lanes; /* SHA-256 word by word, for XMSS; NULL: one hash at a time */
 };
 
 extern const struct hbs_kernel hbs_kernel_gcrypt; /* "libgcrypt": everywhere, and the yardstick */

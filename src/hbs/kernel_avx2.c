@@ -36,7 +36,14 @@ TARGET static void avx2_blocks(struct block_lanes *lanes, size_t active, uint32_
     simd_blocks(lanes, 0, active, 1, blocks);
 }
 
-static const struct lane_ops ops = {VEC_LANES, FRAME_MAX, avx2_steps, avx2_blocks};
+TARGET static void avx2_words(uint32_t out[8][LANES_MAX], const uint32_t start[8][LANES_MAX],
+                              const uint32_t block[16][LANES_MAX], size_t active)
+{
+    (void)active;
+    simd_compress(out, start, block, 0, 1);
+}
+
+static const struct lane_ops ops = {VEC_LANES, FRAME_MAX, avx2_steps, avx2_blocks, avx2_words};
 
 static bool avx2_supported(void)
 {
@@ -57,6 +64,6 @@ static void avx2_jobs(uint8_t n, const struct hbs_job *jobs, size_t count)
         lanes_jobs(&ops, n, jobs, count);
 }
 
-const struct hbs_kernel hbs_kernel_avx2 = {"avx2", avx2_supported, avx2_chains, avx2_jobs};
+const struct hbs_kernel hbs_kernel_avx2 = {"avx2", avx2_supported, avx2_chains, avx2_jobs, &ops};
 
 #endif

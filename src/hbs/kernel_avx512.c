@@ -54,6 +54,29 @@ APART void blocks32(struct block_lanes *lanes, size_t active, uint32_t blocks)
     simd_blocks(lanes, 0, active, 2, blocks);
 }
 
+APART void words16(uint32_t out[8][LANES_MAX], const uint32_t start[8][LANES_MAX],
+                   const uint32_t block[16][LANES_MAX])
+{
+    simd_compress(out, start, block, 0, 1);
+}
+
+APART void words32(uint32_t out[8][LANES_MAX], const uint32_t start[8][LANES_MAX],
+                   const uint32_t block[16][LANES_MAX])
+{
+    simd_compress(out, start, block, 0, 2);
+}
+
+static void avx512_words(uint32_t out[8][LANES_MAX], const uint32_t start[8][LANES_MAX],
+                         const uint32_t block[16][LANES_MAX], size_t active)
+{
+    if (active <= NARROW && hbs_kernel_shani.supported())
+        lanes_shani.words(out, start, block, active);
+    else if (active <= VEC_LANES)
+        words16(out, start, block);
+    else
+        words32(out, start, block);
+}
+
 static void avx512_steps(struct chain_lanes *lanes, size_t active, uint32_t steps)
 {
     if (active <= NARROW && hbs_kernel_shani.supported())
@@ -74,7 +97,8 @@ static void avx512_blocks(struct block_lanes *lanes, size_t active, uint32_t blo
         blocks32(lanes, active, blocks);
 }
 
-static const struct lane_ops ops = {2 * VEC_LANES, FRAME_MAX, avx512_steps, avx512_blocks};
+static const struct lane_ops ops = {2 * VEC_LANES, FRAME_MAX, avx512_steps, avx512_blocks,
+                                    avx512_words};
 
 static bool avx512_supported(void)
 {
@@ -98,7 +122,7 @@ static void avx512_jobs(uint8_t n, const struct hbs_job *jobs, size_t count)
         lanes_jobs(&ops, n, jobs, count);
 }
 
-const struct hbs_kernel hbs_kernel_avx512 = {"avx512", avx512_supported, avx512_chains,
-                                             avx512_jobs};
+const struct hbs_kernel hbs_kernel_avx512 = {"avx512", avx512_supported, avx512_chains, avx512_jobs,
+                                             &ops};
 
 #endif

@@ -90,4 +90,4 @@ static void jobs(uint8_t n, const struct hbs_job *jobs, size_t count)
     hbs_gcrypt_jobs(HBS_SHA256, n, jobs, count);
 }
 
-const struct hbs_kernel hbs_kernel_gcrypt = {"libgcrypt", always, chains, jobs};
+const struct hbs_kernel hbs_kernel_gcrypt = {"libgcrypt", always, chains, jobs, NULL};

@@ -9,17 +9,6 @@
 
 _Static_assert(HBS_STEP_END < UINT16_MAX - BATCH, "lengths and positions fit 16 bits");
 
-/* Large and filled before use: no need for the zeros that hardening puts into automatic variables,
- * which cost as much as a hash. */
-#if defined(__has_attribute)
-#if __has_attribute(uninitialized)
-#define LEFT_AS_IS __attribute__((uninitialized))
-#endif
-#endif
-#ifndef LEFT_AS_IS
-#define LEFT_AS_IS
-#endif
-
 const uint32_t sha256_iv[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
                                0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
 
@@ -56,7 +45,7 @@ static void mid_state(uint32_t s[8], const uint32_t w[4])
 
 /* The functions of a kernel spill secrets to the stack. Called from where they were called, this
  * one lies over the same bytes. */
-static __attribute__((noinline)) void scrub(const struct lane_ops *ops)
+__attribute__((noinline)) void lanes_scrub(const struct lane_ops *ops)
 {
     uint8_t below[FRAME_MAX] LEFT_AS_IS;
     MUST(ops->frame <= sizeof(below));
@@ -170,7 +159,7 @@ void lanes_chains(const struct lane_ops *ops, uint8_t n, const uint8_t id[LMS_I_
     for (size_t done = 0; done < count; done += BATCH)
         chains_batch(&run, ops, chains + done, count - done < BATCH ? count - done : BATCH);
     wipe(&run.lanes, sizeof(run.lanes));
-    scrub(ops);
+    lanes_scrub(ops);
 }
 
 /* Messages --------------------------------------------------------------------------------------
@@ -276,5 +265,5 @@ void lanes_jobs(const struct lane_ops *ops, uint8_t n, const struct hbs_job *job
     } while (run.active > 0 || next < count);
     wipe(run.lanes.state, sizeof(run.lanes.state));
     wipe(run.tail, used * sizeof(run.tail[0]));
-    scrub(ops);
+    lanes_scrub(ops);
 }

@@ -16,6 +16,18 @@
 #include "hbs/kernel.h"
 
 #define LANES_MAX 32
+
+/* For large variables that are filled before use: they need no zeros from the hardening of
+ * automatic variables, which cost as much as a hash. */
+#if defined(__has_attribute)
+#if __has_attribute(uninitialized)
+#define LEFT_AS_IS __attribute__((uninitialized))
+#endif
+#endif
+#ifndef LEFT_AS_IS
+#define LEFT_AS_IS
+#endif
+
 #define FRAME_MAX 12288
 
 extern const uint32_t sha256_k[64]; /* FIPS 180-4 §4.2.2 */
@@ -45,6 +57,10 @@ struct lane_ops {
     void (*steps)(struct chain_lanes *lanes, size_t active, uint32_t steps);
     /* `blocks` blocks, one behind the other from block[lane] on, into state. */
     void (*blocks)(struct block_lanes *lanes, size_t active, uint32_t blocks);
+    /* One block in each of the first `active` lanes (1 or more), word by word: word r of lane l is
+     * block[r][l]. out := the state after it, from the state `start`. out may be start. */
+    void (*words)(uint32_t out[8][LANES_MAX], const uint32_t start[8][LANES_MAX],
+                  const uint32_t block[16][LANES_MAX], size_t active);
 };
 
 /* The words of a step's block that follow from n: padding and the length in bits (§5.1.1). */
@@ -54,6 +70,9 @@ struct lane_ops {
 void lanes_chains(const struct lane_ops *ops, uint8_t n, const uint8_t id[LMS_I_LEN],
                   struct hbs_chain *chains, size_t count);
 void lanes_jobs(const struct lane_ops *ops, uint8_t n, const struct hbs_job *jobs, size_t count);
+
+/** Overwrite the stack below the caller, where the functions of ops had their variables. */
+void lanes_scrub(const struct lane_ops *ops);
 
 #ifdef __x86_64__
 /* SHA-NI for the last few lanes of the wide kernels; only if hbs_kernel_shani is supported. */

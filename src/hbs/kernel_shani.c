@@ -267,7 +267,83 @@ TARGET static void shani_blocks(struct block_lanes *lanes, size_t active, uint32
         blocks_of(lanes, at, 1, blocks);
 }
 
-const struct lane_ops lanes_shani = {GROUP, FRAME, shani_steps, shani_blocks};
+/* Word by word --------------------------------------------------------------------------------- */
+
+/* Four words of four lanes change places: in, a register holds one word of the lanes; out, the
+ * words of one lane. And the same back. */
+INLINE void transpose(__m128i out[GROUP], const __m128i in[4])
+{
+    __m128i a = _mm_unpacklo_epi32(in[0], in[1]);
+    __m128i b = _mm_unpacklo_epi32(in[2], in[3]);
+    __m128i c = _mm_unpackhi_epi32(in[0], in[1]);
+    __m128i d = _mm_unpackhi_epi32(in[2], in[3]);
+    out[0] = _mm_unpacklo_epi64(a, b);
+    out[1] = _mm_unpackhi_epi64(a, b);
+    out[2] = _mm_unpacklo_epi64(c, d);
+    out[3] = _mm_unpackhi_epi64(c, d);
+}
+
+INLINE void rows_get(__m128i out[GROUP], const uint32_t rows[4][LANES_MAX], size_t at)
+{
+    __m128i in[4];
+    for (size_t i = 0; i < 4; i++)
+        in[i] = _mm_load_si128((const __m128i *)(const void *)(rows[i] + at));
+    transpose(out, in);
+}
+
+INLINE void rows_put(uint32_t rows[4][LANES_MAX], size_t at, const __m128i in[GROUP])
+{
+    __m128i out[4];
+    transpose(out, in);
+    for (size_t i = 0; i < 4; i++)
+        _mm_store_si128((__m128i *)(void *)(rows[i] + at), out[i]);
+}
+
+/* All four lanes from `at` on (a multiple of four) are read and written; `group` are computed. */
+INLINE void words_of(uint32_t out[8][LANES_MAX], const uint32_t start[8][LANES_MAX],
+                     const uint32_t block[16][LANES_MAX], size_t at, unsigned group)
+{
+    struct pair s[GROUP];
+    struct pair old[GROUP];
+    __m128i m[GROUP][4];
+    __m128i low[GROUP];
+    __m128i high[GROUP];
+    for (size_t q = 0; q < 4; q++) {
+        rows_get(low, block + 4 * q, at);
+        for (size_t l = 0; l < GROUP; l++)
+            m[l][q] = low[l];
+    }
+    rows_get(low, start, at);
+    rows_get(high, start + 4, at);
+#define START(l) old[l] = s[l] = pair_of(low[l], high[l])
+#define FINISH(l)                                                                                  \
+    do {                                                                                           \
+        s[l].abef = _mm_add_epi32(s[l].abef, old[l].abef);                                         \
+        s[l].cdgh = _mm_add_epi32(s[l].cdgh, old[l].cdgh);                                         \
+        pair_words(s[l], &low[l], &high[l]);                                                       \
+    } while (0)
+    EACH_LANE(group, START);
+    rounds(s, m, group, 0);
+    EACH_LANE(group, FINISH);
+#undef START
+#undef FINISH
+    rows_put(out, at, low);
+    rows_put(out + 4, at, high);
+}
+
+TARGET static void shani_words(uint32_t out[8][LANES_MAX], const uint32_t start[8][LANES_MAX],
+                               const uint32_t block[16][LANES_MAX], size_t active)
+{
+    size_t at = 0;
+    for (; at + 2 < active; at += GROUP)
+        words_of(out, start, block, at, GROUP);
+    if (at + 1 < active)
+        words_of(out, start, block, at, 2);
+    else if (at < active)
+        words_of(out, start, block, at, 1);
+}
+
+const struct lane_ops lanes_shani = {GROUP, FRAME, shani_steps, shani_blocks, shani_words};
 
 /* gcc 12 has no name for SHA-NI in __builtin_cpu_supports(). The answer is kept, because asking the
  * CPU costs microseconds in a virtual machine. */
@@ -300,6 +376,7 @@ static void shani_jobs(uint8_t n, const struct hbs_job *jobs, size_t count)
     lanes_jobs(&lanes_shani, n, jobs, count);
 }
 
-const struct hbs_kernel hbs_kernel_shani = {"sha-ni", shani_supported, shani_chains, shani_jobs};
+const struct hbs_kernel hbs_kernel_shani = {"sha-ni", shani_supported, shani_chains, shani_jobs,
+                                            &lanes_shani};
 
 #endif

@@ -181,6 +181,27 @@ INLINE void simd_words(VEC w[16], const struct block_lanes *lanes, size_t at, si
         w[i] = V_LOAD(words[i]);
 }
 
+/* One block, given word by word, in the groups * VEC_LANES lanes from `at` on. */
+INLINE void simd_compress(uint32_t out[8][LANES_MAX], const uint32_t start[8][LANES_MAX],
+                          const uint32_t block[16][LANES_MAX], size_t at, unsigned groups)
+{
+    VEC s[GROUPS_MAX][8];
+    VEC w[GROUPS_MAX][16];
+    for (unsigned g = 0; g < groups; g++) {
+        simd_load(s[g], start, at + g * VEC_LANES);
+        UNROLL
+        for (unsigned i = 0; i < 16; i++)
+            w[g][i] = V_LOAD(block[i] + at + g * VEC_LANES);
+    }
+    simd_rounds(s, w, groups, 0);
+    for (unsigned g = 0; g < groups; g++) {
+        VEC d[8];
+        simd_load(d, start, at + g * VEC_LANES);
+        simd_add(d, s[g]);
+        simd_store(out, at + g * VEC_LANES, d);
+    }
+}
+
 INLINE void simd_blocks(struct block_lanes *lanes, size_t at, size_t active, unsigned groups,
                         uint32_t blocks)
 {
