@@ -63,7 +63,7 @@ enum rc seeds_destroy_below(int fd, uint64_t window, struct err *err)
     for (; low > 0; low--) {
         uint8_t head[4];
         if (!pread_full(fd, head, sizeof(head), offset_of(low - 1)))
-            return FAIL(err, RC_HALT_SEEDS, "errno", errno, "read of a sealed secret: %s",
+            return FAIL(err, RC_HALT_SYSTEM, "errno", errno, "read of a sealed secret: %s",
                         strerror(errno));
         if (be_get32(head) == 0)
             break;
@@ -74,10 +74,10 @@ enum rc seeds_destroy_below(int fd, uint64_t window, struct err *err)
      * below `window`, where the next call's walk finds them. */
     for (uint64_t w = low; w < window; w++)
         if (!pwrite_full(fd, zeros, sizeof(zeros), offset_of(w)))
-            return FAIL(err, RC_HALT_SEEDS, "errno", errno, "destroying a sealed secret: %s",
+            return FAIL(err, RC_HALT_SYSTEM, "errno", errno, "destroying a sealed secret: %s",
                         strerror(errno));
     if (fdatasync(fd) != 0)
-        return FAIL(err, RC_HALT_SEEDS, "errno", errno, "sync of the sealed secrets: %s",
+        return FAIL(err, RC_HALT_SYSTEM, "errno", errno, "sync of the sealed secrets: %s",
                     strerror(errno));
     return RC_OK;
 }

@@ -45,7 +45,7 @@ enum rc seeds_write(int fd, uint64_t window, const uint8_t *blob, size_t blob_le
  * Overwrite the records below `window` with zeros, down to the first that is zero already, and
  * sync. What a file system keeps of overwritten blocks is out of reach; the floor in the TPM is
  * what protects closed windows, this only removes temptation.
- * @retval RC_HALT_SEEDS  Write or sync failed.
+ * @retval RC_HALT_SYSTEM  Read, write or sync failed: some may be left, the next call finds them.
  */
 enum rc seeds_destroy_below(int fd, uint64_t window, struct err *err) MUST_CHECK;
 

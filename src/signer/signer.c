@@ -205,6 +205,10 @@ static enum rc sign_for_key(struct signer *s, struct key *key, struct job *jobs,
                           .settings = &s->config->settings,
                           .now_s = now_s(s)};
     enum rc rc = batch_sign(&batch, jobs, count, err);
+    /* Found before anything was spent, and of this key's window alone: the next window may sign,
+     * and so may other keys. */
+    if (rc == RC_HALT_SEEDS)
+        return RC_OK;
     if (rc != RC_OK) {
         key->rc = rc;
         if (err != NULL)

@@ -72,6 +72,8 @@ bool signer_message_mode(const struct signer *signer, const char *key,
  * Answer signing requests, for any keys, in the order given.
  * @return RC_OK, or a HALT code after which the signer must be closed without settling and the
  * process ended (or, in the simulator, everything reopened). Jobs are done in any case.
+ * A window secret that cannot be opened is answered with RC_HALT_SEEDS and is no such code: it is
+ * found before anything was spent, and the key's next window and other keys may sign.
  */
 enum rc signer_sign(struct signer *signer, struct job *jobs, size_t count,
                     struct err *err) MUST_CHECK;

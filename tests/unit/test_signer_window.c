@@ -627,10 +627,9 @@ static void attack_14_two_keys_in_one_ledger(void **state)
     }
 }
 
-/* What stops one key stops what came with it: ledger and TPM are the same. */
-static void halt_of_one_key_stops_the_others(void **state)
+/* Two keys, k by time and k2 by interval, and a request for each. */
+static struct ask *begin_two_keys(void)
 {
-    (void)state;
     static struct ask asks[2];
     oracle_reset();
     rig_make(&rig, START + DAY, 1);
@@ -643,14 +642,41 @@ static void halt_of_one_key_stops_the_others(void **state)
     assert_int_equal(rig_open(&rig), RC_OK);
     asks[0] = (struct ask){.key = 0, .idem = "a", .text = "a"};
     asks[1] = (struct ask){.key = 1, .idem = "b", .text = "b"};
+    return asks;
+}
+
+/* What stops one key stops what came with it: ledger and TPM are the same. */
+static void halt_of_one_key_stops_the_others(void **state)
+{
+    (void)state;
+    struct ask *asks = begin_two_keys();
+    fake_tpm_fail(&rig.fake, 2, FAKE_FAIL_BEFORE);
+    assert_int_equal(rig_sign(&rig, asks, 2), RC_HALT_ANCHOR);
+    assert_int_equal(asks[0].rc, RC_HALT_ANCHOR);
+    assert_int_equal(asks[1].rc, RC_HALT_ANCHOR);
+    assert_int_equal(oracle_computed(), 0);
+}
+
+/* A damaged secret is its window's trouble: not that of other keys, nor of the next window. */
+static void damaged_secret_stops_its_window_alone(void **state)
+{
+    (void)state;
+    struct ask *asks = begin_two_keys();
     static const uint8_t zeros[TPM_SEALED_MAX + 4];
     int fd = key_file("seeds", O_RDWR);
     assert_true(pwrite_full(fd, zeros, sizeof(zeros), 0));
     (void)close(fd);
-    assert_int_equal(rig_sign(&rig, asks, 2), RC_HALT_SEEDS);
-    assert_int_equal(asks[0].rc, RC_HALT_SEEDS);
-    assert_int_equal(asks[1].rc, RC_HALT_SEEDS);
-    assert_int_equal(oracle_computed(), 0);
+    struct fake_nv before = rig.fake.tpm->nv[0];
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(rig_sign(&rig, asks, 2), RC_OK);
+        assert_int_equal(asks[0].rc, RC_HALT_SEEDS);
+        assert_int_equal(asks[1].rc, RC_OK);
+    }
+    assert_int_equal(rig.fake.tpm->nv[0].l, before.l);
+    fake_clock_set(&rig.fake, START + WEEK + DAY);
+    assert_int_equal(rig_sign(&rig, asks, 1), RC_OK);
+    assert_int_equal(asks[0].rc, RC_OK);
+    assert_int_equal(asks[0].window, 1);
 }
 
 /* Between the lease's entry and the increment. */
@@ -803,6 +829,7 @@ int main(void)
         cmocka_unit_test_teardown(attack_08_old_a_and_old_disk, end),
         cmocka_unit_test_teardown(attack_14_two_keys_in_one_ledger, end),
         cmocka_unit_test_teardown(halt_of_one_key_stops_the_others, end),
+        cmocka_unit_test_teardown(damaged_secret_stops_its_window_alone, end),
         cmocka_unit_test_teardown(attack_15_crash_before_the_increment, end),
         cmocka_unit_test_teardown(attack_16_idle_restarts_cost_nothing, end),
         cmocka_unit_test_teardown(attack_17_disk_back_within_one_lease, end),
