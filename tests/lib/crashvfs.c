@@ -1,64 +1,11 @@
 #include "lib/crashvfs.h"
 
-#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/rc.h"
-
-#define FILES_MAX 16
-#define PATH_LEN_MAX 255
-#define SECTOR 512
-
-struct bytes {
-    uint8_t *data;
-    size_t len;
-    size_t cap;
-};
-
-/* A change that is visible, but not durable. */
-struct change {
-    bool truncate; /* to len; else a write */
-    size_t at;
-    struct bytes bytes; /* of a write */
-    size_t len;         /* of a truncation */
-};
-
-/* A file that was removed stays in its slot as a ghost until the removal is durable. */
-struct file {
-    char path[PATH_LEN_MAX + 1]; /* "": the slot is free */
-    bool visible;                /* false: a ghost */
-    bool named_durably;          /* its directory entry would survive */
-    bool dir_sync_due;           /* a new journal: its first sync syncs the directory too */
-    int handles;
-    struct bytes now;
-    struct bytes durable;
-    struct change *changes;
-    size_t change_count;
-    size_t change_cap;
-};
-
-struct crashvfs {
-    sqlite3_vfs base;
-    struct file files[FILES_MAX];
-    uint64_t random;
-    uint64_t steps;
-    uint64_t cut_at;
-    uint64_t fail_in[CRASHVFS_STEPS]; /* 1: the next one; 0: none */
-    int fail_code[CRASHVFS_STEPS];
-    const char *answer_name;
-    const char *answer_value;
-    bool off;
-    bool lose_syncs;
-};
-
-struct handle {
-    sqlite3_file base;
-    struct crashvfs *vfs;
-    struct file *file;
-    bool delete_on_close;
-};
+#include "lib/crashvfs_internal.h"
 
 /* Bytes ------------------------------------------------------------------------------------- */
 
@@ -71,7 +18,7 @@ static uint64_t toss(struct crashvfs *v)
     return z ^ (z >> 31);
 }
 
-static void bytes_resize(struct bytes *b, size_t len)
+void crashvfs_bytes_resize(struct bytes *b, size_t len)
 {
     if (len > b->cap) {
         size_t cap = len < SECTOR ? SECTOR : len + len / 2;
@@ -85,12 +32,12 @@ static void bytes_resize(struct bytes *b, size_t len)
     b->len = len;
 }
 
-static void bytes_put(struct bytes *b, size_t at, const uint8_t *data, size_t len)
+void crashvfs_bytes_put(struct bytes *b, size_t at, const uint8_t *data, size_t len)
 {
     if (len == 0)
         return;
     if (at + len > b->len)
-        bytes_resize(b, at + len);
+        crashvfs_bytes_resize(b, at + len);
     memcpy(b->data + at, data, len);
 }
 
@@ -107,7 +54,7 @@ static void changes_forget(struct file *f)
     f->change_count = 0;
 }
 
-static void file_free(struct file *f)
+void crashvfs_file_free(struct file *f)
 {
     changes_forget(f);
     free(f->changes);
@@ -116,7 +63,7 @@ static void file_free(struct file *f)
     *f = (struct file){0};
 }
 
-static void change_add(struct file *f, const struct change *c)
+static void change_add(struct crashvfs *v, struct file *f, const struct change *c)
 {
     if (f->change_count == f->change_cap) {
         size_t cap = f->change_cap == 0 ? 64 : 2 * f->change_cap;
@@ -125,7 +72,8 @@ static void change_add(struct file *f, const struct change *c)
         f->changes = grown;
         f->change_cap = cap;
     }
-    f->changes[f->change_count++] = *c;
+    f->changes[f->change_count] = *c;
+    f->changes[f->change_count++].made = ++v->made;
 }
 
 /* Names ------------------------------------------------------------------------------------- */
@@ -138,7 +86,7 @@ static struct file *find(struct crashvfs *v, const char *path)
     return NULL;
 }
 
-static struct file *make(struct crashvfs *v, const char *path)
+struct file *crashvfs_file_make(struct crashvfs *v, const char *path)
 {
     for (size_t i = 0; i < FILES_MAX; i++) {
         struct file *f = &v->files[i];
@@ -146,6 +94,7 @@ static struct file *make(struct crashvfs *v, const char *path)
             MUST(strlen(path) <= PATH_LEN_MAX);
             strcpy(f->path, path);
             f->visible = true;
+            f->name_made = ++v->made;
             return f;
         }
     }
@@ -158,7 +107,7 @@ static void sync_directory(struct crashvfs *v)
     for (size_t i = 0; i < FILES_MAX; i++) {
         struct file *f = &v->files[i];
         if (f->path[0] != '\0' && !f->visible && f->handles == 0)
-            file_free(f);
+            crashvfs_file_free(f);
         else
             f->named_durably = f->visible;
     }
@@ -179,6 +128,12 @@ static int step(struct crashvfs *v, enum crashvfs_step kind, bool *half)
     return SQLITE_OK;
 }
 
+static void watch(struct crashvfs *v, enum crashvfs_step kind)
+{
+    if (v->watch != NULL)
+        v->watch(v->watch_ctx, kind);
+}
+
 static int cut(struct crashvfs *v)
 {
     v->off = true;
@@ -193,7 +148,7 @@ static void survive(struct crashvfs *v, struct file *f, const struct change *c, 
     if (fate == FATE_DROPPED)
         return;
     if (c->truncate) {
-        bytes_resize(&f->durable, c->len); /* whole or not at all */
+        crashvfs_bytes_resize(&f->durable, c->len); /* whole or not at all */
         return;
     }
     for (size_t done = 0; done < c->bytes.len;) {
@@ -202,7 +157,7 @@ static void survive(struct crashvfs *v, struct file *f, const struct change *c, 
         if (len > c->bytes.len - done)
             len = c->bytes.len - done;
         if (fate == FATE_KEPT || toss(v) % 2 == 0)
-            bytes_put(&f->durable, at, c->bytes.data + done, len);
+            crashvfs_bytes_put(&f->durable, at, c->bytes.data + done, len);
         done += len;
     }
 }
@@ -217,8 +172,8 @@ static void settle(struct crashvfs *v, struct file *f, uint64_t mood)
         survive(v, f, &f->changes[i], fate);
     }
     changes_forget(f);
-    bytes_resize(&f->now, 0);
-    bytes_put(&f->now, 0, f->durable.data, f->durable.len);
+    crashvfs_bytes_resize(&f->now, 0);
+    crashvfs_bytes_put(&f->now, 0, f->durable.data, f->durable.len);
 }
 
 static bool heads(struct crashvfs *v, uint64_t mood)
@@ -237,11 +192,11 @@ void crashvfs_power_on(struct crashvfs *v)
             continue;
         struct file *later = find(v, f->path);
         if (!f->named_durably || heads(v, mood)) {
-            file_free(f); /* the removal survived, or the file had never been durable */
+            crashvfs_file_free(f); /* the removal survived, or the file had never been durable */
             continue;
         }
         if (later != NULL)
-            file_free(later);
+            crashvfs_file_free(later);
         f->visible = true;
     }
     for (size_t i = 0; i < FILES_MAX; i++) {
@@ -249,7 +204,7 @@ void crashvfs_power_on(struct crashvfs *v)
         if (f->path[0] == '\0')
             continue;
         if (!f->named_durably && !heads(v, mood)) {
-            file_free(f);
+            crashvfs_file_free(f);
             continue;
         }
         settle(v, f, mood);
@@ -271,7 +226,7 @@ static int file_close(sqlite3_file *file)
     if (h->delete_on_close)
         h->file->visible = false;
     if (!h->file->visible && !h->file->named_durably && h->file->handles == 0)
-        file_free(h->file);
+        crashvfs_file_free(h->file);
     return SQLITE_OK;
 }
 
@@ -304,8 +259,9 @@ static int file_write(sqlite3_file *file, const void *data, int amount, sqlite3_
     MUST(c.bytes.data != NULL);
     c.bytes.len = (size_t)amount;
     memcpy(c.bytes.data, data, (size_t)amount);
-    change_add(h->file, &c);
-    bytes_put(&h->file->now, c.at, data, (size_t)amount);
+    change_add(h->vfs, h->file, &c);
+    crashvfs_bytes_put(&h->file->now, c.at, data, (size_t)amount);
+    watch(h->vfs, CRASHVFS_WRITE);
     return half ? cut(h->vfs) : SQLITE_OK;
 }
 
@@ -316,8 +272,9 @@ static int file_truncate(sqlite3_file *file, sqlite3_int64 size)
     int s = step(h->vfs, CRASHVFS_TRUNCATE, &half);
     if (s != SQLITE_OK)
         return s;
-    change_add(h->file, &(struct change){.truncate = true, .len = (size_t)size});
-    bytes_resize(&h->file->now, (size_t)size);
+    change_add(h->vfs, h->file, &(struct change){.truncate = true, .len = (size_t)size});
+    crashvfs_bytes_resize(&h->file->now, (size_t)size);
+    watch(h->vfs, CRASHVFS_TRUNCATE);
     return half ? cut(h->vfs) : SQLITE_OK;
 }
 
@@ -329,6 +286,7 @@ static int file_sync(sqlite3_file *file, int flags)
     int s = step(h->vfs, CRASHVFS_SYNC, &half);
     if (s != SQLITE_OK)
         return s;
+    watch(h->vfs, CRASHVFS_SYNC);
     if (half)
         return cut(h->vfs); /* how far it came is decided like everything else */
     if (h->vfs->lose_syncs)
@@ -427,7 +385,7 @@ static int disk_open(sqlite3_vfs *vfs, const char *path, sqlite3_file *file, int
     if (f == NULL) {
         if ((flags & SQLITE_OPEN_CREATE) == 0)
             return SQLITE_CANTOPEN;
-        f = make(v, path);
+        f = crashvfs_file_make(v, path);
         f->dir_sync_due =
             (flags & (SQLITE_OPEN_MAIN_JOURNAL | SQLITE_OPEN_WAL | SQLITE_OPEN_SUPER_JOURNAL)) != 0;
     }
@@ -452,8 +410,10 @@ static int disk_delete(sqlite3_vfs *vfs, const char *path, int sync_dir)
     if (s != SQLITE_OK)
         return s;
     f->visible = false;
+    f->name_made = ++v->made;
     if (!f->named_durably && f->handles == 0)
-        file_free(f);
+        crashvfs_file_free(f);
+    watch(v, CRASHVFS_DELETE);
     if (half)
         return cut(v);
     if (sync_dir != 0 && !v->lose_syncs)
@@ -540,7 +500,7 @@ void crashvfs_close(struct crashvfs **vfs)
     (void)sqlite3_vfs_unregister(&v->base);
     for (size_t i = 0; i < FILES_MAX; i++) {
         MUST(v->files[i].handles == 0);
-        file_free(&v->files[i]);
+        crashvfs_file_free(&v->files[i]);
     }
     free(v);
 }

@@ -63,4 +63,54 @@ void crashvfs_answer(struct crashvfs *vfs, const char *name, const char *value);
  */
 uint8_t *crashvfs_bytes(struct crashvfs *vfs, const char *path, size_t *len);
 
+/* Every fate instead of one (crashvfs_fates.c) ------------------------------------------------- */
+
+#define CRASHVFS_PATH_MAX 64
+#define CRASHVFS_IMAGE_FILES 4
+#define CRASHVFS_UNDECIDED_MAX 1024
+
+enum crashvfs_fate {
+    CRASHVFS_KEPT,
+    CRASHVFS_DROPPED,
+    CRASHVFS_HEAD, /* torn: of a write that covers several sectors only the first half is kept */
+    CRASHVFS_TAIL  /* torn: only the second half */
+};
+
+/** A disk that is at rest: what a power cut left. */
+struct crashvfs_image {
+    struct {
+        char path[CRASHVFS_PATH_MAX];
+        uint8_t *data;
+        size_t len;
+    } files[CRASHVFS_IMAGE_FILES];
+    size_t count;
+};
+
+/**
+ * Be called in the middle of every step: a write, a truncation or a removal is visible and not
+ * durable, a sync has not begun. NULL: no more.
+ */
+void crashvfs_watch(struct crashvfs *vfs, void (*watch)(void *ctx, enum crashvfs_step kind),
+                    void *ctx);
+
+/**
+ * What a power cut at this moment would decide upon: changes, and names that were made or removed,
+ * in the order in which that happened.
+ * @param[out] tears  Room for CRASHVFS_UNDECIDED_MAX: whether that one can be torn. NULL: not
+ * asked.
+ * @return how many.
+ */
+size_t crashvfs_undecided(struct crashvfs *vfs, bool *tears);
+
+/** The disk after such a cut, one fate for each. Frees what the image held before (zero it once).
+ */
+void crashvfs_outcome(struct crashvfs *vfs, const enum crashvfs_fate *fates,
+                      struct crashvfs_image *image);
+
+/** Forget everything and come up with this disk, power on. No file may be open. */
+void crashvfs_load(struct crashvfs *vfs, const struct crashvfs_image *image);
+
+void crashvfs_image_copy(struct crashvfs_image *to, const struct crashvfs_image *from);
+void crashvfs_image_free(struct crashvfs_image *image);
+
 #endif

@@ -59,8 +59,11 @@ static enum rc turn(struct fake_session *s, enum fake_command command, enum fake
 }
 
 /* After the command took effect. */
-static enum rc ending(struct fake_session *s, enum fake_fault fault, struct err *err)
+static enum rc ending(struct fake_session *s, enum fake_command command, enum fake_fault fault,
+                      struct err *err)
 {
+    if (s->world->hook_after != NULL)
+        s->world->hook_after(s->world->hook_ctx, command);
     if (fault != FAKE_FAIL_AFTER)
         return RC_OK;
     s->dead = RC_HALT_ANCHOR;
@@ -78,9 +81,10 @@ static enum rc anchor_turn(struct fake_anchor *a, enum fake_command command, enu
     return rc;
 }
 
-static enum rc anchor_ending(struct fake_anchor *a, enum fake_fault fault, struct err *err)
+static enum rc anchor_ending(struct fake_anchor *a, enum fake_command command,
+                             enum fake_fault fault, struct err *err)
 {
-    enum rc rc = ending(a->session, fault, err);
+    enum rc rc = ending(a->session, command, fault, err);
     if (rc != RC_OK)
         a->stopped = rc;
     return rc;
@@ -108,7 +112,7 @@ static enum rc fake_open(void *ctx, void **tpm, struct err *err)
     enum fake_fault fault = FAKE_NONE;
     enum rc rc = turn(s, FAKE_OPEN, &fault, err);
     if (rc == RC_OK)
-        rc = ending(s, fault, err);
+        rc = ending(s, FAKE_OPEN, fault, err);
     *tpm = rc == RC_OK ? s : NULL;
     if (rc != RC_OK)
         free(s);
@@ -152,7 +156,7 @@ static enum rc fake_unseal(void *tpm, const uint8_t auth[32], const uint8_t *blo
         return FAIL(err, RC_HALT_SEEDS, "fake", 0, "this blob does not open here");
     memcpy(secret, blob + BLOB_HEAD, secret_len);
     mask(auth, blob[4], secret, secret_len);
-    rc = ending(s, fault, err);
+    rc = ending(s, FAKE_UNSEAL, fault, err);
     if (rc != RC_OK)
         memset(secret, 0, secret_len);
     return rc;
@@ -166,7 +170,7 @@ static enum rc fake_anchor_open(void **anchor, void *tpm, const struct anchor_pi
     *anchor = NULL;
     enum rc rc = turn(s, FAKE_ANCHOR_OPEN, &fault, err);
     if (rc == RC_OK)
-        rc = ending(s, fault, err);
+        rc = ending(s, FAKE_ANCHOR_OPEN, fault, err);
     if (rc != RC_OK)
         return rc;
     for (unsigned i = 0; i < FAKE_KEYS_MAX; i++) {
@@ -197,7 +201,7 @@ static enum rc fake_read(void *anchor, struct anchor_state *state, struct err *e
     *state = (struct anchor_state){0};
     enum rc rc = anchor_turn(a, FAKE_READ, &fault, err);
     if (rc == RC_OK)
-        rc = anchor_ending(a, fault, err);
+        rc = anchor_ending(a, FAKE_READ, fault, err);
     if (rc != RC_OK)
         return rc;
     const struct fake_nv *nv = nv_of(a);
@@ -215,7 +219,7 @@ static enum rc fake_write(void *anchor, const struct anchor_record *record, stru
     if (rc != RC_OK)
         return rc;
     anchor_record_encode(record, writing(a)->a);
-    return anchor_ending(a, fault, err);
+    return anchor_ending(a, FAKE_WRITE, fault, err);
 }
 
 static enum rc step(struct fake_anchor *a, enum fake_command command, uint64_t expected,
@@ -232,7 +236,7 @@ static enum rc step(struct fake_anchor *a, enum fake_command command, uint64_t e
         a->stopped = RC_HALT_CANARY;
         return FAIL(err, RC_HALT_CANARY, "fake", 0, "the counter has another value");
     }
-    return anchor_ending(a, fault, err);
+    return anchor_ending(a, command, fault, err);
 }
 
 static enum rc fake_step_w(void *anchor, uint64_t expected, struct err *err)
@@ -252,7 +256,7 @@ static enum rc fake_prove(void *anchor, uint64_t expected_l, struct tpm_time *ti
     *time = (struct tpm_time){0};
     enum rc rc = anchor_turn(a, FAKE_PROVE, &fault, err);
     if (rc == RC_OK)
-        rc = anchor_ending(a, fault, err);
+        rc = anchor_ending(a, FAKE_PROVE, fault, err);
     if (rc == RC_OK && nv_of(a)->l != expected_l)
         rc = a->stopped = FAIL(err, RC_HALT_CANARY, "fake", 0, "L is not what it should be");
     struct anchor_record record;
@@ -272,7 +276,7 @@ static enum rc fake_seal_op(void *tpm, const uint8_t auth[32], const void *secre
     if (rc != RC_OK)
         return rc;
     fake_seal(s->world, auth, secret, secret_len, blob, blob_len);
-    return ending(s, fault, err);
+    return ending(s, FAKE_SEAL, fault, err);
 }
 
 static enum rc fake_provision(void *tpm, const uint8_t auth_secret[32], int64_t floor_window,
@@ -290,7 +294,7 @@ static enum rc fake_provision(void *tpm, const uint8_t auth_secret[32], int64_t 
     if (free_key == FAKE_KEYS_MAX)
         return FAIL(err, RC_REFUSED_EXHAUSTED, "fake", 0, "no room for another key");
     fake_tpm_define(s->world, free_key, floor_window, auth_secret, pins);
-    return ending(s, fault, err);
+    return ending(s, FAKE_PROVISION, fault, err);
 }
 
 static enum rc fake_undefine(void *tpm, const struct anchor_pins *pins, struct err *err)
@@ -303,7 +307,7 @@ static enum rc fake_undefine(void *tpm, const struct anchor_pins *pins, struct e
     for (unsigned i = 0; i < FAKE_KEYS_MAX; i++)
         if (s->world->tpm->nv[i].handle == pins->w_handle)
             s->world->tpm->nv[i] = (struct fake_nv){0};
-    return ending(s, fault, err);
+    return ending(s, FAKE_UNDEFINE, fault, err);
 }
 
 static const struct tpm_ops fake_ops = {

@@ -80,6 +80,8 @@ struct fake_world {
     int64_t slept_ms;
     /* Called before each command is looked at, after it was counted. */
     void (*hook)(void *ctx, enum fake_command command);
+    /* Called after a command took effect, before its answer. */
+    void (*hook_after)(void *ctx, enum fake_command command);
     void *hook_ctx;
 };
 

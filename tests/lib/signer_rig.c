@@ -31,17 +31,10 @@
 
 #define ORACLE_MAX 65536
 
-struct seen {
-    uint8_t key_id[KEY_ID_LEN];
-    uint64_t index;
-    uint8_t value[HBS_N_MAX];
-    uint8_t released[SHA256_LEN]; /* hash of the signature that left; zero: none */
-};
-
 struct oracle {
     size_t count, computed;
     char broken[200];
-    struct seen seen[ORACLE_MAX];
+    struct oracle_seen seen[ORACLE_MAX];
 };
 
 static struct oracle *oracle(void)
@@ -55,7 +48,7 @@ static struct oracle *oracle(void)
     return shared;
 }
 
-static struct seen *oracle_find(const uint8_t key_id[KEY_ID_LEN], uint64_t index)
+static struct oracle_seen *oracle_find(const uint8_t key_id[KEY_ID_LEN], uint64_t index)
 {
     struct oracle *o = oracle();
     for (size_t i = 0; i < o->count; i++)
@@ -70,6 +63,22 @@ void oracle_reset(void)
     o->count = 0;
     o->computed = 0;
     o->broken[0] = '\0';
+}
+
+size_t oracle_save(struct oracle_seen *seen, size_t cap)
+{
+    const struct oracle *o = oracle();
+    MUST(o->count <= cap);
+    memcpy(seen, o->seen, o->count * sizeof(*seen));
+    return o->count;
+}
+
+void oracle_load(const struct oracle_seen *seen, size_t count)
+{
+    struct oracle *o = oracle();
+    oracle_reset();
+    memcpy(o->seen, seen, count * sizeof(*seen));
+    o->count = count;
 }
 
 size_t oracle_computed(void)
@@ -106,15 +115,15 @@ void __wrap_hbs_sign(struct ots_lease *lease, const struct lms_tree *tree,
 {
     struct oracle *o = oracle();
     size_t n = tree->set.ots->n;
-    struct seen *old = oracle_find(lease->key_id, lease->index);
+    struct oracle_seen *old = oracle_find(lease->key_id, lease->index);
     o->computed++;
     if (old != NULL && memcmp(old->value, value, n) != 0) {
         (void)snprintf(o->broken, sizeof(o->broken), "index %" PRIu64 " was computed with 2 values",
                        lease->index);
     } else if (old == NULL) {
         MUST(o->count < ORACLE_MAX);
-        struct seen *fresh = &o->seen[o->count++];
-        *fresh = (struct seen){.index = lease->index};
+        struct oracle_seen *fresh = &o->seen[o->count++];
+        *fresh = (struct oracle_seen){.index = lease->index};
         memcpy(fresh->key_id, lease->key_id, KEY_ID_LEN);
         memcpy(fresh->value, value, n);
     }
@@ -127,7 +136,7 @@ static void oracle_released(const uint8_t key_id[KEY_ID_LEN], uint64_t index, co
     static const uint8_t none[SHA256_LEN];
     uint8_t hash[SHA256_LEN];
     digest_buffer(DIGEST_SHA256, hash, sig, len);
-    struct seen *s = oracle_find(key_id, index);
+    struct oracle_seen *s = oracle_find(key_id, index);
     if (s == NULL)
         fail_msg("index %" PRIu64 " was released and never computed", index);
     else if (memcmp(s->released, none, sizeof(none)) == 0)

@@ -156,4 +156,16 @@ bool oracle_has(const struct rig *rig, unsigned key, uint64_t index);
 /** Fail the test if an index was computed with two values, or released with two signatures. */
 void oracle_check(void);
 
+/** What the oracle knows of one index. */
+struct oracle_seen {
+    uint8_t key_id[KEY_ID_LEN];
+    uint64_t index;
+    uint8_t value[HBS_N_MAX];
+    uint8_t released[SHA256_LEN]; /* hash of the signature that left; zero: none */
+};
+
+/** Take its whole memory (at most cap, or MUST), and give it another: for worlds that branch. */
+size_t oracle_save(struct oracle_seen *seen, size_t cap);
+void oracle_load(const struct oracle_seen *seen, size_t count);
+
 #endif
