@@ -5,6 +5,7 @@
 
 #include "base/bytes.h"
 #include "http/answer.h"
+#include "policy/plan.h"
 
 #define END(field) (field)[sizeof(field) - 1] = '\0'
 
@@ -16,6 +17,8 @@ void key_terminate(struct view_key *view)
         view->public_key_len = 0;
     if (view->spki_len > sizeof(view->spki))
         view->spki_len = 0;
+    if (view->scheme > PLAN_XMSSMT)
+        view->scheme = PLAN_XMSSMT;
 }
 
 void window_terminate(struct view_window *view)

@@ -1,5 +1,5 @@
 /*
- * The operations that only look: keys, plans, public keys, windows, versions, indices.
+ * The operations that only look: keys, plans, windows, versions, indices.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -9,8 +9,6 @@
 #include "base/bytes.h"
 #include "http/print.h"
 #include "http/routes.h"
-
-#define PEM_COLUMNS 64
 
 static void internal(struct exchange *x)
 {
@@ -77,8 +75,7 @@ static void keys_with_plan(struct exchange *x)
     keys_next(x);
 }
 
-/* Take the payload as keys; false if an answer was given instead. */
-static bool take_keys(struct exchange *x)
+bool keys_take(struct exchange *x)
 {
     size_t count = 0;
     bool one = x->key[0] != '\0';
@@ -102,7 +99,7 @@ static bool take_keys(struct exchange *x)
 
 static void keys_done(struct exchange *x)
 {
-    if (!take_keys(x))
+    if (!keys_take(x))
         return;
     x->key_facts = calloc(x->key_count + 1, sizeof(*x->key_facts));
     if (x->key_facts == NULL) {
@@ -142,61 +139,6 @@ void plan_start(struct exchange *x)
 {
     exchange_request(x, REQUEST_PLAN);
     exchange_ask(x, -1, plan_done);
-}
-
-/* Public keys ------------------------------------------------------------------------------------
- */
-
-static void answer_copy(struct exchange *x, const char *type, const uint8_t *bytes, size_t len)
-{
-    char *copy = malloc(len + 1);
-    if (copy == NULL) {
-        exchange_problem(x, PROBLEM_BUSY, "no memory for the answer");
-        return;
-    }
-    memcpy(copy, bytes, len);
-    answer_bytes(&x->answer, 200, type, copy, len);
-}
-
-/* RFC 7468 §13: lines of 64 characters. */
-static void answer_pem(struct exchange *x, const uint8_t *der, size_t len)
-{
-    char base64[BASE64_SIZE(sizeof(x->keys->spki))];
-    char pem[sizeof(base64) + sizeof(base64) / PEM_COLUMNS + 80];
-    base64_encode(base64, der, len);
-    size_t at = (size_t)snprintf(pem, sizeof(pem), "-----BEGIN PUBLIC KEY-----\n");
-    for (size_t i = 0; i < strlen(base64); i += PEM_COLUMNS)
-        at += (size_t)snprintf(pem + at, sizeof(pem) - at, "%.*s\n", PEM_COLUMNS, base64 + i);
-    at += (size_t)snprintf(pem + at, sizeof(pem) - at, "-----END PUBLIC KEY-----\n");
-    answer_copy(x, "application/x-pem-file", (const uint8_t *)pem, at);
-}
-
-static void public_done(struct exchange *x)
-{
-    const char *format = target_param(&x->target, "format");
-    if (!take_keys(x))
-        return;
-    const struct view_key *view = &x->keys[0];
-    if (format == NULL || strcmp(format, "raw") == 0)
-        answer_copy(x, "application/octet-stream", view->public_key, view->public_key_len);
-    else if (view->spki_len == 0)
-        exchange_problem(x, PROBLEM_NOT_SUPPORTED, "this scheme has no SubjectPublicKeyInfo here");
-    else if (strcmp(format, "spki-der") == 0)
-        answer_copy(x, "application/octet-stream", view->spki, view->spki_len);
-    else
-        answer_pem(x, view->spki, view->spki_len);
-}
-
-void public_start(struct exchange *x)
-{
-    const char *format = target_param(&x->target, "format");
-    if (format != NULL && strcmp(format, "raw") != 0 && strcmp(format, "spki-der") != 0 &&
-        strcmp(format, "spki-pem") != 0) {
-        exchange_problem(x, PROBLEM_BAD_REQUEST, "format must be raw, spki-pem or spki-der");
-        return;
-    }
-    exchange_request(x, REQUEST_KEYS);
-    exchange_ask(x, -1, public_done);
 }
 
 /* Lists ------------------------------------------------------------------------------------------

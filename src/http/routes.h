@@ -36,11 +36,15 @@ void receipt_start(struct exchange *x);
 void keys_start(struct exchange *x);
 void key_start(struct exchange *x);
 void plan_start(struct exchange *x);
-void public_start(struct exchange *x);
 void windows_start(struct exchange *x);
 void window_start(struct exchange *x);
 void versions_start(struct exchange *x);
 void index_start(struct exchange *x);
+/** Take the core's payload as keys (x->keys); false if an answer was given instead. */
+bool keys_take(struct exchange *x) MUST_CHECK;
+
+/* public.c */
+void public_start(struct exchange *x);
 
 /* pages.c */
 void live_start(struct exchange *x);

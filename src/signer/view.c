@@ -169,6 +169,7 @@ void view_key(const struct key *key, struct ledger *ledger, int64_t export_margi
     text_copy(v->name, sizeof(v->name), key->record.name);
     memcpy(v->key_id, key->record.key_id, KEY_ID_LEN);
     memcpy(v->plan_sha256, key->record.plan_sha256, SHA256_LEN);
+    v->scheme = key->plan.scheme;
     memcpy(v->public_key, key->record.public_key, key->record.public_key_len);
     v->public_key_len = (uint32_t)key->record.public_key_len;
     _Static_assert(SPKI_DER_MAX <= sizeof(v->spki), "room for SubjectPublicKeyInfo");

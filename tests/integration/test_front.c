@@ -445,6 +445,24 @@ static void test_plan_and_public(void **state)
                         "MzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMz\n"
                         "MzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMw==\n"
                         "-----END PUBLIC KEY-----\n");
+    static const uint8_t cose_head[] = {0xa3, 1, 5, 3, 0x38, 0x2d, 0x20, 0x58, 52};
+    struct answered cose CLEANUP(answered_free) =
+        client_get(&rig, "/v1/keys/nightly/public?format=cose");
+    memset(want, 0x22, sizeof(want));
+    assert_int_equal(cose.len, sizeof(cose_head) + 52);
+    assert_memory_equal(cose.body, cose_head, sizeof(cose_head));
+    assert_memory_equal(cose.body + sizeof(cose_head), want, 52);
+    struct answered xdr CLEANUP(answered_free) =
+        client_get(&rig, "/v1/keys/nightly/public?format=xdr");
+    assert_int_equal(xdr.len, 52);
+    struct answered header CLEANUP(answered_free) =
+        client_get(&rig, "/v1/keys/nightly/public?format=c-header");
+    assert_non_null(strstr(header.body, "static const unsigned char tidemark_key_nightly[52] = {\n"
+                                        "    0x22, 0x22,"));
+    assert_non_null(strstr(header.body, "tidemark_plan_nightly[32]"));
+    struct answered wrong CLEANUP(answered_free) =
+        client_get(&rig, "/v1/keys/nightly/public?format=pkcs1");
+    assert_int_equal(wrong.status, 400);
 }
 
 static void test_lists(void **state)
