@@ -17,17 +17,11 @@ void hbs_chains_run(enum hbs_hash_kind hash, uint8_t n, const uint8_t id[LMS_I_L
         MUST(chains[c].from <= chains[c].to);
         MUST(chains[c].to <= HBS_STEP_END);
     }
-    if (hash == HBS_SHAKE256)
-        hbs_gcrypt_chains(hash, n, id, chains, count);
-    else
-        hbs_kernel_current()->chains(n, id, chains, count);
+    hbs_kernel_current(hash)->chains(n, id, chains, count);
 }
 
 void hbs_jobs_run(enum hbs_hash_kind hash, uint8_t n, const struct hbs_job *jobs, size_t count)
 {
     MUST(n == 24 || n == 32);
-    if (hash == HBS_SHAKE256)
-        hbs_gcrypt_jobs(hash, n, jobs, count);
-    else
-        hbs_kernel_current()->jobs(n, jobs, count);
+    hbs_kernel_current(hash)->jobs(n, jobs, count);
 }

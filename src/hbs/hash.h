@@ -2,13 +2,12 @@
  * hash: the short hashes of LM-OTS and LMS, many independent ones at a time.
  *
  * This is the door to many-lane kernels (kernel.h): callers hand over arrays of jobs that do not
- * depend on each other, so a kernel may run them in lanes. SHAKE256 is libgcrypt's, one job after
- * another.
+ * depend on each other, so a kernel may run them in lanes.
  *
  * Uses: libgcrypt; base_init() first. Secrets: chain values are secret; no branch or address
  * depends on them, and no copy of one stays behind in memory of ours. Threads: any. Nothing here
- * fails: if libgcrypt has no memory for a hash handle (a few hundred bytes, SHAKE256 only), the
- * process stops.
+ * fails: if libgcrypt has no memory for a hash handle (a few hundred bytes, SHAKE256 on a CPU
+ * without AVX2 only), the process stops.
  */
 #ifndef HBS_HASH_H
 #define HBS_HASH_H

@@ -27,20 +27,21 @@
 
 TARGET static void avx2_steps(struct chain_lanes *lanes, size_t active, uint32_t steps)
 {
-    (void)active; /* one register, full or not */
-    simd_steps(lanes, 0, 1, steps);
+    for (size_t at = 0; at < active; at += VEC_LANES)
+        simd_steps(lanes, at, 1, steps);
 }
 
 TARGET static void avx2_blocks(struct block_lanes *lanes, size_t active, uint32_t blocks)
 {
-    simd_blocks(lanes, 0, active, 1, blocks);
+    for (size_t at = 0; at < active; at += VEC_LANES)
+        simd_blocks(lanes, at, active, 1, blocks);
 }
 
 TARGET static void avx2_words(uint32_t out[8][LANES_MAX], const uint32_t start[8][LANES_MAX],
                               const uint32_t block[16][LANES_MAX], size_t active)
 {
-    (void)active;
-    simd_compress(out, start, block, 0, 1);
+    for (size_t at = 0; at < active; at += VEC_LANES)
+        simd_compress(out, start, block, at, 1);
 }
 
 static const struct lane_ops ops = {VEC_LANES, FRAME_MAX, avx2_steps, avx2_blocks, avx2_words};
@@ -58,12 +59,14 @@ static void avx2_chains(uint8_t n, const uint8_t id[LMS_I_LEN], struct hbs_chain
 
 static void avx2_jobs(uint8_t n, const struct hbs_job *jobs, size_t count)
 {
-    if (count <= 2)
-        hbs_gcrypt_jobs(HBS_SHA256, n, jobs, count); /* faster than a register nearly empty */
-    else
-        lanes_jobs(&ops, n, jobs, count);
+    lanes_jobs(&ops, n, jobs, count);
 }
 
-const struct hbs_kernel hbs_kernel_avx2 = {"avx2", avx2_supported, avx2_chains, avx2_jobs, &ops};
+const struct hbs_kernel hbs_kernel_avx2 = {.name = "avx2",
+                                           .hash = HBS_SHA256,
+                                           .supported = avx2_supported,
+                                           .chains = avx2_chains,
+                                           .jobs = avx2_jobs,
+                                           .lanes = &ops};
 
 #endif

@@ -29,8 +29,6 @@
 
 #include "hbs/kernel_simd.h"
 
-#define NARROW 8 /* up to so many lanes SHA-NI is faster than a register of sixteen */
-
 /* Functions of their own, so that their frames do not add up. */
 #define APART TARGET static __attribute__((noinline))
 
@@ -69,9 +67,7 @@ APART void words32(uint32_t out[8][LANES_MAX], const uint32_t start[8][LANES_MAX
 static void avx512_words(uint32_t out[8][LANES_MAX], const uint32_t start[8][LANES_MAX],
                          const uint32_t block[16][LANES_MAX], size_t active)
 {
-    if (active <= NARROW && hbs_kernel_shani.supported())
-        lanes_shani.words(out, start, block, active);
-    else if (active <= VEC_LANES)
+    if (active <= VEC_LANES)
         words16(out, start, block);
     else
         words32(out, start, block);
@@ -79,9 +75,7 @@ static void avx512_words(uint32_t out[8][LANES_MAX], const uint32_t start[8][LAN
 
 static void avx512_steps(struct chain_lanes *lanes, size_t active, uint32_t steps)
 {
-    if (active <= NARROW && hbs_kernel_shani.supported())
-        lanes_shani.steps(lanes, active, steps);
-    else if (active <= VEC_LANES)
+    if (active <= VEC_LANES)
         steps16(lanes, steps);
     else
         steps32(lanes, steps);
@@ -89,9 +83,7 @@ static void avx512_steps(struct chain_lanes *lanes, size_t active, uint32_t step
 
 static void avx512_blocks(struct block_lanes *lanes, size_t active, uint32_t blocks)
 {
-    if (active <= NARROW && hbs_kernel_shani.supported())
-        lanes_shani.blocks(lanes, active, blocks);
-    else if (active <= VEC_LANES)
+    if (active <= VEC_LANES)
         blocks16(lanes, active, blocks);
     else
         blocks32(lanes, active, blocks);
@@ -113,16 +105,14 @@ static void avx512_chains(uint8_t n, const uint8_t id[LMS_I_LEN], struct hbs_cha
 
 static void avx512_jobs(uint8_t n, const struct hbs_job *jobs, size_t count)
 {
-    bool shani = hbs_kernel_shani.supported();
-    if (count <= NARROW && shani)
-        lanes_jobs(&lanes_shani, n, jobs, count);
-    else if (count <= 2)
-        hbs_gcrypt_jobs(HBS_SHA256, n, jobs, count); /* faster than a register nearly empty */
-    else
-        lanes_jobs(&ops, n, jobs, count);
+    lanes_jobs(&ops, n, jobs, count);
 }
 
-const struct hbs_kernel hbs_kernel_avx512 = {"avx512", avx512_supported, avx512_chains, avx512_jobs,
-                                             &ops};
+const struct hbs_kernel hbs_kernel_avx512 = {.name = "avx512",
+                                             .hash = HBS_SHA256,
+                                             .supported = avx512_supported,
+                                             .chains = avx512_chains,
+                                             .jobs = avx512_jobs,
+                                             .lanes = &ops};
 
 #endif

@@ -80,14 +80,36 @@ static bool always(void)
     return true;
 }
 
-static void chains(uint8_t n, const uint8_t id[LMS_I_LEN], struct hbs_chain *chains, size_t count)
+static void sha256_chains(uint8_t n, const uint8_t id[LMS_I_LEN], struct hbs_chain *chains,
+                          size_t count)
 {
     hbs_gcrypt_chains(HBS_SHA256, n, id, chains, count);
 }
 
-static void jobs(uint8_t n, const struct hbs_job *jobs, size_t count)
+static void sha256_jobs(uint8_t n, const struct hbs_job *jobs, size_t count)
 {
     hbs_gcrypt_jobs(HBS_SHA256, n, jobs, count);
 }
 
-const struct hbs_kernel hbs_kernel_gcrypt = {"libgcrypt", always, chains, jobs, NULL};
+static void shake256_chains(uint8_t n, const uint8_t id[LMS_I_LEN], struct hbs_chain *chains,
+                            size_t count)
+{
+    hbs_gcrypt_chains(HBS_SHAKE256, n, id, chains, count);
+}
+
+static void shake256_jobs(uint8_t n, const struct hbs_job *jobs, size_t count)
+{
+    hbs_gcrypt_jobs(HBS_SHAKE256, n, jobs, count);
+}
+
+const struct hbs_kernel hbs_kernel_gcrypt = {.name = "libgcrypt",
+                                             .hash = HBS_SHA256,
+                                             .supported = always,
+                                             .chains = sha256_chains,
+                                             .jobs = sha256_jobs};
+
+const struct hbs_kernel hbs_kernel_gcrypt_shake = {.name = "libgcrypt",
+                                                   .hash = HBS_SHAKE256,
+                                                   .supported = always,
+                                                   .chains = shake256_chains,
+                                                   .jobs = shake256_jobs};

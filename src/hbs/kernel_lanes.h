@@ -51,7 +51,7 @@ struct block_lanes {
 
 /** What a kernel brings. Lanes from `active` on may be computed too; they hold anything. */
 struct lane_ops {
-    size_t lanes; /* 1 … LANES_MAX */
+    size_t lanes; /* how many it wants in use, 1 … LANES_MAX; it takes up to LANES_MAX */
     size_t frame; /* bytes of stack that the two functions need at most; up to FRAME_MAX */
     /* `steps` steps (1 or more) of the chains in the first `active` lanes (1 or more). */
     void (*steps)(struct chain_lanes *lanes, size_t active, uint32_t steps);
@@ -73,10 +73,5 @@ void lanes_jobs(const struct lane_ops *ops, uint8_t n, const struct hbs_job *job
 
 /** Overwrite the stack below the caller, where the functions of ops had their variables. */
 void lanes_scrub(const struct lane_ops *ops);
-
-#ifdef __x86_64__
-/* SHA-NI for the last few lanes of the wide kernels; only if hbs_kernel_shani is supported. */
-extern const struct lane_ops lanes_shani;
-#endif
 
 #endif

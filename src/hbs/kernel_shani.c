@@ -343,7 +343,7 @@ TARGET static void shani_words(uint32_t out[8][LANES_MAX], const uint32_t start[
         words_of(out, start, block, at, 1);
 }
 
-const struct lane_ops lanes_shani = {GROUP, FRAME, shani_steps, shani_blocks, shani_words};
+static const struct lane_ops lanes_shani = {GROUP, FRAME, shani_steps, shani_blocks, shani_words};
 
 /* gcc 12 has no name for SHA-NI in __builtin_cpu_supports(). The answer is kept, because asking the
  * CPU costs microseconds in a virtual machine. */
@@ -376,7 +376,11 @@ static void shani_jobs(uint8_t n, const struct hbs_job *jobs, size_t count)
     lanes_jobs(&lanes_shani, n, jobs, count);
 }
 
-const struct hbs_kernel hbs_kernel_shani = {"sha-ni", shani_supported, shani_chains, shani_jobs,
-                                            &lanes_shani};
+const struct hbs_kernel hbs_kernel_shani = {.name = "sha-ni",
+                                            .hash = HBS_SHA256,
+                                            .supported = shani_supported,
+                                            .chains = shani_chains,
+                                            .jobs = shani_jobs,
+                                            .lanes = &lanes_shani};
 
 #endif

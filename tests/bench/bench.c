@@ -211,12 +211,12 @@ int main(void)
         (void)fprintf(stderr, "bench: %s\n", err_text(&err));
         return 1;
     }
-    const struct hbs_kernel *used = hbs_kernel_current();
+    const struct hbs_kernel *used = hbs_kernel_current(HBS_SHA256);
     const struct hbs_kernel *best = NULL;
     double least = 1;
     printf("One core; million chain steps (one compression each) a second:\n");
-    for (size_t i = 0; hbs_kernel_at(i) != NULL; i++) {
-        const struct hbs_kernel *kernel = hbs_kernel_at(i);
+    for (size_t i = 0; hbs_kernel_at(HBS_SHA256, i) != NULL; i++) {
+        const struct hbs_kernel *kernel = hbs_kernel_at(HBS_SHA256, i);
         if (!kernel->supported())
             continue;
         double all[ROUNDS];
