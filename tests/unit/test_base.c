@@ -493,6 +493,8 @@ static void locks(void **state)
     /* Open-file-description locks exclude each other inside one process, too. */
     assert_int_equal(lock_take(dir, SERVICE_LOCK, 60, &second, NULL), RC_RETRY_BUSY);
     assert_int_equal(second, -1);
+    assert_int_equal(lock_take(dir, SERVICE_LOCK, 0, &second, NULL), RC_RETRY_BUSY);
+    assert_int_equal(second, -1);
     assert_int_equal(lock_take(dir, CORE_LOCK, 0, &second, NULL), RC_OK);
     fd_close(&second);
     fd_close(&first);

@@ -4,7 +4,8 @@
  * author knew the passphrase. And where a replacement made from one may start.
  *
  * Argon2id takes its time on purpose; a cheap function stands in for it (link with
- * -Wl,--wrap=box_key) in all tests but one.
+ * -Wl,--wrap=box_key) in all tests but one. fsync() is counted, and fails when a test wants it to
+ * (-Wl,--wrap=fsync).
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,6 +14,7 @@
 
 #include <cmocka.h>
 
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -69,6 +71,23 @@ enum rc __wrap_box_key(uint8_t *key, const char *passphrase, size_t passphrase_l
     return RC_OK;
 }
 
+static off_t synced_size; /* of the file that was synced last */
+static bool sync_fails;
+
+int __real_fsync(int fd);
+int __wrap_fsync(int fd);
+
+int __wrap_fsync(int fd)
+{
+    struct stat st;
+    if (sync_fails) {
+        errno = EIO;
+        return -1;
+    }
+    synced_size = fstat(fd, &st) == 0 ? st.st_size : -1;
+    return __real_fsync(fd);
+}
+
 /* Making one --------------------------------------------------------------------------------------
  */
 
@@ -108,6 +127,7 @@ static int end(void **state)
 {
     (void)state;
     real_box = false;
+    sync_fails = false;
     (void)unlink(path);
     rig_end(&rig);
     return 0;
@@ -190,6 +210,20 @@ static void nothing_left_and_path_taken(void **state)
     /* A secret that the TPM does not open: no half file stays. */
     rig.fake.tpm->id = 7;
     assert_int_equal(export(0), RC_HALT_SEEDS);
+    assert_int_equal(access(path, F_OK), -1);
+}
+
+/* An operator who was told that it is made may pull the stick out. */
+static void export_is_synced_or_fails(void **state)
+{
+    (void)state;
+    struct stat st;
+    begin(TIME_PLAN, 1, 0);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(synced_size, st.st_size);
+    (void)unlink(path);
+    sync_fails = true;
+    assert_int_equal(export(0), RC_HALT_SYSTEM);
     assert_int_equal(access(path, F_OK), -1);
 }
 
@@ -379,6 +413,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(round_trip, end),
         cmocka_unit_test_teardown(nothing_left_and_path_taken, end),
+        cmocka_unit_test_teardown(export_is_synced_or_fails, end),
         cmocka_unit_test_teardown(truncated, end),
         cmocka_unit_test_teardown(changed_in_any_byte_before_the_nodes, end),
         cmocka_unit_test_teardown(headers_that_do_not_fit_the_plan, end),
