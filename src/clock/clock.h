@@ -61,7 +61,14 @@
     X(CLK_KERNEL_UNSYNC, "kernel-unsync", "the kernel does not vouch for its clock")               \
     X(CLK_WARMUP, "warmup", "not enough fresh updates since the start")                            \
     X(CLK_STEP, "step", "the clock was stepped")                                                   \
-    X(CLK_RANGE, "range", "time outside the years that make sense")
+    X(CLK_RANGE, "range", "time outside the years that make sense")                                \
+    X(CLK_SUSPEND, "suspend", "this host was asleep")                                              \
+    X(CLK_TPM_JUMP, "tpm-jump",                                                                    \
+      "the TPM's clock went on while this host stood still, or fell back")                         \
+    X(CLK_FORWARD, "forward", "the time is later than it can be")                                  \
+    X(CLK_DRAG, "drag", "the time has been running too fast since the start")                      \
+    X(CLK_OFFLINE, "offline", "nothing was recorded for longer than is believed unseen")           \
+    X(CLK_BACKWARD, "backward", "the time is earlier than it can be")
 
 enum clk_reason {
 #define X(name, text, people) name##_BIT,
