@@ -85,6 +85,12 @@ static void cut_off(const char *version, const char *text, uint64_t n, enum fake
     fake_tpm_fail(&rig.fake, 0, FAKE_NONE);
 }
 
+/* The window that the TPM says is the latest one opened: the mark that no ledger can lower. */
+static int64_t floor_in_tpm(void)
+{
+    return (int64_t)rig.fake.tpm->nv[0].w - rig.record[0].pins.w_base;
+}
+
 /* Ordinary life ---------------------------------------------------------------------------------
  */
 
@@ -114,7 +120,10 @@ static void order_of_versions(void **state)
 {
     (void)state;
     begin(STRICT);
+    (void)one("0.0.0", "a", "w", RC_OK);
+    assert_int_equal(floor_in_tpm(), 0);
     (void)one("0.1.0", "a", "x", RC_OK);
+    assert_int_equal(floor_in_tpm(), 1);
     const struct ask *a = one("0.0.1", "a", "y", RC_REFUSED_BELOW_FLOOR);
     assert_string_equal(a->reply.next_version, "0.1.1"); /* 0.1.0 is not free in this slot */
     (void)one("0.1.1", "a", "z", RC_OK);
@@ -122,7 +131,9 @@ static void order_of_versions(void **state)
     rig_end(&rig);
     begin(PER_LINE);
     (void)one("1.0.0", "a", "x", RC_OK);
+    assert_int_equal(floor_in_tpm(), 4);
     (void)one("0.1.0", "a", "y", RC_OK); /* an older line lives on */
+    assert_int_equal(floor_in_tpm(), 4);
     (void)one("0.0.0", "a", "y", RC_REFUSED_BELOW_FLOOR);
     (void)one("1.0.1", "a", "z", RC_OK);
 }
@@ -408,6 +419,28 @@ static void attack_28_recovery_of_lines(void **state)
     rig_disk_free(&disk);
 }
 
+/* An intent that was anchored when the power went, in a window that recovery then closed: it cannot
+ * be completed, and nobody else gets its index. */
+static void intent_of_a_closed_window_is_given_up(void **state)
+{
+    (void)state;
+    begin(PER_LINE);
+    (void)one("0.0.0", "a", "x", RC_OK);
+    cut_off("0.0.1", "y", 3, FAKE_PROVE);
+    size_t computed = oracle_computed();
+    fake_tpm_tear_a(&rig.fake, 0);
+    rig_crash(&rig);
+    assert_int_equal(rig_open(&rig), RC_OK);
+    assert_int_equal(rig_key_rc(&rig, 0), RC_HALT_REGRESSION);
+    int64_t window = 0;
+    recover(&window);
+    assert_int_equal(window, 1);
+    const struct ask *a = one("0.0.1", "a", "y", RC_REFUSED_SPENT);
+    assert_int_equal(a->reply.burned_index, 2);
+    assert_int_equal(oracle_computed(), computed);
+    (void)one("0.1.0", "a", "z", RC_OK);
+}
+
 static void attack_35_honest_crashes(void **state)
 {
     (void)state;
@@ -476,6 +509,7 @@ int main(void)
         cmocka_unit_test_teardown(attack_26_old_disk_between_w_and_a, end),
         cmocka_unit_test_teardown(attack_27_torn_a_and_old_disk, end),
         cmocka_unit_test_teardown(attack_28_recovery_of_lines, end),
+        cmocka_unit_test_teardown(intent_of_a_closed_window_is_given_up, end),
         cmocka_unit_test_teardown(attack_35_honest_crashes, end),
         cmocka_unit_test_teardown(attack_36_one_batch_over_two_windows, end),
     };

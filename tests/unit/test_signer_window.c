@@ -80,6 +80,21 @@ static struct ask *one_of(const char *idem, const char *text, enum rc expected)
     return a;
 }
 
+/* Indices of the key that the ledger says are burned. */
+static uint64_t burned_total(void)
+{
+    struct request request = {.op = REQUEST_KEYS, .key = "k"};
+    struct reply reply;
+    void *payload = NULL;
+    size_t len = 0;
+    signer_read(rig.signer, &request, &reply, &payload, &len);
+    assert_int_equal(reply.rc, RC_OK);
+    assert_int_equal(len, sizeof(struct view_key));
+    uint64_t total = ((const struct view_key *)payload)->burned_total;
+    free(payload);
+    return total;
+}
+
 /* A request, whatever comes of it; on HALT everything is opened again. */
 static enum rc any(void)
 {
@@ -164,6 +179,7 @@ static void window_that_ends_while_signing_burns(void **state)
         assert_int_equal(asks[i].rc, i < 2 ? RC_BURNED_CLOCK : RC_RETRY_CLOCK);
     assert_int_equal(asks[0].reply.burned_index, 0);
     assert_int_equal(oracle_computed(), 2);
+    assert_int_equal(burned_total(), 2);
     /* The same keys again: new signatures in the new window. */
     assert_int_equal(rig_sign(&rig, asks, 5), RC_OK);
     for (size_t i = 0; i < 5; i++) {
@@ -234,6 +250,14 @@ static void attack_24_retry_over_midnight(void **state)
     (void)one(RC_OK); /* window 1 is open now */
     const struct ask *a = one_of("night", "text", RC_OK);
     assert_true(a->replayed && a->index == index);
+    /* The next night too; two nights later it is forgotten. */
+    index = one_of("second night", "other text", RC_OK)->index;
+    fake_clock_set(&rig.fake, START + 2 * WEEK + 60);
+    (void)one(RC_OK);
+    a = one_of("second night", "other text", RC_OK);
+    assert_true(a->replayed && a->index == index);
+    a = one_of("night", "text", RC_OK);
+    assert_false(a->replayed);
 }
 
 static void window_is_full(void **state)
