@@ -78,23 +78,23 @@ static enum cli_exit unknown_command(const char *word, struct cli_fault *fault)
 static enum cli_exit find_command(struct args *args, int argc, char **argv, int *used,
                                   struct cli_fault *fault)
 {
-    if (table_is_group(argv[1])) {
-        char name[2 * WORD_MAX];
-        const char *second = argc > 2 ? argv[2] : "";
-        (void)snprintf(name, sizeof(name), "%.30s %.40s", argv[1], second);
-        args->command = table_command(name);
-        *used = 3;
-        if (args->command == NULL && argv[2] != NULL &&
-            (strcmp(second, "--help") == 0 || strcmp(second, "-h") == 0)) {
+    const char *second = argc > 2 ? argv[2] : "";
+    char name[2 * WORD_MAX];
+    (void)snprintf(name, sizeof(name), "%.30s %.40s", argv[1], second);
+    args->command = table_command(name);
+    *used = 3;
+    if (args->command != NULL)
+        return CLI_OK;
+    /* "plan" is a command of its own and the first word of another. */
+    bool alone = table_command(argv[1]) != NULL;
+    if (table_is_group(argv[1]) && !alone) {
+        if (argv[2] != NULL && (strcmp(second, "--help") == 0 || strcmp(second, "-h") == 0)) {
             args->help = true;
             return CLI_OK;
         }
-        if (args->command == NULL)
-            return FAULT(fault, CLI_USAGE, "tidemark help lists the commands",
-                         second[0] == '\0' ? "%s needs a second word"
-                                           : "there is no command %s %.60s",
-                         argv[1], second);
-        return CLI_OK;
+        return FAULT(fault, CLI_USAGE, "tidemark help lists the commands",
+                     second[0] == '\0' ? "%s needs a second word" : "there is no command %s %.60s",
+                     argv[1], second);
     }
     args->command = table_command(argv[1]);
     *used = 2;

@@ -2,8 +2,8 @@
  * cli: what every command gets: its arguments, where to print, what time it is.
  *
  * The cli module is the `tidemark` command: for people, scripts and verifiers. It uses base, hbs
- * (the verifying half), policy, libcurl and Jansson, and links no signing daemon code. What needs
- * the TPM or the ledger is done by tidemarkd, which it executes (cmd_local.c). One thread.
+ * (the verifying half), verify, policy, libcurl and Jansson, and links no signing daemon code. What
+ * needs the TPM or the ledger is done by tidemarkd, which it executes (cmd_local.c). One thread.
  */
 #ifndef CLI_CLI_H
 #define CLI_CLI_H
@@ -18,6 +18,7 @@ struct cli {
 
 /** One for each line of the table. On any other result than CLI_OK, *fault says why. */
 enum cli_exit cmd_plan(struct cli *cli, struct cli_fault *fault) MUST_CHECK;
+enum cli_exit cmd_plan_compile(struct cli *cli, struct cli_fault *fault) MUST_CHECK;
 enum cli_exit cmd_key_list(struct cli *cli, struct cli_fault *fault) MUST_CHECK;
 enum cli_exit cmd_key_show(struct cli *cli, struct cli_fault *fault) MUST_CHECK;
 enum cli_exit cmd_key_public(struct cli *cli, struct cli_fault *fault) MUST_CHECK;

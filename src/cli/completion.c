@@ -64,6 +64,8 @@ static void print_words(const char *group)
         if (group != NULL) {
             if (strlen(group) != len || strncmp(word, group, len) != 0)
                 continue;
+            if (word[len] == '\0')
+                continue; /* the command that has only the first word */
             word += len + 1;
             len = strlen(word);
         } else if (len == before_len && strncmp(word, before, len) == 0) {
@@ -74,6 +76,12 @@ static void print_words(const char *group)
         before_len = len;
         first = false;
     }
+}
+
+/* True if the first word of a group is a command by itself. */
+static bool is_command(const char *group)
+{
+    return table_command(group) != NULL;
 }
 
 /* Call visit for the first word of every group, once. */
@@ -96,6 +104,8 @@ static void each_group(void (*visit)(const char *group))
 
 static void bash_group(const char *group)
 {
+    if (is_command(group))
+        return;
     (void)printf("    '%s') mapfile -t COMPREPLY < <(compgen -W '", group);
     print_words(group);
     (void)printf("' -- \"$cur\") ;;\n");
@@ -103,7 +113,13 @@ static void bash_group(const char *group)
 
 static void bash_group_pattern(const char *group)
 {
-    (void)printf("    %s) [[ $cword -gt 2 ]] && command+=\" ${words[2]}\" ;;\n", group);
+    (void)printf("    %s) [[ $cword -gt 2 ", group);
+    if (is_command(group)) {
+        (void)printf("&& ' ");
+        print_words(group);
+        (void)printf(" ' == *\" ${words[2]} \"* ");
+    }
+    (void)printf("]] && command+=\" ${words[2]}\" ;;\n");
 }
 
 static void print_bash(void)
@@ -189,6 +205,14 @@ static void zsh_command(const struct cli_command *command)
 
 static void zsh_group(const char *group)
 {
+    if (is_command(group)) {
+        (void)printf("    %s)\n        if [[ ' ", group);
+        print_words(group);
+        (void)printf(" ' == *\" $words[3] \"* ]] && (( CURRENT > 3 )); then\n"
+                     "            command+=\" $words[3]\"\n            (( strip = 2 ))\n"
+                     "        fi\n        ;;\n");
+        return;
+    }
     (void)printf("    %s)\n        if (( CURRENT == 3 )); then\n            compadd ", group);
     print_words(group);
     (void)printf("\n            return\n        fi\n"

@@ -55,6 +55,14 @@ static const struct cli_option plan_options[] = {
     END,
 };
 
+static const struct cli_option plan_compile_options[] = {
+    {"pub", "FILE", "public key that the plan is for: raw, DER or PEM", WORDS_FILE, NULL},
+    {"format", "FORM", "form of the result; default bin", WORDS_CHOICE, "bin c-header"},
+    {"out", "FILE", "write to a file", WORDS_FILE, NULL},
+    OPTION_FORCE,
+    END,
+};
+
 static const struct cli_option key_new_options[] = {OPTION_CONFIG, END};
 
 static const struct cli_option key_public_options[] = {
@@ -150,6 +158,21 @@ static const struct cli_command commands[] = {
                 "git tag | tidemark plan --slots bootloader,kernel,rootfs >router-fw.json",
      .options = plan_options,
      .run = cmd_plan},
+    {.name = "plan compile",
+     .operands = "PLAN",
+     .operands_min = 1,
+     .operands_max = 1,
+     .operand_words = WORDS_FILE,
+     .summary = "compile a plan for devices that verify",
+     .text = "Writes what libtidemark-verify needs of a plan: a few hundred bytes, or a C header "
+             "with these bytes and the\npublic key to link into a boot loader. They hold digests "
+             "of the plan and of the public key, so a device\nknows that the two belong together. "
+             "A plan in a file of the name compile is tidemark plan ./compile.",
+     .example = "tidemark plan compile router-fw.json --pub router-fw.pem --out router-fw.tmcp\n"
+                "tidemark plan compile router-fw.json --pub router-fw.pem --format c-header \\\n"
+                "    --out router_fw.h",
+     .options = plan_compile_options,
+     .run = cmd_plan_compile},
     {.name = "key new",
      .operands = "PLAN",
      .operands_min = 1,

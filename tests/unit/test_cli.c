@@ -191,6 +191,18 @@ static void test_args_good(void **state)
     assert_string_equal(args.operands[0], "--name");
     assert_int_equal(parse(&args, &fault, "verify - --sig s --public p"), CLI_OK);
     assert_string_equal(args.operands[0], "-");
+    /* A command whose name is the first word of another. */
+    assert_int_equal(parse(&args, &fault, "plan compile p.json --pub k"), CLI_OK);
+    assert_string_equal(args.command->name, "plan compile");
+    assert_string_equal(args.operands[0], "p.json");
+    assert_int_equal(parse(&args, &fault, "plan ./compile"), CLI_OK);
+    assert_string_equal(args.command->name, "plan");
+    assert_string_equal(args.operands[0], "./compile");
+    assert_int_equal(parse(&args, &fault, "plan"), CLI_OK);
+    assert_string_equal(args.command->name, "plan");
+    assert_int_equal(parse(&args, &fault, "plan --help"), CLI_OK);
+    assert_true(args.help);
+
     assert_int_equal(parse(&args, &fault, "--version"), CLI_OK);
     assert_true(args.version);
     assert_int_equal(parse(&args, &fault, "sign --help --nonsense"), CLI_OK);
