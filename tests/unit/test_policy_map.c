@@ -673,6 +673,9 @@ static void test_closed_window(void **state)
     struct plan_marks marks = {2081, 140};
     assert_int_equal(plan_order_check(&plan, &place, &marks, -1, &err), RC_REFUSED_BELOW_FLOOR);
     assert_non_null(strstr(err.text, "next free version: 4.12.0"));
+    assert_int_equal(place.window, 131);
+    marks.window = 132;
+    assert_int_equal(plan_order_check(&plan, &place, &marks, -1, NULL), RC_REFUSED_BELOW_FLOOR);
     marks.window = 131;
     assert_int_equal(plan_order_check(&plan, &place, &marks, -1, NULL), RC_OK);
     marks = (struct plan_marks){-1, 140};

@@ -116,6 +116,17 @@ static void version_is_bound_to_one_artifact(void **state)
     rig_ask(&rig, window, RC_REFUSED_OUTSIDE_PLAN);
 }
 
+/* What one batch has taken counts for the rest of it. */
+static void ordered_in_one_batch(const char *higher, const char *lower)
+{
+    static struct ask asks[2];
+    set(&asks[0], higher, "a", "h");
+    set(&asks[1], lower, "a", "l");
+    assert_int_equal(rig_sign(&rig, asks, 2), RC_OK);
+    assert_int_equal(asks[0].rc, RC_OK);
+    assert_int_equal(asks[1].rc, RC_REFUSED_BELOW_FLOOR);
+}
+
 static void order_of_versions(void **state)
 {
     (void)state;
@@ -128,8 +139,10 @@ static void order_of_versions(void **state)
     assert_string_equal(a->reply.next_version, "0.1.1"); /* 0.1.0 is not free in this slot */
     (void)one("0.1.1", "a", "z", RC_OK);
     (void)one("0.1.0", "b", "z", RC_REFUSED_BELOW_FLOOR);
+    ordered_in_one_batch("0.2.1", "0.2.0");
     rig_end(&rig);
     begin(PER_LINE);
+    ordered_in_one_batch("0.0.1", "0.0.0");
     (void)one("1.0.0", "a", "x", RC_OK);
     assert_int_equal(floor_in_tpm(), 4);
     (void)one("0.1.0", "a", "y", RC_OK); /* an older line lives on */
