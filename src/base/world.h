@@ -15,6 +15,10 @@ struct time_source {
     int64_t (*real_ns)(void *ctx); /* CLOCK_REALTIME: what the host believes, for records */
     int64_t (*raw_ns)(void *ctx);  /* CLOCK_MONOTONIC_RAW: elapsed time, out of chronyd's reach */
     void (*sleep_ms)(void *ctx, uint32_t ms);
+    /* CLOCK_MONOTONIC and CLOCK_BOOTTIME, which part while the host is asleep. NULL: sleep is not
+     * seen. */
+    int64_t (*mono_ns)(void *ctx);
+    int64_t (*boot_ns)(void *ctx);
 };
 
 #endif

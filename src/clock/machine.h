@@ -16,8 +16,8 @@
  *
  * There is no way to lower the floor, and none to leave REFUSED_BACK by hand.
  *
- * Uses: clock.h. Pure: no system call, no allocation. Threads: a struct clk_machine belongs to one.
- * Keeps I5. Source: docs/design.md §7; RFC 10033 §5.8.
+ * Uses: clock.h. Pure (but for clk_sample()): no system call, no allocation. Threads: a struct
+ * clk_machine belongs to one. Keeps I5. Source: docs/design.md §7; RFC 10033 §5.8.
  */
 #ifndef CLOCK_MACHINE_H
 #define CLOCK_MACHINE_H
@@ -120,6 +120,12 @@ void clk_machine_init(struct clk_machine *m, const struct clk_memory *memory);
 void clk_step(struct clk_machine *m, const struct clk_policy *policy,
               const struct clk_tolerance *tolerance, const struct clk_sample *sample,
               struct clk_reading *reading, struct clk_verdict *verdict);
+
+/**
+ * Collect a sample from chronyd, the kernel and the clocks of this host: everything but the TPM's.
+ * Blocks as clk_read(). Threads: as struct clk.
+ */
+void clk_sample(struct clk *clk, struct clk_sample *sample);
 
 /** An index was taken under this (safe) reading: the floor rises to its latest, and the record is
  * now. */

@@ -23,6 +23,18 @@ static int64_t raw_ns(void *ctx)
     return now(CLOCK_MONOTONIC_RAW);
 }
 
+static int64_t mono_ns(void *ctx)
+{
+    (void)ctx;
+    return now(CLOCK_MONOTONIC);
+}
+
+static int64_t boot_ns(void *ctx)
+{
+    (void)ctx;
+    return now(CLOCK_BOOTTIME);
+}
+
 static void sleep_ms(void *ctx, uint32_t ms)
 {
     (void)ctx;
@@ -34,6 +46,12 @@ static void sleep_ms(void *ctx, uint32_t ms)
 const struct time_source *world_time(void)
 {
     static const struct time_source source = {
-        .ctx = NULL, .real_ns = real_ns, .raw_ns = raw_ns, .sleep_ms = sleep_ms};
+        .ctx = NULL,
+        .real_ns = real_ns,
+        .raw_ns = raw_ns,
+        .sleep_ms = sleep_ms,
+        .mono_ns = mono_ns,
+        .boot_ns = boot_ns,
+    };
     return &source;
 }
