@@ -29,6 +29,9 @@ int64_t key_floor(const struct key *key)
 void key_note_time(struct key *key, int64_t trusted_s)
 {
     uint64_t window = 0;
+    /* A key whose plan could not be loaded has no windows to tell apart. */
+    if (key->plan.window_size == 0)
+        return;
     if (key->plan.kind == PLAN_TIME && key->started_window < 0 &&
         plan_window_at(&key->plan, trusted_s, &window, NULL) == RC_OK)
         key->started_window = (int64_t)window;

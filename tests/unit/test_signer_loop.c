@@ -233,6 +233,21 @@ static void test_halt_answers_all(void **state)
     assert_int_equal(rc_class(last_rc), RC_CLASS_HALT);
 }
 
+/* A key whose plan cannot be read keeps its reason, and the service goes on looking at its clock.
+ * Found by the simulator: the look divided by the length of the windows of a plan that was not
+ * there. */
+static void test_key_without_plan(void **state)
+{
+    (void)state;
+    begin();
+    assert_int_equal(unlinkat(rig.config.state_dirfd, "keys/k/plan.json", 0), 0);
+    start();
+    pass_ms(1000);
+    assert_int_equal(turn(0, 0, REQUEST_STATE), RC_OK);
+    assert_int_equal(turn(1, 1, REQUEST_SIGN), RC_OK);
+    assert_int_equal(last_rc, RC_HALT_STATE_DIR);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -242,6 +257,7 @@ int main(void)
         cmocka_unit_test_teardown(test_backs_off, end),
         cmocka_unit_test_teardown(test_idle_settles, end),
         cmocka_unit_test_teardown(test_halt_answers_all, end),
+        cmocka_unit_test_teardown(test_key_without_plan, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
