@@ -202,6 +202,21 @@ static void clock_behind_the_anchor_is_refused(void **state)
     assert_int_equal(one(RC_OK)->window, 2);
 }
 
+/* A replacement that may sign from window 2 on: the windows before it belong to the lost device. */
+static void replacement_waits_for_its_first_window(void **state)
+{
+    (void)state;
+    oracle_reset();
+    rig_make(&rig, START + DAY, 1);
+    rig_add_key(&rig, TIME_PLAN, 2);
+    assert_int_equal(rig_open(&rig), RC_OK);
+    (void)one(RC_REFUSED_NOT_OPEN);
+    fake_clock_set(&rig.fake, START + WEEK + DAY);
+    assert_int_equal(one(RC_REFUSED_NOT_OPEN)->reply.window_opens_s, START + 2 * WEEK);
+    fake_clock_set(&rig.fake, START + 2 * WEEK + DAY);
+    assert_int_equal(one(RC_OK)->window, 2);
+}
+
 static void before_the_plan_and_behind_it(void **state)
 {
     (void)state;
@@ -832,6 +847,7 @@ int main(void)
         cmocka_unit_test_teardown(edge_is_waited_for_within_reason, end),
         cmocka_unit_test_teardown(window_that_ends_while_signing_burns, end),
         cmocka_unit_test_teardown(clock_behind_the_anchor_is_refused, end),
+        cmocka_unit_test_teardown(replacement_waits_for_its_first_window, end),
         cmocka_unit_test_teardown(before_the_plan_and_behind_it, end),
         cmocka_unit_test_teardown(idempotency, end),
         cmocka_unit_test_teardown(attack_24_retry_over_midnight, end),
