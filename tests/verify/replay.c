@@ -1,0 +1,84 @@
+/*
+ * replay: run the fuzz target over files, and over small changes of them: every file cut off at
+ * every length (long ones at some), and with bytes changed. `make check` does without a fuzzer.
+ *
+ * Usage: replay FOLDER. Fails if the folder holds nothing.
+ */
+#include <dirent.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/rc.h"
+#include "base/secmem.h"
+
+#define FILE_MAX 65536
+#define CUTS_MAX 400                /* of one file */
+#define CHANGES_MAX 400             /* of one file */
+#define CHANGES_OF_SIGNATURE_MAX 12 /* each of which is verified twice */
+#define HEAD 24                     /* bytes that decide most, so they are all changed */
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
+
+static void feed(const uint8_t *data, size_t len)
+{
+    uint8_t *copy = malloc(len > 0 ? len : 1);
+    MUST(copy != NULL);
+    memcpy(copy, data, len);
+    (void)LLVMFuzzerTestOneInput(copy, len);
+    free(copy);
+}
+
+static void replay(uint8_t *data, size_t len)
+{
+    feed(data, len);
+    size_t step = len / CUTS_MAX + 1;
+    for (size_t cut = 0; cut < len; cut += cut < HEAD ? 1 : step)
+        feed(data, cut);
+    step = len / (data[0] == '2' ? CHANGES_OF_SIGNATURE_MAX : CHANGES_MAX) + 1;
+    for (size_t at = 0; at < len; at += at < HEAD ? 1 : step) {
+        uint8_t before = data[at];
+        const uint8_t others[] = {0xff, (uint8_t)(before ^ 1)};
+        for (size_t i = 0; i < sizeof(others); i++) {
+            data[at] = others[i];
+            feed(data, len);
+        }
+        data[at] = before;
+    }
+}
+
+static bool replay_file(const char *folder, const char *name)
+{
+    static uint8_t data[FILE_MAX];
+    char path[4096];
+    (void)snprintf(path, sizeof(path), "%s/%s", folder, name);
+    FILE *file = fopen(path, "rb");
+    if (file == NULL)
+        return false;
+    size_t len = fread(data, 1, sizeof(data), file);
+    (void)fclose(file);
+    replay(data, len);
+    return true;
+}
+
+int main(int argc, char **argv)
+{
+    struct dirent **entries = NULL;
+    size_t files = 0;
+    MUST(base_init(NULL) == RC_OK);
+    int count = argc == 2 ? scandir(argv[1], &entries, NULL, alphasort) : -1;
+    if (count < 0) {
+        (void)fprintf(stderr, "usage: %s FOLDER\n", argv[0]);
+        return 2;
+    }
+    for (int i = 0; i < count; i++) {
+        if (entries[i]->d_name[0] != '.' && !replay_file(argv[1], entries[i]->d_name))
+            return 1;
+        files += entries[i]->d_name[0] != '.';
+        free(entries[i]);
+    }
+    free(entries);
+    printf("%zu files replayed\n", files);
+    return files > 0 ? 0 : 1;
+}
