@@ -279,6 +279,43 @@ static void old_tpm_is_refused_or_harmless(void **state)
 
 /* Both at once is a machine restored whole, which no TPM of that machine can see; but a ledger and
  * a TPM of two different moments are as good as either alone, if the TPM is the newer one. */
+/* TPM and ledger are both put back, the TPM further: neither knows that a later window was signed
+ * in, but the clock tells which one that can be at most. */
+static void both_put_back_to_an_earlier_window(void **state)
+{
+    (void)state;
+    static struct ask a;
+    rig = &rigs[0]; /* the time plan */
+    history = &histories[0];
+    strcpy(told, "both put back");
+    oracle_reset();
+    rig_restore(rig, 1);
+    assert_int_equal(rig_open(rig), RC_OK);
+    fake_clock_set(&rig->fake, START + DAY);
+    struct fake_nv nv[FAKE_KEYS_MAX];
+    for (unsigned i = 0; i < 6; i++) {
+        char what[16];
+        (void)snprintf(what, sizeof(what), "early %u", i);
+        if (i == 1)
+            memcpy(nv, rig->fake.tpm->nv, sizeof(nv));
+        assert_true(ask_for(what, what, &a));
+        assert_int_equal(a.rc, RC_OK);
+    }
+    struct rig_disk disk = {0};
+    rig_disk_take(rig, &disk);
+    fake_clock_set(&rig->fake, START + 8 * DAY);
+    assert_true(ask_for("later", "later", &a));
+    assert_int_equal(a.window, 1);
+    signer_close(&rig->signer, false);
+    rig_disk_put(rig, &disk);
+    rig_disk_free(&disk);
+    memcpy(rig->fake.tpm->nv, nv, sizeof(nv));
+    assert_int_equal(rig_open(rig), RC_OK);
+    assert_int_equal(rig_key_rc(rig, 0), RC_HALT_TPM_BEHIND);
+    recover(1);
+    signer_close(&rig->signer, false);
+}
+
 static void old_ledger_and_torn_a(void **state)
 {
     (void)state;
@@ -327,6 +364,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(old_ledger_is_refused_or_harmless, close_signer),
         cmocka_unit_test_teardown(old_tpm_is_refused_or_harmless, close_signer),
+        cmocka_unit_test_teardown(both_put_back_to_an_earlier_window, close_signer),
         cmocka_unit_test_teardown(old_ledger_and_torn_a, close_signer),
     };
     return cmocka_run_group_tests(tests, make_rigs, end_rigs);
