@@ -1,5 +1,7 @@
 #include "hbs/kernel_deal.h"
 
+#include <string.h>
+
 #include "base/rc.h"
 #include "hbs/kernel_lanes.h"
 
@@ -27,11 +29,17 @@ static size_t key_of(const struct dealing *d, size_t item)
 /* Sort the items first … first + count - 1 by length; returns how many have steps to do. */
 static size_t sort(struct dealing *d, size_t first, size_t count)
 {
-    uint16_t place[KEYS] = {0};
+    uint16_t place[KEYS] LEFT_AS_IS;
+    size_t longest = 0;
+    for (size_t i = 0; i < count; i++) {
+        size_t key = key_of(d, first + i);
+        longest = key > longest ? key : longest;
+    }
+    memset(place, 0, (longest + 1) * sizeof(place[0]));
     for (size_t i = 0; i < count; i++)
         place[key_of(d, first + i)]++;
     uint16_t next = 0;
-    for (size_t key = KEYS - 1; key > 0; key--) {
+    for (size_t key = longest; key > 0; key--) {
         uint16_t many = place[key];
         place[key] = next;
         next = (uint16_t)(next + many);

@@ -1,14 +1,8 @@
 #include "hbs/kernel_keccak.h"
 
-#include <endian.h>
-#include <string.h>
-
 #include "base/bytes.h"
 #include "hbs/kernel_deal.h"
 #include "hbs/kernel_lanes.h"
-
-#define PAD_FIRST 0x1f /* SHAKE's suffix 1111 and the first bit of the padding, FIPS 202 §6.2 */
-#define PAD_LAST 0x80
 
 _Static_assert(KECCAK_LANES_MAX <= DEAL_LANES_MAX, "lanes that can be dealt to");
 
@@ -20,25 +14,20 @@ const uint64_t keccak_constants[KECCAK_ROUNDS] = {
     0x8000000000008002, 0x8000000000000080, 0x000000000000800a, 0x800000008000000a,
     0x8000000080008081, 0x8000000000008080, 0x0000000080000001, 0x8000000080008008};
 
-static uint64_t le_get64(const uint8_t *p)
-{
-    uint64_t x;
-    memcpy(&x, p, sizeof(x));
-    return le64toh(x);
-}
-
-static void le_put64(uint8_t *p, uint64_t x)
-{
-    x = htole64(x);
-    memcpy(p, &x, sizeof(x));
-}
-
 /* The functions of a kernel spill secrets to the stack. Called from where they were called, this
  * one lies over the same bytes. */
-static __attribute__((noinline)) void scrub(void)
+__attribute__((noinline)) void keccak_scrub(void)
 {
-    uint8_t below[FRAME_MAX] LEFT_AS_IS;
+    uint8_t below[FRAME_MAX + DEAL_FRAME] LEFT_AS_IS;
     wipe(below, sizeof(below));
+}
+
+void keccak_start(struct keccak_chains *lanes, uint8_t n, const uint8_t id[LMS_I_LEN])
+{
+    memset(lanes, 0, sizeof(*lanes));
+    lanes->n = n;
+    lanes->id[0] = keccak_get(id);
+    lanes->id[1] = keccak_get(id + 8);
 }
 
 /* Chains ----------------------------------------------------------------------------------------
@@ -60,20 +49,16 @@ static void chain_load(void *ctx, size_t lane, size_t item)
 {
     struct chain_run *run = ctx;
     const struct hbs_chain *chain = run->chains + item;
-    uint8_t qij[8] = {0};
-    be_put32(qij, chain->q);
-    be_put16(qij + 4, chain->i);
-    qij[6] = (uint8_t)chain->from;
-    run->lanes.qij[lane] = le_get64(qij);
+    run->lanes.qij[lane] = keccak_number(chain->q, chain->i) | (uint64_t)(uint8_t)chain->from << 48;
     for (size_t r = 0; r < run->lanes.n / 8U; r++)
-        run->lanes.value[r][lane] = le_get64(chain->value + 8 * r);
+        run->lanes.value[r][lane] = keccak_get(chain->value + 8 * r);
 }
 
 static void chain_store(void *ctx, size_t lane, size_t item)
 {
     struct chain_run *run = ctx;
     for (size_t r = 0; r < run->lanes.n / 8U; r++)
-        le_put64(run->chains[item].value + 8 * r, run->lanes.value[r][lane]);
+        keccak_put(run->chains[item].value + 8 * r, run->lanes.value[r][lane]);
 }
 
 static void chain_move(void *ctx, size_t to, size_t from)
@@ -97,16 +82,12 @@ void keccak_chains(const struct keccak_ops *ops, uint8_t n, const uint8_t id[LMS
     const struct deal_ops dealt = {ops->lanes,  chain_length, chain_load,
                                    chain_store, chain_move,   chain_steps};
     struct chain_run run LEFT_AS_IS;
-    /* Lanes that stay empty are computed with the others: their values must at least be defined. */
-    memset(&run.lanes, 0, sizeof(run.lanes));
-    run.lanes.n = n;
-    run.lanes.id[0] = le_get64(id);
-    run.lanes.id[1] = le_get64(id + 8);
+    keccak_start(&run.lanes, n, id);
     run.ops = ops;
     run.chains = chains;
     deal(&dealt, &run, count);
     wipe(&run.lanes, sizeof(run.lanes));
-    scrub();
+    keccak_scrub();
 }
 
 /* Messages --------------------------------------------------------------------------------------
@@ -142,7 +123,7 @@ static void job_store(void *ctx, size_t lane, size_t item)
 {
     struct job_run *run = ctx;
     for (size_t r = 0; r < run->n / 8U; r++)
-        le_put64(run->jobs[item].out + 8 * r, run->state[r][lane]);
+        keccak_put(run->jobs[item].out + 8 * r, run->state[r][lane]);
 }
 
 static void job_move(void *ctx, size_t to, size_t from)
@@ -166,8 +147,8 @@ static const uint8_t *job_block(struct job_run *run, size_t lane)
     if (rest > 0)
         memcpy(run->tail, job->in + at, rest);
     memset(run->tail + rest, 0, KECCAK_RATE - rest);
-    run->tail[rest] = PAD_FIRST;
-    run->tail[KECCAK_RATE - 1] |= PAD_LAST;
+    run->tail[rest] = KECCAK_PAD_FIRST;
+    run->tail[KECCAK_RATE - 1] |= KECCAK_PAD_LAST;
     return run->tail;
 }
 
@@ -178,7 +159,7 @@ static void job_steps(void *ctx, size_t active, size_t steps)
         for (size_t lane = 0; lane < active; lane++) {
             const uint8_t *block = job_block(run, lane);
             for (size_t r = 0; r < KECCAK_RATE / 8; r++)
-                run->state[r][lane] ^= le_get64(block + 8 * r);
+                run->state[r][lane] ^= keccak_get(block + 8 * r);
         }
         run->ops->permute(run->state);
     }
@@ -196,5 +177,5 @@ void keccak_jobs(const struct keccak_ops *ops, uint8_t n, const struct hbs_job *
     deal(&dealt, &run, count);
     wipe(run.state, sizeof(run.state));
     wipe(run.tail, sizeof(run.tail));
-    scrub();
+    keccak_scrub();
 }

@@ -12,13 +12,17 @@
 #ifndef HBS_KERNEL_KECCAK_H
 #define HBS_KERNEL_KECCAK_H
 
+#include <endian.h>
 #include <stdalign.h>
+#include <string.h>
 
 #include "hbs/kernel.h"
 
 #define KECCAK_LANES_MAX 8
 #define KECCAK_ROUNDS 24
-#define KECCAK_RATE 136 /* bytes of a block of SHAKE256 */
+#define KECCAK_RATE 136       /* bytes of a block of SHAKE256 */
+#define KECCAK_PAD_FIRST 0x1f /* suffix 1111 and the first bit of the padding, FIPS 202 §6.2 */
+#define KECCAK_PAD_LAST 0x80
 
 extern const uint64_t keccak_constants[KECCAK_ROUNDS]; /* FIPS 202 §3.2.5 */
 
@@ -30,12 +34,37 @@ struct keccak_chains {
     uint8_t n;                      /* 24 or 32 */
 };
 
+static inline uint64_t keccak_get(const uint8_t *p)
+{
+    uint64_t word;
+    memcpy(&word, p, sizeof(word));
+    return le64toh(word);
+}
+
+static inline void keccak_put(uint8_t *p, uint64_t word)
+{
+    word = htole64(word);
+    memcpy(p, &word, sizeof(word));
+}
+
+/** Leaf number and two bytes more, as the first six bytes of a word: big endian in the message. */
+static inline uint64_t keccak_number(uint32_t q, uint16_t i)
+{
+    return htobe32(q) | (uint64_t)htobe16(i) << 32;
+}
+
 /** What a kernel brings. All lanes are computed, those that nobody uses too. */
 struct keccak_ops {
     size_t lanes;                                               /* 1 … KECCAK_LANES_MAX */
     void (*steps)(struct keccak_chains *lanes, uint32_t steps); /* 1 or more */
     void (*permute)(uint64_t state[25][KECCAK_LANES_MAX]);      /* Keccak-f[1600] in each lane */
 };
+
+/** All lanes empty, but defined: those that nobody uses are computed with the others. */
+void keccak_start(struct keccak_chains *lanes, uint8_t n, const uint8_t id[LMS_I_LEN]);
+
+/** Overwrite the stack below the caller, where the functions of a kernel had their variables. */
+void keccak_scrub(void);
 
 /** As hbs_chains_run() and hbs_jobs_run(), for SHAKE256. */
 void keccak_chains(const struct keccak_ops *ops, uint8_t n, const uint8_t id[LMS_I_LEN],

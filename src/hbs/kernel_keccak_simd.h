@@ -17,6 +17,7 @@
 #define HBS_KERNEL_KECCAK_SIMD_H
 
 #include "hbs/kernel_keccak.h"
+#include "hbs/kernel_lanes.h" /* LEFT_AS_IS */
 
 /* Constant indices into the arrays of registers let the compiler keep them in registers. */
 #define UNROLL _Pragma("GCC unroll 25")
@@ -60,7 +61,7 @@ INLINE void keccak_round(VEC out[25], const VEC a[25], uint64_t constant)
 INLINE void keccak_rounds(VEC a[25])
 {
     for (size_t r = 0; r < KECCAK_ROUNDS; r += 2) {
-        VEC b[25];
+        VEC b[25] LEFT_AS_IS;
         keccak_round(b, a, keccak_constants[r]);
         keccak_round(a, b, keccak_constants[r + 1]);
     }
@@ -100,11 +101,11 @@ INLINE void keccak_step_next(struct keccak_chains *lanes)
 
 INLINE void keccak_simd_steps(struct keccak_chains *lanes, uint32_t steps)
 {
-    VEC v[4];
+    VEC v[4] LEFT_AS_IS;
     for (size_t i = 0; i < 4; i++)
         v[i] = V_LOAD(lanes->value[i]);
     for (; steps > 0; steps--) {
-        VEC a[25];
+        VEC a[25] LEFT_AS_IS;
         keccak_step_block(a, lanes, v);
         keccak_step_next(lanes);
         keccak_rounds(a);
@@ -117,7 +118,7 @@ INLINE void keccak_simd_steps(struct keccak_chains *lanes, uint32_t steps)
 
 INLINE void keccak_simd_permute(uint64_t state[25][KECCAK_LANES_MAX])
 {
-    VEC a[25];
+    VEC a[25] LEFT_AS_IS;
     UNROLL
     for (size_t i = 0; i < 25; i++)
         a[i] = V_LOAD(state[i]);

@@ -3,11 +3,11 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "hbs/kernel_deal.h"
 
-#define BATCH 2048 /* chains that are sorted together */
 #define BLOCK_LEN 64
 
-_Static_assert(HBS_STEP_END < UINT16_MAX - BATCH, "lengths and positions fit 16 bits");
+_Static_assert(LANES_MAX <= DEAL_LANES_MAX, "lanes that can be dealt to");
 
 const uint32_t sha256_iv[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
                                0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
@@ -47,9 +47,19 @@ static void mid_state(uint32_t s[8], const uint32_t w[4])
  * one lies over the same bytes. */
 __attribute__((noinline)) void lanes_scrub(const struct lane_ops *ops)
 {
-    uint8_t below[FRAME_MAX] LEFT_AS_IS;
-    MUST(ops->frame <= sizeof(below));
-    wipe(below + sizeof(below) - ops->frame, ops->frame); /* the stack grows downwards */
+    uint8_t below[FRAME_MAX + DEAL_FRAME] LEFT_AS_IS;
+    size_t len = ops->frame + DEAL_FRAME;
+    MUST(len <= sizeof(below));
+    wipe(below + sizeof(below) - len, len); /* the stack grows downwards */
+}
+
+void lanes_start(struct chain_lanes *lanes, uint8_t n, const uint8_t id[LMS_I_LEN])
+{
+    memset(lanes, 0, sizeof(*lanes));
+    lanes->n = n;
+    for (size_t w = 0; w < 4; w++)
+        lanes->id[w] = be_get32(id + 4 * w);
+    mid_state(lanes->mid, lanes->id);
 }
 
 /* Chains ----------------------------------------------------------------------------------------
@@ -57,107 +67,60 @@ __attribute__((noinline)) void lanes_scrub(const struct lane_ops *ops)
 
 struct chain_run {
     struct chain_lanes lanes;
-    struct hbs_chain *chain[LANES_MAX];
-    uint32_t left[LANES_MAX]; /* steps */
-    size_t active;
-    uint16_t order[BATCH]; /* chains of a batch that have steps to do, longest first */
+    const struct lane_ops *ops;
+    struct hbs_chain *chains;
 };
 
-static size_t length(const struct hbs_chain *chain)
+static size_t chain_length(const void *ctx, size_t item)
 {
-    return (size_t)chain->to - chain->from;
+    const struct chain_run *run = ctx;
+    return (size_t)run->chains[item].to - run->chains[item].from;
 }
 
-/* Longest first: at the end, when lanes run empty, only short ones are left. Lengths are public. */
-static size_t sort_by_length(const struct hbs_chain *chains, size_t count, uint16_t *order)
+static void chain_load(void *ctx, size_t lane, size_t item)
 {
-    uint16_t place[HBS_STEP_END + 1] = {0};
-    for (size_t c = 0; c < count; c++)
-        place[length(chains + c)]++;
-    uint16_t next = 0;
-    for (size_t len = HBS_STEP_END; len > 0; len--) {
-        uint16_t many = place[len];
-        place[len] = next;
-        next = (uint16_t)(next + many);
-    }
-    for (size_t c = 0; c < count; c++)
-        if (length(chains + c) > 0)
-            order[place[length(chains + c)]++] = (uint16_t)c;
-    return next;
-}
-
-static void chain_load(struct chain_run *run, size_t lane, struct hbs_chain *chain)
-{
+    struct chain_run *run = ctx;
+    const struct hbs_chain *chain = run->chains + item;
     size_t words = run->lanes.n / 4U;
     for (size_t r = 0; r < words; r++)
         run->lanes.d[r][lane] = be_get32(chain->value + 4 * r);
     run->lanes.q[lane] = chain->q;
     run->lanes.ij[lane] = ((uint32_t)chain->i << 16) | ((chain->from & 0xffU) << 8);
-    run->chain[lane] = chain;
-    run->left[lane] = (uint32_t)length(chain);
 }
 
-static void chain_store(const struct chain_run *run, size_t lane)
+static void chain_store(void *ctx, size_t lane, size_t item)
 {
+    struct chain_run *run = ctx;
     size_t words = run->lanes.n / 4U;
     for (size_t r = 0; r < words; r++)
-        be_put32(run->chain[lane]->value + 4 * r, run->lanes.d[r][lane]);
+        be_put32(run->chains[item].value + 4 * r, run->lanes.d[r][lane]);
 }
 
-static void chain_move(struct chain_run *run, size_t to, size_t from)
+static void chain_move(void *ctx, size_t to, size_t from)
 {
+    struct chain_lanes *lanes = &((struct chain_run *)ctx)->lanes;
     for (size_t r = 0; r < 8; r++)
-        run->lanes.d[r][to] = run->lanes.d[r][from];
-    run->lanes.q[to] = run->lanes.q[from];
-    run->lanes.ij[to] = run->lanes.ij[from];
-    run->chain[to] = run->chain[from];
-    run->left[to] = run->left[from];
+        lanes->d[r][to] = lanes->d[r][from];
+    lanes->q[to] = lanes->q[from];
+    lanes->ij[to] = lanes->ij[from];
 }
 
-/* As many steps as the lane with the fewest left has, then take off what is done. */
-static void chains_advance(struct chain_run *run, const struct lane_ops *ops)
+static void chain_steps(void *ctx, size_t active, size_t steps)
 {
-    uint32_t steps = run->left[0];
-    for (size_t lane = 1; lane < run->active; lane++)
-        steps = run->left[lane] < steps ? run->left[lane] : steps;
-    ops->steps(&run->lanes, run->active, steps);
-    for (size_t lane = run->active; lane-- > 0;) {
-        run->left[lane] -= steps;
-        if (run->left[lane] > 0)
-            continue;
-        chain_store(run, lane);
-        run->active--;
-        if (lane != run->active)
-            chain_move(run, lane, run->active);
-    }
-}
-
-static void chains_batch(struct chain_run *run, const struct lane_ops *ops,
-                         struct hbs_chain *chains, size_t count)
-{
-    size_t total = sort_by_length(chains, count, run->order);
-    size_t next = 0;
-    do {
-        for (; run->active < ops->lanes && next < total; next++)
-            chain_load(run, run->active++, chains + run->order[next]);
-        if (run->active > 0)
-            chains_advance(run, ops);
-    } while (run->active > 0 || next < total);
+    struct chain_run *run = ctx;
+    run->ops->steps(&run->lanes, active, (uint32_t)steps);
 }
 
 void lanes_chains(const struct lane_ops *ops, uint8_t n, const uint8_t id[LMS_I_LEN],
                   struct hbs_chain *chains, size_t count)
 {
+    const struct deal_ops dealt = {ops->lanes,  chain_length, chain_load,
+                                   chain_store, chain_move,   chain_steps};
     struct chain_run run LEFT_AS_IS;
-    /* Lanes that stay empty are computed with the others: their values must at least be defined. */
-    memset(&run.lanes, 0, sizeof(run.lanes));
-    run.active = 0;
-    run.lanes.n = n;
-    for (size_t w = 0; w < 4; w++)
-        run.lanes.id[w] = be_get32(id + 4 * w);
-    mid_state(run.lanes.mid, run.lanes.id);
-    for (size_t done = 0; done < count; done += BATCH)
-        chains_batch(&run, ops, chains + done, count - done < BATCH ? count - done : BATCH);
+    lanes_start(&run.lanes, n, id);
+    run.ops = ops;
+    run.chains = chains;
+    deal(&dealt, &run, count);
     wipe(&run.lanes, sizeof(run.lanes));
     lanes_scrub(ops);
 }

@@ -39,6 +39,7 @@ struct chain_lanes {
     uint32_t q[LANES_MAX];
     uint32_t ij[LANES_MAX]; /* i · 2^16 + j · 2^8, j being the next step */
     uint32_t id[4];         /* I, words 0 … 3 of every block */
+    const uint32_t *seed;   /* NULL, or eight words that all values start from, and not from d */
     uint32_t mid[8];        /* the state after rounds 0 … 3, which read nothing but I */
     uint8_t n;              /* 24 or 32 */
 };
@@ -65,6 +66,9 @@ struct lane_ops {
 
 /* The words of a step's block that follow from n: padding and the length in bits (§5.1.1). */
 #define STEP_BITS(n) (8U * (LMS_I_LEN + 4 + 2 + 1 + (uint32_t)(n)))
+
+/** All lanes empty, but defined: those that nobody uses are computed with the others. */
+void lanes_start(struct chain_lanes *lanes, uint8_t n, const uint8_t id[LMS_I_LEN]);
 
 /** As hbs_chains_run() and hbs_jobs_run(), for SHA-256. */
 void lanes_chains(const struct lane_ops *ops, uint8_t n, const uint8_t id[LMS_I_LEN],

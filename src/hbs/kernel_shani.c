@@ -104,6 +104,13 @@ INLINE __m128i column(const uint32_t d[8][LANES_MAX], size_t lane, size_t r)
                          (int)d[r][lane]);
 }
 
+INLINE __m128i start_of(const struct chain_lanes *lanes, size_t lane, size_t r)
+{
+    if (lanes->seed != NULL)
+        return _mm_loadu_si128((const __m128i *)(const void *)(lanes->seed + r));
+    return column(lanes->d, lane, r);
+}
+
 INLINE void column_put(uint32_t d[8][LANES_MAX], size_t lane, size_t r, __m128i x)
 {
     d[r][lane] = (uint32_t)_mm_extract_epi32(x, 0);
@@ -154,13 +161,13 @@ INLINE void steps_of(struct chain_lanes *lanes, size_t at, unsigned group, uint3
         pair_of(_mm_loadu_si128((const __m128i *)(const void *)lanes->mid),
                 _mm_loadu_si128((const __m128i *)(const void *)(lanes->mid + 4)));
     const struct ending ending = ending_of(lanes->n);
-    struct pair s[GROUP];
-    __m128i m[GROUP][4];
-    __m128i d[GROUP][2];
+    struct pair s[GROUP] LEFT_AS_IS;
+    __m128i m[GROUP][4] LEFT_AS_IS;
+    __m128i d[GROUP][2] LEFT_AS_IS;
 #define LOAD(l)                                                                                    \
     do {                                                                                           \
-        d[l][0] = column(lanes->d, at + (l), 0);                                                   \
-        d[l][1] = column(lanes->d, at + (l), 4);                                                   \
+        d[l][0] = start_of(lanes, at + (l), 0);                                                    \
+        d[l][1] = start_of(lanes, at + (l), 4);                                                    \
     } while (0)
 #define START(l)                                                                                   \
     do {                                                                                           \
@@ -211,9 +218,9 @@ TARGET static void shani_steps(struct chain_lanes *lanes, size_t active, uint32_
 INLINE void blocks_of(struct block_lanes *lanes, size_t at, unsigned group, uint32_t blocks)
 {
     const __m128i swap = _mm_set_epi64x(0x0c0d0e0f08090a0b, 0x0405060700010203);
-    struct pair s[GROUP];
-    struct pair old[GROUP];
-    __m128i m[GROUP][4];
+    struct pair s[GROUP] LEFT_AS_IS;
+    struct pair old[GROUP] LEFT_AS_IS;
+    __m128i m[GROUP][4] LEFT_AS_IS;
     const uint8_t *block[GROUP];
 #define LOAD(l)                                                                                    \
     do {                                                                                           \
@@ -303,11 +310,11 @@ INLINE void rows_put(uint32_t rows[4][LANES_MAX], size_t at, const __m128i in[GR
 INLINE void words_of(uint32_t out[8][LANES_MAX], const uint32_t start[8][LANES_MAX],
                      const uint32_t block[16][LANES_MAX], size_t at, unsigned group)
 {
-    struct pair s[GROUP];
-    struct pair old[GROUP];
-    __m128i m[GROUP][4];
-    __m128i low[GROUP];
-    __m128i high[GROUP];
+    struct pair s[GROUP] LEFT_AS_IS;
+    struct pair old[GROUP] LEFT_AS_IS;
+    __m128i m[GROUP][4] LEFT_AS_IS;
+    __m128i low[GROUP] LEFT_AS_IS;
+    __m128i high[GROUP] LEFT_AS_IS;
     for (size_t q = 0; q < 4; q++) {
         rows_get(low, block + 4 * q, at);
         for (size_t l = 0; l < GROUP; l++)

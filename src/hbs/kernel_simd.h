@@ -143,11 +143,15 @@ INLINE void simd_step_next(struct chain_lanes *lanes, size_t at)
 /* Steps of the groups * VEC_LANES lanes from `at` on. groups is a constant. */
 INLINE void simd_steps(struct chain_lanes *lanes, size_t at, unsigned groups, uint32_t steps)
 {
-    VEC d[GROUPS_MAX][8];
-    VEC s[GROUPS_MAX][8];
-    VEC w[GROUPS_MAX][16];
-    for (unsigned g = 0; g < groups; g++)
-        simd_load(d[g], lanes->d, at + g * VEC_LANES);
+    VEC d[GROUPS_MAX][8] LEFT_AS_IS;
+    VEC s[GROUPS_MAX][8] LEFT_AS_IS;
+    VEC w[GROUPS_MAX][16] LEFT_AS_IS;
+    for (unsigned g = 0; g < groups; g++) {
+        if (lanes->seed != NULL)
+            simd_set(d[g], lanes->seed, 0);
+        else
+            simd_load(d[g], lanes->d, at + g * VEC_LANES);
+    }
     for (; steps > 0; steps--) {
         for (unsigned g = 0; g < groups; g++) {
             simd_step_block(w[g], lanes, at + g * VEC_LANES, d[g]);
@@ -168,7 +172,7 @@ INLINE void simd_steps(struct chain_lanes *lanes, size_t at, unsigned groups, ui
 INLINE void simd_words(VEC w[16], const struct block_lanes *lanes, size_t at, size_t active,
                        size_t offset)
 {
-    alignas(64) uint32_t words[16][VEC_LANES];
+    alignas(64) uint32_t words[16][VEC_LANES] LEFT_AS_IS;
     for (size_t l = 0; l < VEC_LANES; l++) {
         const uint8_t *block = lanes->block[at + l < active ? at + l : 0] + offset;
         for (size_t i = 0; i < 16; i++) {
@@ -185,8 +189,8 @@ INLINE void simd_words(VEC w[16], const struct block_lanes *lanes, size_t at, si
 INLINE void simd_compress(uint32_t out[8][LANES_MAX], const uint32_t start[8][LANES_MAX],
                           const uint32_t block[16][LANES_MAX], size_t at, unsigned groups)
 {
-    VEC s[GROUPS_MAX][8];
-    VEC w[GROUPS_MAX][16];
+    VEC s[GROUPS_MAX][8] LEFT_AS_IS;
+    VEC w[GROUPS_MAX][16] LEFT_AS_IS;
     for (unsigned g = 0; g < groups; g++) {
         simd_load(s[g], start, at + g * VEC_LANES);
         UNROLL
@@ -205,9 +209,9 @@ INLINE void simd_compress(uint32_t out[8][LANES_MAX], const uint32_t start[8][LA
 INLINE void simd_blocks(struct block_lanes *lanes, size_t at, size_t active, unsigned groups,
                         uint32_t blocks)
 {
-    VEC d[GROUPS_MAX][8];
-    VEC s[GROUPS_MAX][8];
-    VEC w[GROUPS_MAX][16];
+    VEC d[GROUPS_MAX][8] LEFT_AS_IS;
+    VEC s[GROUPS_MAX][8] LEFT_AS_IS;
+    VEC w[GROUPS_MAX][16] LEFT_AS_IS;
     for (unsigned g = 0; g < groups; g++)
         simd_load(d[g], lanes->state, at + g * VEC_LANES);
     for (uint32_t b = 0; b < blocks; b++) {

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "hbs/kernel_leaves.h"
 
 #define KEY_PREFIX (LMS_I_LEN + 4 + 2) /* I, q, D_PBLK */
 #define BATCH_LEAVES_MAX (LMOTS_BATCH_CHAINS / 26)
@@ -81,11 +82,10 @@ static void key_text(const struct lmots_params *ots, const uint8_t *id, uint32_t
         copy_n(text + KEY_PREFIX + i * ots->n, chains[i].value, ots->n);
 }
 
-void lmots_public_keys(const struct lmots_params *ots, const uint8_t *id, uint32_t first,
-                       size_t count, const uint8_t *seed, uint8_t *keys)
+/* Any number of leaves, by their chains. */
+static void few_public_keys(const struct lmots_params *ots, const uint8_t *id, uint32_t first,
+                            size_t count, const uint8_t *seed, uint8_t *keys)
 {
-    MUST(count >= 1);
-    MUST(count <= lmots_batch_leaves(ots));
     /* No path leaves between the seed and the ends of the chains, which are public: they are the
      * public key. So there is nothing to wipe. */
     struct hbs_chain chains[LMOTS_BATCH_CHAINS];
@@ -101,6 +101,19 @@ void lmots_public_keys(const struct lmots_params *ots, const uint8_t *id, uint32
         jobs[k] = (struct hbs_job){texts + k * len, len, keys + k * ots->n};
     }
     hbs_jobs_run(ots->hash, ots->n, jobs, count);
+}
+
+void lmots_public_keys(const struct lmots_params *ots, const uint8_t *id, uint32_t first,
+                       size_t count, const uint8_t *seed, uint8_t *keys)
+{
+    const struct hbs_kernel *kernel = hbs_kernel_current(ots->hash);
+    size_t row = hbs_kernel_leaves(kernel);
+    for (; row > 0 && count >= row; count -= row, first += (uint32_t)row, keys += row * ots->n)
+        hbs_kernel_leaf_keys(kernel, ots, id, first, seed, keys);
+    size_t batch = lmots_batch_leaves(ots);
+    for (size_t done = 0; done < count; done += batch)
+        few_public_keys(ots, id, first + (uint32_t)done,
+                        count - done < batch ? count - done : batch, seed, keys + done * ots->n);
 }
 
 void lmots_sign(const struct lmots_params *ots, const uint8_t *id, uint32_t q, const uint8_t *seed,

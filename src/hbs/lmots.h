@@ -15,11 +15,10 @@
 #define D_LEAF 0x8282
 #define D_INTR 0x8383
 
-/** Chains that one hbs_chains_run() call gets at most: 8 leaves at W1, 32 at W4, 64 at W8, so that
- * their public keys fill lanes too. Costs 160 kB of stack. */
+/** Chains that one hbs_chains_run() call gets at most: of 8 leaves at W1, 32 at W4, 64 at W8. */
 #define LMOTS_BATCH_CHAINS 2176
 
-/** Leaves that lmots_public_keys() takes at once: as many as fit into LMOTS_BATCH_CHAINS. */
+/** One-time keys whose chains fit one call: at least 8. */
 size_t lmots_batch_leaves(const struct lmots_params *ots);
 
 /**
@@ -34,7 +33,7 @@ void lmots_digits(const struct lmots_params *ots, const uint8_t *value,
 /**
  * Public keys K of the leaves first … first + count - 1.
  * @param[in]  id     I, 16 bytes.
- * @param[in]  count  1 … lmots_batch_leaves() (MUST).
+ * @param[in]  count  Any. Lanes are full if it is a multiple of 32.
  * @param[in]  seed   SEED, n bytes. Secret.
  * @param[out] keys   count · n bytes.
  * Source: RFC 8554 §4.3, Appendix A.

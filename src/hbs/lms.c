@@ -63,13 +63,8 @@ void lms_leaves(const struct lms_tree *tree, uint32_t first, uint32_t count,
     MUST(count <= leaf_count(tree));
     MUST(first <= leaf_count(tree) - count);
     const struct lmots_params *ots = tree->set.ots;
-    uint32_t batch = (uint32_t)lmots_batch_leaves(ots);
-    for (uint32_t done = 0; done < count; done += batch) {
-        uint32_t now = count - done < batch ? count - done : batch;
-        uint8_t *out = leaves + (size_t)done * ots->n;
-        lmots_public_keys(ots, tree->i, first + done, now, secret->seed, out);
-        nodes_hash(tree, leaf_count(tree) + first + done, now, D_LEAF, out, ots->n, out);
-    }
+    lmots_public_keys(ots, tree->i, first, count, secret->seed, leaves);
+    nodes_hash(tree, leaf_count(tree) + first, count, D_LEAF, leaves, ots->n, leaves);
 }
 
 void lms_level(const struct lms_tree *tree, uint32_t r, uint32_t count, const uint8_t *children,

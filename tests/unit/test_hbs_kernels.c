@@ -32,7 +32,7 @@
 
 #include "base/bytes.h"
 #include "base/secmem.h"
-#include "hbs/kernel.h"
+#include "hbs/kernel_leaves.h"
 #include "hbs/lms.h"
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -500,6 +500,7 @@ static const struct tree_case {
     {"LMS_SHA256_M32_H5", "LMOTS_SHA256_N32_W2"},  {"LMS_SHA256_M24_H5", "LMOTS_SHA256_N24_W2"},
     {"LMS_SHA256_M32_H10", "LMOTS_SHA256_N32_W4"}, {"LMS_SHA256_M24_H10", "LMOTS_SHA256_N24_W4"},
     {"LMS_SHA256_M32_H5", "LMOTS_SHA256_N32_W8"},  {"LMS_SHA256_M24_H5", "LMOTS_SHA256_N24_W8"},
+    {"LMS_SHAKE_M32_H5", "LMOTS_SHAKE_N32_W2"},    {"LMS_SHAKE_M24_H5", "LMOTS_SHAKE_N24_W1"},
     {"LMS_SHAKE_M32_H5", "LMOTS_SHAKE_N32_W1"},    {"LMS_SHAKE_M24_H5", "LMOTS_SHAKE_N24_W2"},
     {"LMS_SHAKE_M32_H5", "LMOTS_SHAKE_N32_W4"},    {"LMS_SHAKE_M24_H5", "LMOTS_SHAKE_N24_W8"},
 };
@@ -657,6 +658,41 @@ static void jobs_leave_nothing(uint8_t *stack)
     }
 }
 
+static uint8_t on_stack_seed[HBS_N_MAX];
+static uint8_t on_stack_keys[32 * HBS_N_MAX];
+static const struct lmots_params *on_stack_ots;
+
+static void leaves_on_stack(void)
+{
+    static const uint8_t id[LMS_I_LEN] = "I";
+    hbs_kernel_leaf_keys(on_stack_kernel, on_stack_ots, id, 64, on_stack_seed, on_stack_keys);
+}
+
+/* Neither the seed, nor the starts of chains and what follows them in the last row of lanes. */
+static void leaves_leave_nothing(uint8_t *stack)
+{
+    static const uint8_t id[LMS_I_LEN] = "I";
+    char name[40];
+    (void)snprintf(name, sizeof(name), "LMOTS_%s_N%u_W4",
+                   on_stack_kernel->hash == HBS_SHA256 ? "SHA256" : "SHAKE", on_stack_n);
+    on_stack_ots = lmots_params_by_name(name);
+    assert_non_null(on_stack_ots);
+    fill(on_stack_seed, HBS_N_MAX);
+    words_left_by(stack, leaves_on_stack);
+    if (is_left(on_stack_seed, on_stack_n))
+        fail_msg("%s: the seed is left, n = %u, hash %d", on_stack_kernel->name, on_stack_n,
+                 (int)on_stack_kernel->hash);
+    for (uint16_t i = 0; i < on_stack_ots->p; i++) {
+        struct hbs_chain chain = {.q = 64, .i = i, .from = HBS_STEP_SEED, .to = HBS_STEP_SEED + 1};
+        memcpy(chain.value, on_stack_seed, on_stack_n);
+        for (unsigned j = 0; j < 15; j++, chain.from++, chain.to++) {
+            chain_expected(on_stack_kernel->hash, id, on_stack_n, &chain);
+            if (is_left(chain.value, on_stack_n))
+                fail_msg("%s: step %u of chain %u is left", on_stack_kernel->name, j, i);
+        }
+    }
+}
+
 static void test_nothing_left_on_the_stack(void **state)
 {
     (void)state;
@@ -671,6 +707,7 @@ static void test_nothing_left_on_the_stack(void **state)
         for (on_stack_n = 24; on_stack_n <= 32; on_stack_n = (uint8_t)(on_stack_n + 8)) {
             chains_leave_nothing(stack);
             jobs_leave_nothing(stack);
+            leaves_leave_nothing(stack);
         }
     }
     (void)munmap(stack, STACK_LEN);
