@@ -19,7 +19,8 @@
 #include "signer/seeds.h"
 
 #define PINS_FILE "pins"
-#define PINS_FILE_LEN 12 /* the three handles: enough to undefine what a crash left behind */
+/* Handle and Name of W, L and A: enough to undefine what a crash left behind, and nothing else. */
+#define PINS_FILE_LEN (3 * (4 + TPM_NAME_LEN))
 #define COPY_LEN (1024 * 1024)
 
 /* One key under construction. */
@@ -88,6 +89,32 @@ static void remove_folder(int parent, const char *name)
     (void)unlinkat(parent, name, AT_REMOVEDIR);
 }
 
+static uint8_t *put_pin(uint8_t *p, uint32_t handle, const uint8_t name[TPM_NAME_LEN])
+{
+    be_put32(p, handle);
+    memcpy(p + 4, name, TPM_NAME_LEN);
+    return p + 4 + TPM_NAME_LEN;
+}
+
+static const uint8_t *get_pin(const uint8_t *p, uint32_t *handle, uint8_t name[TPM_NAME_LEN])
+{
+    *handle = be_get32(p);
+    memcpy(name, p + 4, TPM_NAME_LEN);
+    return p + 4 + TPM_NAME_LEN;
+}
+
+/* An attempt that got as far as its counters. The Names go with the handles, since a handle whose
+ * Name is another one has become somebody else's in the meantime. */
+static enum rc undefine_leftover(struct work *w, const char *data, struct err *err)
+{
+    struct anchor_pins pins = {0};
+    const uint8_t *p = (const uint8_t *)data;
+    p = get_pin(p, &pins.w_handle, pins.w_name);
+    p = get_pin(p, &pins.l_handle, pins.l_name);
+    (void)get_pin(p, &pins.a_handle, pins.a_name);
+    return w->p->world->tpm->undefine(w->p->tpm, &pins, err);
+}
+
 /* A folder without ledger entry is what a crashed attempt left. Its counters go first: as long as
  * they cannot be undefined the folder stays, because nothing else knows their handles. */
 static enum rc remove_leftover(struct work *w, const char *name, struct err *err)
@@ -97,20 +124,17 @@ static enum rc remove_leftover(struct work *w, const char *name, struct err *err
     char *data = NULL;
     size_t len = 0;
     struct err none = {0};
-    if (file_read(w->keys_dirfd, path, PINS_FILE_LEN, &data, &len, &none) == RC_OK &&
-        len == PINS_FILE_LEN) {
-        const uint8_t *bytes = (const uint8_t *)data;
-        struct anchor_pins pins = {.w_handle = be_get32(bytes),
-                                   .l_handle = be_get32(bytes + 4),
-                                   .a_handle = be_get32(bytes + 8)};
-        enum rc rc = w->p->world->tpm->undefine(w->p->tpm, &pins, err);
-        if (rc != RC_OK) {
-            free(data);
-            return rc;
-        }
-    }
-    bool unfinished = data != NULL || name == w->folder;
+    enum rc rc = file_read(w->keys_dirfd, path, PINS_FILE_LEN, &data, &len, &none);
+    bool unfinished = rc == RC_OK || name == w->folder;
+    if (rc == RC_OK && len == PINS_FILE_LEN)
+        rc = undefine_leftover(w, data, err);
+    else if (rc == RC_OK || rc == RC_REFUSED_NOT_FOUND)
+        rc = RC_OK;
+    else
+        (void)FAIL(err, rc, "", 0, "%s", err_text(&none));
     free(data);
+    if (rc != RC_OK)
+        return rc;
     if (!unfinished && faccessat(w->keys_dirfd, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
         return FAIL(err, RC_REFUSED_EXISTS, "", 0,
                     "there is a finished key in the folder '%s' that the ledger does not know: the "
@@ -285,11 +309,11 @@ static enum rc make_anchor(struct work *w, struct err *err)
                                              &w->pins, err);
     if (rc != RC_OK)
         return rc;
-    uint8_t handles[PINS_FILE_LEN];
-    be_put32(handles, w->pins.w_handle);
-    be_put32(handles + 4, w->pins.l_handle);
-    be_put32(handles + 8, w->pins.a_handle);
-    rc = file_write_new(w->dirfd, PINS_FILE, 0600, handles, sizeof(handles), err);
+    uint8_t bytes[PINS_FILE_LEN];
+    uint8_t *p = put_pin(bytes, w->pins.w_handle, w->pins.w_name);
+    p = put_pin(p, w->pins.l_handle, w->pins.l_name);
+    (void)put_pin(p, w->pins.a_handle, w->pins.a_name);
+    rc = file_write_new(w->dirfd, PINS_FILE, 0600, bytes, sizeof(bytes), err);
     if (rc != RC_OK)
         return rc;
     if (renameat2(w->keys_dirfd, w->folder, w->keys_dirfd, w->plan.key, RENAME_NOREPLACE) != 0)
