@@ -6,7 +6,17 @@
 
 int hbs_hash_gcrypt(enum hbs_hash_kind hash)
 {
-    return hash == HBS_SHA256 ? GCRY_MD_SHA256 : GCRY_MD_SHAKE256;
+    switch (hash) {
+    case HBS_SHA256:
+        return GCRY_MD_SHA256;
+    case HBS_SHAKE256:
+        return GCRY_MD_SHAKE256;
+    case HBS_SHA512:
+        return GCRY_MD_SHA512;
+    case HBS_SHAKE128:
+        return GCRY_MD_SHAKE128;
+    }
+    MUST(false);
 }
 
 void hbs_chains_run(enum hbs_hash_kind hash, uint8_t n, const uint8_t id[LMS_I_LEN],

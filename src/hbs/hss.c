@@ -1,15 +1,11 @@
 #include "hbs/hss.h"
 
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/bytes.h"
-#include "hbs/lmots.h"
-
-/* Trees are built in blocks of this many leaves, and then over the roots of the blocks: a tree of
- * height 25 takes 1 MiB instead of 2 GiB. */
-#define BLOCK_LEAVES 1024
+#include "hbs/hash.h"
+#include "hbs/tree.h"
 
 #define D_CHILD_SEED 0xfffe
 #define D_CHILD_I 0xffff
@@ -33,50 +29,11 @@ static void level_wipe(struct level *level)
     wipe(level, sizeof(*level));
 }
 
-static void free_nodes(uint8_t **nodes)
-{
-    free(*nodes);
-    *nodes = NULL;
-}
-
-/* Reduce the count nodes r … to one, which ends up at nodes[0]. If position < count, its siblings
- * go to path on the way, bottom first. Returns the number of levels. */
-static unsigned reduce(const struct lms_tree *tree, uint32_t r, uint32_t count, uint8_t *nodes,
-                       uint32_t position, uint8_t *path)
-{
-    uint8_t m = tree->set.lms->m;
-    unsigned levels = 0;
-    for (; count > 1; count /= 2, r /= 2, position /= 2, levels++) {
-        if (position < count)
-            memcpy(path + (size_t)levels * m, nodes + (size_t)(position ^ 1) * m, m);
-        lms_level(tree, r / 2, count / 2, nodes, nodes);
-    }
-    return levels;
-}
-
 /* Root of the level's tree, and the authentication path of its leaf q. */
 static enum rc level_build(struct level *level, struct err *err)
 {
-    const struct lms_tree *tree = &level->tree;
-    uint8_t m = tree->set.lms->m;
-    uint32_t leaves = UINT32_C(1) << tree->set.lms->h;
-    uint32_t block = leaves < BLOCK_LEAVES ? leaves : BLOCK_LEAVES;
-    uint32_t blocks = leaves / block;
-    uint8_t *nodes CLEANUP(free_nodes) = calloc((size_t)block + blocks, m);
-    if (nodes == NULL)
-        return FAIL(err, RC_RETRY_SYSTEM, "errno", 0, "no memory for a tree of height %u",
-                    (unsigned)tree->set.lms->h);
-    uint8_t *roots = nodes + (size_t)block * m;
-    unsigned low = (unsigned)__builtin_ctz(block);
-    for (uint32_t b = 0; b < blocks; b++) {
-        lms_leaves(tree, b * block, block, &level->secret, nodes);
-        uint32_t position = level->q / block == b ? level->q % block : block;
-        (void)reduce(tree, leaves + b * block, block, nodes, position, level->path);
-        memcpy(roots + (size_t)b * m, nodes, m);
-    }
-    (void)reduce(tree, blocks, blocks, roots, level->q / block, level->path + (size_t)low * m);
-    memcpy(level->root, roots, m);
-    return RC_OK;
+    const struct hbs_tree tree = hbs_tree_of_lms(&level->tree);
+    return hbs_tree_build(&tree, level->secret.seed, level->q, level->root, level->path, err);
 }
 
 /* SEED' or I' of the tree below leaf q: H(I || u32(q) || domain || 0xff || SEED). out: n bytes. */

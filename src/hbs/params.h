@@ -18,7 +18,8 @@
 #define LMOTS_P_MAX 265
 #define HSS_LEVELS_MAX 8
 
-enum hbs_hash_kind { HBS_SHA256, HBS_SHAKE256 };
+/** The last two are for some sets of RFC 8391 only, one hash at a time. */
+enum hbs_hash_kind { HBS_SHA256, HBS_SHAKE256, HBS_SHA512, HBS_SHAKE128 };
 
 struct lmots_params {
     uint32_t type;    /* IANA "LM-OTS Signatures" number */

@@ -1,0 +1,153 @@
+#include "hbs/xmss.h"
+
+#include <gcrypt.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "hbs/hash.h"
+
+#define NODE_BATCH 256
+
+void xmss_tree_init(struct xmss_tree *tree, const struct xmss_params *params, const uint8_t *seed,
+                    uint32_t layer, uint64_t number)
+{
+    MUST(layer < params->d);
+    hbs_xmss_init(&tree->x, params, seed);
+    tree->layer = layer;
+    tree->number = number;
+}
+
+uint32_t xmss_leaf_count(const struct xmss_tree *tree)
+{
+    return UINT32_C(1) << xmss_layer_height(tree->x.params);
+}
+
+void xmss_leaves(const struct xmss_tree *tree, uint32_t first, uint32_t count,
+                 const uint8_t *secret, uint8_t *leaves)
+{
+    MUST(count <= xmss_leaf_count(tree));
+    MUST(first <= xmss_leaf_count(tree) - count);
+    uint32_t batch = wots_batch_leaves(tree->x.params);
+    for (uint32_t done = 0; done < count; done += batch) {
+        uint32_t now = count - done < batch ? count - done : batch;
+        wots_leaves(tree, first + done, now, secret, leaves + (size_t)done * tree->x.params->n);
+    }
+}
+
+/* Depth is what is left of r without its leading bit; the height in the address is that of the
+ * children, as RFC 8391 §4.1.6 counts it up only behind each hash. */
+static void node_make(struct hbs_xmss_node *node, const struct xmss_tree *tree, uint32_t r,
+                      const uint8_t *left, const uint8_t *right, uint8_t *out)
+{
+    uint32_t depth = 31U - (uint32_t)__builtin_clz(r);
+    *node = (struct hbs_xmss_node){
+        .adrs = {tree->layer, (uint32_t)(tree->number >> 32), (uint32_t)tree->number, HBS_ADRS_TREE,
+                 0, xmss_layer_height(tree->x.params) - depth - 1U, r - (UINT32_C(1) << depth)},
+        .left = left,
+        .right = right,
+        .out = out,
+    };
+}
+
+void xmss_level(const struct xmss_tree *tree, uint32_t r, uint32_t count, const uint8_t *children,
+                uint8_t *out)
+{
+    MUST(r >= 1);
+    MUST(r < xmss_leaf_count(tree));
+    size_t n = tree->x.params->n;
+    struct hbs_xmss_node nodes[NODE_BATCH];
+    for (uint32_t done = 0; done < count; done += NODE_BATCH) {
+        uint32_t now = count - done < NODE_BATCH ? count - done : NODE_BATCH;
+        for (uint32_t k = 0; k < now; k++) {
+            const uint8_t *left = children + 2 * (size_t)(done + k) * n;
+            node_make(&nodes[k], tree, r + done + k, left, left + n, out + (done + k) * n);
+        }
+        hbs_xmss_nodes(&tree->x, nodes, now);
+    }
+}
+
+void xmss_node(const struct xmss_tree *tree, uint32_t r, const uint8_t *left, const uint8_t *right,
+               uint8_t *out)
+{
+    struct hbs_xmss_node node;
+    node_make(&node, tree, r, left, right, out);
+    hbs_xmss_nodes(&tree->x, &node, 1);
+}
+
+void xmss_randomizer(const struct xmss_params *params, const uint8_t *sk_prf, uint64_t index,
+                     uint8_t *r)
+{
+    hbs_xmss_prf(params, sk_prf, index, r);
+}
+
+enum rc xmss_message_open(struct xmss_message *m, const struct xmss_params *params,
+                          const uint8_t *root, uint64_t index, const uint8_t *r, struct err *err)
+{
+    *m = (struct xmss_message){.params = params};
+    gcry_md_hd_t handle = NULL;
+    gcry_error_t e = gcry_md_open(&handle, hbs_hash_gcrypt(params->hash), 0);
+    if (e != 0)
+        return FAIL(err, RC_RETRY_SYSTEM, "gcrypt", e, "message hash: %s", gcry_strerror(e));
+    m->handle = handle;
+    uint8_t n = params->n;
+    uint8_t prefix[4 * XMSS_N_MAX] = {0};
+    prefix[params->pad - 1] = 2; /* toByte(2, pad), H_msg */
+    uint8_t *p = prefix + params->pad;
+    memcpy(p, r, n);
+    memcpy(p + n, root, n);
+    be_put64(p + 3 * (size_t)n - 8, index);
+    gcry_md_write(handle, prefix, params->pad + 3 * (size_t)n);
+    return RC_OK;
+}
+
+void xmss_message_update(struct xmss_message *m, const void *data, size_t len)
+{
+    gcry_md_write(m->handle, data, len);
+}
+
+void xmss_message_final(struct xmss_message *m, uint8_t *value)
+{
+    int algorithm = hbs_hash_gcrypt(m->params->hash);
+    if (gcry_md_get_algo_dlen(algorithm) != 0)
+        memcpy(value, gcry_md_read(m->handle, algorithm), m->params->n);
+    else
+        MUST(gcry_md_extract(m->handle, algorithm, value, m->params->n) == 0);
+}
+
+void xmss_message_close(struct xmss_message *m)
+{
+    gcry_md_close(m->handle);
+    m->handle = NULL;
+}
+
+void xmss_tree_sign(struct ots_lease *lease, const struct xmss_tree *tree, const uint8_t *secret,
+                    const uint8_t *value, const uint8_t *path, uint8_t *sig)
+{
+    /* I1: first of all. Whatever happens below, a signal or a fault included, this lease is gone.
+     */
+    struct ots_lease taken = *lease;
+    wipe(lease, sizeof(*lease));
+    MUST(taken.epoch != 0);
+    MUST(taken.index < xmss_leaf_count(tree));
+    const struct xmss_params *params = tree->x.params;
+    wots_sign(tree, (uint32_t)taken.index, secret, value, sig);
+    memcpy(sig + wots_sig_len(params), path, (size_t)xmss_layer_height(params) * params->n);
+}
+
+void xmss_tree_candidate(const struct xmss_tree *tree, uint32_t leaf, const uint8_t *value,
+                         const uint8_t *sig, uint8_t *root)
+{
+    MUST(leaf < xmss_leaf_count(tree));
+    const struct xmss_params *params = tree->x.params;
+    const uint8_t *path = sig + wots_sig_len(params);
+    uint32_t r = xmss_leaf_count(tree) + leaf;
+    uint8_t node[XMSS_N_MAX];
+    wots_candidate(tree, leaf, value, sig, node);
+    for (; r > 1; r /= 2, path += params->n) {
+        if (r % 2 == 1)
+            xmss_node(tree, r / 2, path, node, node);
+        else
+            xmss_node(tree, r / 2, node, path, node);
+    }
+    memcpy(root, node, params->n);
+}
