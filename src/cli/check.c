@@ -10,7 +10,8 @@ static void free_chars(char **p)
     free(*p);
 }
 
-enum cli_exit check_public_read(struct hss_public *key, const char *path, struct cli_fault *fault)
+enum cli_exit check_public_read(struct hbs_public *key, enum hbs_scheme scheme, const char *path,
+                                struct cli_fault *fault)
 {
     char *data CLEANUP(free_chars) = NULL;
     size_t len = 0;
@@ -18,20 +19,26 @@ enum cli_exit check_public_read(struct hss_public *key, const char *path, struct
     if (code != CLI_OK)
         return code;
     struct err err = {0};
-    if (spki_public_read(key, (const uint8_t *)data, len, &err) == RC_OK)
+    if (spki_public_read(key, scheme, (const uint8_t *)data, len, &err) == RC_OK)
         return CLI_OK;
     return FAULT(fault, CLI_USAGE,
-                 "give an HSS public key, raw (RFC 8554 §6.1), DER or PEM: tidemark key public KEY",
+                 "give an HSS, XMSS or XMSS^MT public key, raw (RFC 8554 §6.1, RFC 8391), DER or "
+                 "PEM, and --scheme where raw bytes do not tell: tidemark key public KEY",
                  "%.300s is no public key: %s", path, err_text(&err));
 }
 
-void check_name(char text[CHECK_NAME_SIZE], const struct hss_public *key)
+void check_name(char text[CHECK_NAME_SIZE], const struct hbs_public *key)
 {
-    int n = snprintf(text, CHECK_NAME_SIZE, "%s/W%u", key->top.set.lms->name,
-                     (unsigned)key->top.set.ots->w);
-    if (key->levels > 1 && n > 0 && n < CHECK_NAME_SIZE)
+    if (key->scheme != HBS_SCHEME_HSS) {
+        (void)snprintf(text, CHECK_NAME_SIZE, "%s", key->xmss.params->name);
+        return;
+    }
+    const struct hss_public *hss = &key->hss;
+    int n = snprintf(text, CHECK_NAME_SIZE, "%s/W%u", hss->top.set.lms->name,
+                     (unsigned)hss->top.set.ots->w);
+    if (hss->levels > 1 && n > 0 && n < CHECK_NAME_SIZE)
         (void)snprintf(text + n, CHECK_NAME_SIZE - (size_t)n, " (%u levels)",
-                       (unsigned)key->levels);
+                       (unsigned)hss->levels);
 }
 
 enum digest_kind check_digest_kind(enum plan_message message)
@@ -44,10 +51,10 @@ enum digest_kind check_digest_kind(enum plan_message message)
 
 static void verify_sink(void *ctx, const void *data, size_t len)
 {
-    hss_verify_update(ctx, data, len);
+    hbs_verify_update(ctx, data, len);
 }
 
-static enum cli_exit feed(struct hss_verifier *v, enum plan_message message,
+static enum cli_exit feed(struct hbs_verifier *v, enum plan_message message,
                           const struct input *input, const struct out *out, struct cli_fault *fault)
 {
     if (message == PLAN_RAW)
@@ -56,11 +63,11 @@ static enum cli_exit feed(struct hss_verifier *v, enum plan_message message,
     enum digest_kind kind = check_digest_kind(message);
     enum cli_exit code = input_digest(input, out, kind, digest, NULL, fault);
     if (code == CLI_OK)
-        hss_verify_update(v, digest, digest_len(kind));
+        hbs_verify_update(v, digest, digest_len(kind));
     return code;
 }
 
-enum cli_exit check_file(const struct hss_public *key, const uint8_t *sig, size_t sig_len,
+enum cli_exit check_file(const struct hbs_public *key, const uint8_t *sig, size_t sig_len,
                          enum plan_message message, const struct input *input,
                          const struct out *out, uint64_t *index, struct cli_fault *fault)
 {
@@ -69,14 +76,14 @@ enum cli_exit check_file(const struct hss_public *key, const uint8_t *sig, size_
         "key signs digests, give --plan or --message), or fetch them again";
     *index = 0;
     struct err err = {0};
-    struct hss_verifier v CLEANUP(hss_verify_close) = {0};
-    if (hss_verify_open(&v, key, sig, sig_len, &err) != RC_OK)
+    struct hbs_verifier v CLEANUP(hbs_verify_close) = {0};
+    if (hbs_verify_open(&v, key, sig, sig_len, &err) != RC_OK)
         return cli_fault_rc(fault, &err, "not a signature by this key", next);
     enum cli_exit code = feed(&v, message, input, out, fault);
     if (code != CLI_OK)
         return code;
-    if (hss_verify_finish(&v, &err) != RC_OK)
+    if (hbs_verify_finish(&v, &err) != RC_OK)
         return cli_fault_rc(fault, &err, "the signature is not of this file by this key", next);
-    *index = v.sig.index;
+    *index = hbs_verify_index(&v);
     return CLI_OK;
 }

@@ -39,7 +39,7 @@ struct sign_job {
     /* the key */
     enum plan_message message;
     enum plan_kind kind;
-    struct hss_public public;
+    struct hbs_public public;
     /* the artifact */
     uint8_t digest[DIGEST_LEN_MAX];
     uint64_t size;
@@ -142,7 +142,7 @@ static enum cli_exit fetch_public(struct sign_job *job, struct cli_fault *fault)
 {
     const char *path = args_value(&job->cli->args, "public");
     if (path != NULL)
-        return check_public_read(&job->public, path, fault);
+        return check_public_read(&job->public, 0, path, fault);
     char request[CLIENT_URL_MAX] = "";
     client_path_add(request, "/v1/keys/", job->key);
     client_path_add(request, "/public?format=", "raw");
@@ -153,7 +153,7 @@ static enum cli_exit fetch_public(struct sign_job *job, struct cli_fault *fault)
     if (code != CLI_OK)
         return code;
     struct err err = {0};
-    if (hss_public_parse(&job->public, (const uint8_t *)answer.body, answer.len, &err) == RC_OK)
+    if (hbs_public_guess(&job->public, (const uint8_t *)answer.body, answer.len, &err) == RC_OK)
         return CLI_OK;
     return FAULT(fault, CLI_INTERNAL, "compare tidemark --version with the service's",
                  "the service's public key cannot be read: %s", err_text(&err));

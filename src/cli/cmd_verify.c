@@ -60,21 +60,35 @@ static enum cli_exit read_claim(const struct args *args, struct claim *claim,
 }
 
 /* Key and plan have to speak of the same trees, or the index means nothing. */
-static enum cli_exit same_sets(const struct hss_public *key, const struct plan *plan,
+static bool sets_equal(const struct hbs_public *key, const struct plan *plan)
+{
+    const struct hss_public *hss = &key->hss;
+    switch (plan->scheme) {
+    case PLAN_LMS:
+    case PLAN_HSS:
+        return key->scheme == HBS_SCHEME_HSS && hss->levels == plan->level_count &&
+               plan->parameter_count >= 2 &&
+               strcmp(plan->parameters[0], hss->top.set.lms->name) == 0 &&
+               strcmp(plan->parameters[1], hss->top.set.ots->name) == 0;
+    case PLAN_XMSS:
+    case PLAN_XMSSMT:
+        return key->scheme != HBS_SCHEME_HSS && plan->parameter_count >= 1 &&
+               strcmp(plan->parameters[0], key->xmss.params->name) == 0;
+    }
+    return false;
+}
+
+static enum cli_exit same_sets(const struct hbs_public *key, const struct plan *plan,
                                struct cli_fault *fault)
 {
-    if (plan->scheme != PLAN_LMS && plan->scheme != PLAN_HSS)
-        return FAULT(fault, CLI_USAGE, "verify this key with another tool for now",
-                     "the plan's scheme is %s, which this verify does not know yet",
-                     plan_scheme_name(plan->scheme));
-    if (key->levels == plan->level_count && plan->parameter_count >= 2 &&
-        strcmp(plan->parameters[0], key->top.set.lms->name) == 0 &&
-        strcmp(plan->parameters[1], key->top.set.ots->name) == 0)
+    if (sets_equal(key, plan))
         return CLI_OK;
+    char name[CHECK_NAME_SIZE];
+    check_name(name, key);
+    const char *ots = plan->parameter_count >= 2 ? plan->parameters[1] : "";
     return FAULT(fault, CLI_NO, "check that key and plan belong together",
-                 "the plan is for %s with %s in %u levels, the public key is %s with %s in %u",
-                 plan->parameters[0], plan->parameters[1], (unsigned)plan->level_count,
-                 key->top.set.lms->name, key->top.set.ots->name, (unsigned)key->levels);
+                 "the plan is for %s%s%s in %u level(s), the public key is %s", plan->parameters[0],
+                 ots[0] != '\0' ? " with " : "", ots, (unsigned)plan->level_count, name);
 }
 
 /* Which window and version does the plan keep this index for? Anything but an artifact is a NO. */
@@ -156,7 +170,7 @@ static enum cli_exit check_claim(const struct plan *plan, const struct claim *cl
                  v->label, window);
 }
 
-static void print_good(const struct cli *cli, const struct hss_public *key, const struct verdict *v,
+static void print_good(const struct cli *cli, const struct hbs_public *key, const struct verdict *v,
                        const struct plan *plan, bool claimed)
 {
     const struct out *out = &cli->out;
@@ -176,7 +190,7 @@ static void print_good(const struct cli *cli, const struct hss_public *key, cons
              claimed ? ", as claimed" : "");
 }
 
-static bool print_json(const struct hss_public *key, const struct verdict *v,
+static bool print_json(const struct hbs_public *key, const struct verdict *v,
                        const struct plan *plan)
 {
     char name[CHECK_NAME_SIZE];
@@ -221,7 +235,7 @@ static enum cli_exit choose_message(const struct args *args, const struct plan *
 /* Everything about one run: files read, options understood. */
 struct job {
     struct claim claim;
-    struct hss_public key;
+    struct hbs_public key;
     struct plan plan;
     bool has_plan;
     enum plan_message message;
@@ -237,10 +251,12 @@ static void job_free(struct job *job)
 
 static enum cli_exit read_job(const struct args *args, struct job *job, struct cli_fault *fault)
 {
-    const char *scheme = args_value(args, "scheme");
-    if (scheme != NULL && strcmp(scheme, "hss") != 0)
-        return FAULT(fault, CLI_USAGE, "lms keys of tidemark are HSS with one level: --scheme hss",
-                     "--scheme %.40s is not known yet", scheme);
+    const char *name = args_value(args, "scheme");
+    enum hbs_scheme scheme = 0;
+    if (name != NULL && !hbs_scheme_by_name(&scheme, name))
+        return FAULT(fault, CLI_USAGE,
+                     "write hss, xmss or xmssmt; lms keys of tidemark are HSS with one level",
+                     "--scheme %.40s is not known", name);
     const char *public_path = NULL, *sig_path = NULL, *plan_path = args_value(args, "plan");
     enum cli_exit code = args_need(args, "sig", &sig_path, fault);
     if (code == CLI_OK)
@@ -248,7 +264,7 @@ static enum cli_exit read_job(const struct args *args, struct job *job, struct c
     if (code == CLI_OK)
         code = read_claim(args, &job->claim, fault);
     if (code == CLI_OK)
-        code = check_public_read(&job->key, public_path, fault);
+        code = check_public_read(&job->key, scheme, public_path, fault);
     if (code == CLI_OK && plan_path != NULL) {
         code = planfile_read(&job->plan, plan_path, NULL, fault);
         job->has_plan = code == CLI_OK;
@@ -257,7 +273,7 @@ static enum cli_exit read_job(const struct args *args, struct job *job, struct c
         code = choose_message(args, &job->plan, job->has_plan, &job->message, fault);
     /* One byte too many is enough for the parser to say NO to a file that is too long. */
     if (code == CLI_OK)
-        code = input_read_first(sig_path, HSS_SIG_LEN_MAX + 1, &job->sig, &job->sig_len, fault);
+        code = input_read_first(sig_path, HBS_SIG_LEN_MAX + 1, &job->sig, &job->sig_len, fault);
     return code;
 }
 

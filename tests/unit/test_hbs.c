@@ -258,9 +258,9 @@ static enum rc read_exact(const void *data, size_t len)
 {
     struct exact e CLEANUP(exact_free) = exact_copy(data, len);
     struct err err = {0};
-    struct hss_public key;
+    struct hbs_public key;
     memset(&key, 0xaa, sizeof(key));
-    enum rc rc = spki_public_read(&key, e.data, e.len, &err);
+    enum rc rc = spki_public_read(&key, 0, e.data, e.len, &err);
     assert_int_equal(err.rc, rc);
     if (rc != RC_OK)
         assert_true(all_zero(&key, sizeof(key)));
@@ -1080,8 +1080,8 @@ static void print_key(struct printed *p, const char *lms, const char *ots)
     fill(p->key.top.i, LMS_I_LEN, "I");
     fill(p->key.root, p->key.top.set.lms->m, "root");
     p->raw_len = hss_public_print(&p->key, p->raw);
-    p->der_len = spki_der_print(p->der, p->raw, p->raw_len);
-    spki_pem_print(p->pem, p->raw, p->raw_len);
+    p->der_len = spki_der_print(p->der, HBS_SCHEME_HSS, p->raw, p->raw_len);
+    spki_pem_print(p->pem, HBS_SCHEME_HSS, p->raw, p->raw_len);
 }
 
 static void test_spki_round_trip(void **state)
@@ -1094,15 +1094,16 @@ static void test_spki_round_trip(void **state)
         struct printed p;
         print_key(&p, lms->name, ots);
         assert_int_equal(p.der_len, p.raw_len + 20);
-        struct hss_public back;
-        assert_int_equal(spki_public_read(&back, p.raw, p.raw_len, NULL), RC_OK);
-        assert_same_key(&back, &p.key);
-        assert_int_equal(spki_public_read(&back, p.der, p.der_len, NULL), RC_OK);
-        assert_same_key(&back, &p.key);
+        struct hbs_public back;
+        assert_int_equal(spki_public_read(&back, 0, p.raw, p.raw_len, NULL), RC_OK);
+        assert_same_key(&back.hss, &p.key);
+        assert_int_equal(spki_public_read(&back, 0, p.der, p.der_len, NULL), RC_OK);
+        assert_same_key(&back.hss, &p.key);
         assert_int_equal(read_exact(p.pem, strlen(p.pem)), RC_OK);
-        assert_int_equal(spki_public_read(&back, (const uint8_t *)p.pem, strlen(p.pem), NULL),
+        assert_int_equal(spki_public_read(&back, 0, (const uint8_t *)p.pem, strlen(p.pem), NULL),
                          RC_OK);
-        assert_same_key(&back, &p.key);
+        assert_int_equal(back.scheme, HBS_SCHEME_HSS);
+        assert_same_key(&back.hss, &p.key);
     }
 }
 
@@ -1195,13 +1196,13 @@ static void test_pem_forms(void **state)
 static void print_too_long(void *ctx)
 {
     uint8_t out[SPKI_DER_MAX];
-    (void)spki_der_print(out, ctx, HSS_PUB_LEN_MAX + 1);
+    (void)spki_der_print(out, HBS_SCHEME_HSS, ctx, HBS_PUB_LEN_MAX + 1);
 }
 
 static void test_spki_misuse(void **state)
 {
     (void)state;
-    uint8_t raw[HSS_PUB_LEN_MAX + 1] = {0};
+    uint8_t raw[HBS_PUB_LEN_MAX + 1] = {0};
     assert_true(dies(print_too_long, raw, SIGABRT));
 }
 

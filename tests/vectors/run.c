@@ -14,15 +14,14 @@
  * - x509: verify, and the certificate must hold the key as we print it (RFC 9802 form only).
  * - cose: verify, and sign where the private key is given.
  *
- * XMSS and XMSS^MT are skipped, and so are keygen and sign above --max-cost (default medium). A
- * sign vector that is skipped for its cost is still checked as far as that is cheap: its path is
- * taken from the vector, everything else is computed. --only keeps the vectors whose id contains
- * TEXT.
+ * Skipped are keygen and sign above --max-cost (default medium), and keys that are derived by rules
+ * that we do not follow (of these, signatures are verified). A sign vector that is skipped for its
+ * cost is still checked as far as that is cheap: its path is taken from the vector, everything else
+ * is computed. --only keeps the vectors whose id contains TEXT.
  */
 #include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,14 +30,11 @@
 #include "base/digest.h"
 #include "base/file.h"
 #include "base/secmem.h"
-#include "hbs/hss.h"
 #include "hbs/spki.h"
+#include "vectors/run.h"
 
 #define FILE_LEN_MAX (16 * 1024 * 1024)
 #define FILES_MAX 256
-
-enum outcome { PASSED, FAILED, SKIPPED, OUTCOMES };
-enum cost { COST_LOW, COST_MEDIUM, COST_HIGH, COST_EXTREME, COSTS };
 
 static const char *const cost_names[COSTS] = {"low", "medium", "high", "extreme"};
 
@@ -48,14 +44,7 @@ struct options {
     const char *only; /* NULL: all */
 };
 
-/* Bytes on the heap in a block of exactly their length, so that AddressSanitizer sees an over-read.
- */
-struct bytes {
-    uint8_t *data;
-    size_t len;
-};
-
-static void bytes_free(struct bytes *b)
+void bytes_free(struct bytes *b)
 {
     free(b->data);
     *b = (struct bytes){0};
@@ -67,34 +56,25 @@ static void json_free(json_t **json)
     *json = NULL;
 }
 
-/* A vector, its fields as text, and why it failed. */
-struct vector {
-    const json_t *json;
-    const char *id;
-    const char *op;
-    bool hss; /* else a bare LMS tree, which we wrap into one level of HSS */
-    char why[300];
-};
-
-static enum outcome failed(struct vector *v, const char *what, const struct err *err)
+enum outcome failed(struct vector *v, const char *what, const struct err *err)
 {
     (void)snprintf(v->why, sizeof(v->why), "%s%s%s", what, err != NULL ? ": " : "",
                    err != NULL ? err_text(err) : "");
     return FAILED;
 }
 
-static const char *text_of(const json_t *object, const char *name)
+const char *text_of(const json_t *object, const char *name)
 {
     const char *text = json_string_value(json_object_get(object, name));
     return text != NULL ? text : "";
 }
 
-static bool has(const struct vector *v, const char *name)
+bool has(const struct vector *v, const char *name)
 {
     return json_object_get(v->json, name) != NULL;
 }
 
-static bool flagged(const struct vector *v, const char *flag)
+bool flagged(const struct vector *v, const char *flag)
 {
     size_t i;
     json_t *item;
@@ -106,9 +86,8 @@ static bool flagged(const struct vector *v, const char *flag)
     return false;
 }
 
-/* A hex field behind prefix_len bytes of prefix. */
-static bool bytes_read(struct bytes *b, const json_t *object, const char *name,
-                       const uint8_t *prefix, size_t prefix_len)
+bool bytes_read(struct bytes *b, const json_t *object, const char *name, const uint8_t *prefix,
+                size_t prefix_len)
 {
     const char *hex = json_string_value(json_object_get(object, name));
     if (hex == NULL || strlen(hex) % 2 != 0)
@@ -123,32 +102,31 @@ static bool bytes_read(struct bytes *b, const json_t *object, const char *name,
     return len == 0 || hex_decode(b->data + prefix_len, len, hex);
 }
 
-static bool bytes_equal(const struct bytes *b, const uint8_t *data, size_t len)
+bool bytes_equal(const struct bytes *b, const uint8_t *data, size_t len)
 {
     return b->len == len && (len == 0 || memcmp(b->data, data, len) == 0);
 }
 
-/* Public key and signature in HSS form. */
-static bool public_read(struct bytes *b, const struct vector *v)
+bool public_read(struct bytes *b, const struct vector *v)
 {
     static const uint8_t one_level[4] = {0, 0, 0, 1};
-    return bytes_read(b, v->json, "public_key", one_level, v->hss ? 0 : 4);
+    return bytes_read(b, v->json, "public_key", one_level, v->bare ? 4 : 0);
 }
 
-static bool signature_read(struct bytes *b, const struct vector *v)
+bool signature_read(struct bytes *b, const struct vector *v)
 {
     static const uint8_t no_signed_keys[4] = {0};
-    return bytes_read(b, v->json, "signature", no_signed_keys, v->hss ? 0 : 4);
+    return bytes_read(b, v->json, "signature", no_signed_keys, v->bare ? 4 : 0);
 }
 
-static enum rc verify_bytes(const struct bytes *pub, const struct bytes *message,
-                            const struct bytes *sig, struct err *err)
+enum rc verify_bytes(const struct vector *v, const struct bytes *pub, const struct bytes *message,
+                     const struct bytes *sig, struct err *err)
 {
-    struct hss_public key;
-    enum rc rc = hss_public_parse(&key, pub->data, pub->len, err);
+    struct hbs_public key;
+    enum rc rc = hbs_public_parse(&key, v->scheme, pub->data, pub->len, err);
     if (rc != RC_OK)
         return rc;
-    return hss_verify(&key, message->data, message->len, sig->data, sig->len, err);
+    return hbs_verify(&key, message->data, message->len, sig->data, sig->len, err);
 }
 
 static enum outcome check_verify(struct vector *v)
@@ -160,7 +138,7 @@ static enum outcome check_verify(struct vector *v)
         !signature_read(&sig, v))
         return failed(v, "fields missing", NULL);
     struct err err = {0};
-    enum rc rc = verify_bytes(&pub, &message, &sig, &err);
+    enum rc rc = verify_bytes(v, &pub, &message, &sig, &err);
     bool valid = strcmp(text_of(v->json, "result"), "valid") == 0;
     if (valid && rc != RC_OK)
         return failed(v, "refused", &err);
@@ -182,79 +160,20 @@ static enum outcome check_x509(struct vector *v)
     if (!public_read(&pub, v) || !bytes_read(&certificate, v->json, "certificate_der", NULL, 0))
         return failed(v, "fields missing", NULL);
     uint8_t spki[SPKI_DER_MAX];
-    size_t spki_len = spki_der_print(spki, pub.data, pub.len);
+    size_t spki_len = spki_der_print(spki, v->scheme, pub.data, pub.len);
     if (memmem(certificate.data, certificate.len, spki, spki_len) == NULL)
         return failed(v, "the certificate does not hold our SubjectPublicKeyInfo", NULL);
-    struct hss_public key;
+    struct hbs_public key;
     struct err err = {0};
-    if (spki_public_read(&key, spki, spki_len, &err) != RC_OK)
+    if (spki_public_read(&key, 0, spki, spki_len, &err) != RC_OK)
         return failed(v, "own SubjectPublicKeyInfo refused", &err);
     return PASSED;
 }
 
-/* Seed and I of one level. False if the seed is not of n bytes. */
-static bool level_read(struct hss_level_secret *secret, const struct lms_set *set,
-                       const json_t *json)
-{
-    return hex_decode(secret->seed, set->ots->n, text_of(json, "seed")) &&
-           hex_decode(secret->i, LMS_I_LEN, text_of(json, "i"));
-}
-
-static bool private_read(struct hss_private *key, const struct vector *v)
-{
-    const json_t *sets = json_object_get(v->json, "lms_types");
-    const json_t *ots = json_object_get(v->json, "lmots_types");
-    const json_t *secret = json_object_get(v->json, "private");
-    const json_t *levels = json_object_get(secret, "levels");
-    size_t count = json_array_size(sets);
-    if (count < 1 || count > HSS_LEVELS_MAX || json_array_size(ots) != count)
-        return false;
-    key->levels = (uint32_t)count;
-    key->given_levels = levels != NULL;
-    for (size_t i = 0; i < count; i++) {
-        const char *lms_name = json_string_value(json_array_get(sets, i));
-        const char *ots_name = json_string_value(json_array_get(ots, i));
-        key->set[i] =
-            (struct lms_set){lms_params_by_name(lms_name), lmots_params_by_name(ots_name)};
-        if (!lms_set_valid(&key->set[i]))
-            return false;
-        if (key->given_levels &&
-            !level_read(&key->secret[i], &key->set[i], json_array_get(levels, i)))
-            return false;
-    }
-    return key->given_levels || level_read(&key->secret[0], &key->set[0], secret);
-}
-
-static enum outcome check_public(struct vector *v, const struct hss_private *key)
-{
-    struct bytes expected CLEANUP(bytes_free) = {0};
-    if (!public_read(&expected, v))
-        return failed(v, "fields missing", NULL);
-    struct hss_public pub;
-    struct err err = {0};
-    if (hss_keygen(key, &pub, &err) != RC_OK)
-        return failed(v, "keygen", &err);
-    uint8_t raw[HSS_PUB_LEN_MAX];
-    if (!bytes_equal(&expected, raw, hss_public_print(&pub, raw)))
-        return failed(v, "another public key", NULL);
-    return PASSED;
-}
-
-static enum outcome check_keygen(struct vector *v)
-{
-    /* Old samples hash a seed of 32 bytes whole where n is 24; we insist on n (RFC 9858). */
-    if (flagged(v, "seed-longer-than-n"))
-        return SKIPPED;
-    struct hss_private key CLEANUP(hss_private_wipe) = {0};
-    if (!private_read(&key, v))
-        return failed(v, "private key not understood", NULL);
-    return check_public(v, &key);
-}
-
-static bool signature_as_published(const struct vector *v, const uint8_t *sig, size_t sig_len)
+bool signature_as_published(const struct vector *v, const uint8_t *sig, size_t sig_len)
 {
     if (has(v, "signature_sha256")) {
-        size_t skip = v->hss ? 0 : 4;
+        size_t skip = v->bare ? 4 : 0;
         uint8_t digest[32];
         uint8_t expected[32];
         digest_buffer(DIGEST_SHA256, digest, sig + skip, sig_len - skip);
@@ -265,8 +184,7 @@ static bool signature_as_published(const struct vector *v, const uint8_t *sig, s
     return signature_read(&expected, v) && bytes_equal(&expected, sig, sig_len);
 }
 
-/* The injected randomizer, or NULL where it is derived. */
-static const uint8_t *randomizer_read(uint8_t c[HBS_N_MAX], const struct vector *v, uint8_t n)
+const uint8_t *randomizer_read(uint8_t *c, const struct vector *v, uint8_t n)
 {
     const json_t *secret = json_object_get(v->json, "private");
     if (strcmp(text_of(secret, "randomizer_derivation"), "random") != 0)
@@ -274,7 +192,7 @@ static const uint8_t *randomizer_read(uint8_t c[HBS_N_MAX], const struct vector 
     return hex_decode(c, n, text_of(v->json, "randomizer")) ? c : NULL;
 }
 
-static bool too_costly(const struct vector *v, enum cost max)
+bool too_costly(const struct vector *v, enum cost max)
 {
     const char *name = text_of(v->json, "cost");
     for (unsigned c = 0; c <= max; c++)
@@ -283,75 +201,20 @@ static bool too_costly(const struct vector *v, enum cost max)
     return name[0] != '\0';
 }
 
-static enum outcome check_sign(struct vector *v)
+/* The operations that need a private key, by family of schemes. */
+static enum outcome check_keygen(struct vector *v)
 {
-    struct hss_private key CLEANUP(hss_private_wipe) = {0};
-    struct bytes message CLEANUP(bytes_free) = {0};
-    struct bytes pub CLEANUP(bytes_free) = {0};
-    if (!private_read(&key, v) || !bytes_read(&message, v->json, "message", NULL, 0) ||
-        !public_read(&pub, v))
-        return failed(v, "fields missing", NULL);
-    struct ots_lease lease = {.epoch = 1};
-    lease.index = (uint64_t)json_integer_value(json_object_get(v->json, "index"));
-    uint8_t c[HBS_N_MAX];
-    const uint8_t *randomizer = randomizer_read(c, v, key.set[key.levels - 1].ots->n);
-    static uint8_t sig[HSS_SIG_LEN_MAX];
-    struct bytes made = {.data = sig};
-    struct err err = {0};
-    enum rc rc =
-        hss_sign(&lease, &key, message.data, message.len, randomizer, sig, &made.len, &err);
-    if (strcmp(text_of(v->json, "result"), "error") == 0)
-        return rc == RC_REFUSED_EXHAUSTED ? PASSED : failed(v, "not refused", &err);
-    if (rc != RC_OK)
-        return failed(v, "sign", &err);
-    if (!signature_as_published(v, sig, made.len))
-        return failed(v, "another signature", NULL);
-    if (verify_bytes(&pub, &message, &made, &err) != RC_OK)
-        return failed(v, "refused", &err);
-    /* Equal bytes that verify came from the same root. HSS has no keygen vectors of its own,
-     * though. */
-    return v->hss && !too_costly(v, COST_LOW) ? check_public(v, &key) : PASSED;
+    return v->scheme == HBS_SCHEME_HSS ? lms_check_keygen(v) : xmss_check_keygen(v);
 }
 
-/* A sign vector whose tree would take too long: everything but the path is computed, and the path
- * must lead to the root. */
+static enum outcome check_sign(struct vector *v)
+{
+    return v->scheme == HBS_SCHEME_HSS ? lms_check_sign(v) : xmss_check_sign(v);
+}
+
 static enum outcome check_sign_with_path(struct vector *v)
 {
-    struct hss_private key CLEANUP(hss_private_wipe) = {0};
-    struct bytes message CLEANUP(bytes_free) = {0};
-    struct bytes pub CLEANUP(bytes_free) = {0};
-    struct bytes sig CLEANUP(bytes_free) = {0};
-    struct hss_public parsed;
-    if (has(v, "signature_sha256") || !private_read(&key, v) || key.levels != 1 ||
-        !bytes_read(&message, v->json, "message", NULL, 0) || !public_read(&pub, v) ||
-        !signature_read(&sig, v) || hss_public_parse(&parsed, pub.data, pub.len, NULL) != RC_OK)
-        return SKIPPED;
-    const struct lms_tree *tree = &parsed.top;
-    struct ots_lease lease = {.epoch = 1};
-    lease.index = (uint64_t)json_integer_value(json_object_get(v->json, "index"));
-    uint32_t q = (uint32_t)lease.index;
-    struct window_secret secret CLEANUP(window_secret_wipe) = {0};
-    memcpy(secret.seed, key.secret[0].seed, HBS_N_MAX);
-    uint8_t c[HBS_N_MAX];
-    if (randomizer_read(c, v, tree->set.ots->n) == NULL)
-        lms_randomizer(tree, q, &secret, c);
-    uint8_t value[HBS_N_MAX];
-    struct lms_message m CLEANUP(lms_message_close) = {0};
-    if (lms_message_open(&m, tree, q, c, NULL) != RC_OK)
-        return failed(v, "no memory", NULL);
-    lms_message_update(&m, message.data, message.len);
-    lms_message_final(&m, value);
-    size_t len = lms_sig_len(&tree->set);
-    if (sig.len != 4 + len)
-        return failed(v, "signature of another length", NULL);
-    static uint8_t made[LMS_SIG_LEN_MAX];
-    const uint8_t *path = sig.data + sig.len - (size_t)tree->set.lms->h * tree->set.lms->m;
-    hbs_sign(&lease, tree, &secret, c, value, path, made);
-    if (memcmp(made, sig.data + 4, len) != 0)
-        return failed(v, "another one-time signature", NULL);
-    if (!lms_verify_release(tree, parsed.root, q, c, value, made, len))
-        return failed(v, "the path does not lead to the root", NULL);
-    return SKIPPED;
+    return v->scheme == HBS_SCHEME_HSS ? lms_check_sign_with_path(v) : xmss_check_sign_with_path(v);
 }
 
 static enum outcome check_cose(struct vector *v)
@@ -362,12 +225,31 @@ static enum outcome check_cose(struct vector *v)
     return outcome;
 }
 
+static bool scheme_read(struct vector *v)
+{
+    static const struct {
+        const char *name;
+        enum hbs_scheme scheme;
+        bool bare;
+    } schemes[] = {{"LMS", HBS_SCHEME_HSS, true},
+                   {"HSS", HBS_SCHEME_HSS, false},
+                   {"XMSS", HBS_SCHEME_XMSS, false},
+                   {"XMSSMT", HBS_SCHEME_XMSSMT, false}};
+    const char *name = text_of(v->json, "scheme");
+    for (size_t i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++) {
+        if (strcmp(name, schemes[i].name) != 0)
+            continue;
+        v->scheme = schemes[i].scheme;
+        v->bare = schemes[i].bare;
+        return true;
+    }
+    return false;
+}
+
 static enum outcome check(struct vector *v, const struct options *options)
 {
-    const char *scheme = text_of(v->json, "scheme");
-    v->hss = strcmp(scheme, "HSS") == 0;
-    if (!v->hss && strcmp(scheme, "LMS") != 0)
-        return SKIPPED;
+    if (!scheme_read(v))
+        return failed(v, "unknown scheme", NULL);
     bool costly = too_costly(v, options->max_cost);
     if (strcmp(v->op, "keygen") == 0)
         return costly ? SKIPPED : check_keygen(v);
