@@ -1,6 +1,7 @@
 /*
  * Making a key when the TPM fails: at every command, before and after it took effect. What the
- * failed attempt left is gone after the next one, which makes a key that signs.
+ * failed attempt left is gone after the next one, which makes a key that signs. And what a key that
+ * starts in a later window is given.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,11 +10,14 @@
 
 #include <cmocka.h>
 
+#include <fcntl.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "lib/plan_text.h"
 #include "lib/signer_rig.h"
 #include "signer/provision.h"
+#include "signer/seeds.h"
 
 #define START INT64_C(1796515200) /* 2026-12-06T00:00:00Z */
 #define PLAN                                                                                       \
@@ -22,7 +26,8 @@
              "'order':'strict'}")
 
 static struct rig rig;
-static bool hit; /* the fault came into effect in the last attempt */
+static bool hit;                /* the fault came into effect in the last attempt */
+static struct provision wanted; /* what an attempt is made with, beside the rig's parts */
 
 /* One attempt, as `tidemark key new` makes it. */
 static enum rc attempt(uint64_t fail_at, enum fake_fault fault, struct ledger_key *made)
@@ -32,11 +37,12 @@ static enum rc attempt(uint64_t fail_at, enum fake_fault fault, struct ledger_ke
     char json[PLAN_TEXT_SIZE];
     plan_text(json, PLAN);
     struct ledger *ledger = rig_ledger(&rig);
-    struct provision p = {.state_dirfd = rig.config.state_dirfd,
-                          .ledger = ledger,
-                          .world = &rig.fake.world,
-                          .now_s = START,
-                          .threads = 1};
+    struct provision p = wanted;
+    p.state_dirfd = rig.config.state_dirfd;
+    p.ledger = ledger;
+    p.world = &rig.fake.world;
+    p.now_s = START;
+    p.threads = 1;
     assert_int_equal(ops->open(rig.fake.world.tpm_ctx, &p.tpm, &err), RC_OK);
     fake_tpm_fail(&rig.fake, fail_at, fault);
     enum rc rc = provision_new(&p, json, strlen(json), made, NULL, &err);
@@ -114,11 +120,46 @@ static void test_name_is_taken(void **state)
     rig_end(&rig);
 }
 
+/* A replacement: what it must not use it never gets, and what it rests on is in its ledger. */
+static void test_from_a_later_window_on(void **state)
+{
+    (void)state;
+    struct ledger_key made;
+    struct err err = {0};
+    rig_make(&rig, START, 1);
+    wanted = (struct provision){.first_window = 2, .statement = "lost at sea", .mark = 1};
+    assert_int_equal(attempt(0, FAKE_NONE, &made), RC_OK);
+    wanted = (struct provision){0};
+    assert_int_equal(made.min_window, 2);
+    int dirfd = openat(rig.config.state_dirfd, KEYS_DIR "/k", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = -1;
+    assert_int_equal(seeds_open(dirfd, SEEDS_FILE, 4, &fd, &err), RC_OK);
+    for (uint64_t w = 0; w < 4; w++) {
+        uint8_t blob[TPM_SEALED_MAX];
+        size_t len = 0;
+        assert_int_equal(seeds_read(fd, w, blob, &len, &err), RC_OK);
+        assert_int_equal(len > 0, w >= 2);
+    }
+    fd_close(&fd);
+    fd_close(&dirfd);
+    struct ledger *ledger = rig_ledger(&rig);
+    int64_t smallest = -1;
+    int64_t largest = -1;
+    assert_int_equal(ledger_note_range(ledger, made.id, LEDGER_OPERATION, "backup-export",
+                                       &smallest, &largest, &err),
+                     RC_OK);
+    assert_int_equal(smallest, 1);
+    assert_int_equal(largest, 1);
+    ledger_close(&ledger);
+    rig_end(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_tpm_command),
         cmocka_unit_test(test_name_is_taken),
+        cmocka_unit_test(test_from_a_later_window_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
