@@ -156,7 +156,7 @@ static void test_bad_requests(void **state)
         {"GET /v1/keys/nightly/windows?from=-1" HOST "\r\n", 400, "bad-request", "'from'"},
         {"GET /v1/keys/nightly/windows?from=9&to=8" HOST "\r\n", 400, "bad-request", "above"},
         {"GET /v1/keys/nightly/windows?cursor=x" HOST "\r\n", 400, "bad-request", "'cursor'"},
-        {"GET /v1/keys/nightly/public?format=xdr" HOST "\r\n", 400, "bad-request", "spki-pem"},
+        {"GET /v1/keys/nightly/public?format=sshkey" HOST "\r\n", 400, "bad-request", "spki-pem"},
         {"GET /v1/keys/nightly/versions?prefix=%22" HOST "\r\n", 400, "bad-request", "prefix"},
         {"GET /problems/no-such" HOST "\r\n", 404, "not-found", NULL},
         {"GET /v1/keys" HOST "Content-Length: 3\r\n\r\nabc", 400, "bad-request", "no body"},
