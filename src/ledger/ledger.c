@@ -188,6 +188,17 @@ static enum rc prepare_statements(struct ledger *l, struct err *err)
     return RC_OK;
 }
 
+/* What a process that ended badly left in the WAL can be read, and need not be on the disk: it was
+ * killed between write and sync, or its sync failed. Nobody may act on an entry that a power cut
+ * could still take back, so all of it goes into the database, synced, before the first question is
+ * answered. (A second sync of the WAL alone would not do: after a failed one the kernel calls the
+ * pages clean.) */
+static enum rc settle_wal(struct ledger *l, struct err *err)
+{
+    int s = sqlite3_wal_checkpoint_v2(l->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+    return s == SQLITE_OK ? RC_OK : HALT(l, s, err, "copy the WAL into the database");
+}
+
 static enum rc open_steps(struct ledger *l, const struct ledger_options *options, struct err *err)
 {
     enum rc rc = open_database(l, options, err);
@@ -195,6 +206,8 @@ static enum rc open_steps(struct ledger *l, const struct ledger_options *options
         rc = schema_start(l, options->create, err);
     if (rc == RC_OK)
         rc = check_all(l, &l->state, l->keys, err);
+    if (rc == RC_OK)
+        rc = settle_wal(l, err);
     if (rc == RC_OK)
         rc = prepare_statements(l, err);
     return rc;

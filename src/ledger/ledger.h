@@ -65,6 +65,9 @@ struct ledger_options {
  * row of each table says what its entry says, signatures included. One to two seconds per
  * 100,000 receipts.
  *
+ * Whatever it holds afterwards is durable, also what a process wrote that was killed before its sync
+ * or whose sync failed.
+ *
  * A database that is not a ledger, or one of a newer version, is left exactly as it was.
  *
  * @param[out] ledger   Owned by the caller, ledger_close(). NULL unless RC_OK.
