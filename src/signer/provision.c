@@ -153,12 +153,16 @@ static enum rc open_folder(struct work *w, struct err *err)
     if (mkdirat(p->state_dirfd, KEYS_DIR, 0700) != 0 && errno != EEXIST)
         return FAIL(err, RC_HALT_STATE_DIR, "errno", errno, "mkdir %s: %s", KEYS_DIR,
                     strerror(errno));
+    /* Its own name, too, must be there after a power cut: the ledger will say that the key is. */
+    enum rc rc = dir_sync(p->state_dirfd, err);
+    if (rc != RC_OK)
+        return rc;
     w->keys_dirfd = openat(p->state_dirfd, KEYS_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (w->keys_dirfd < 0)
         return FAIL(err, RC_HALT_STATE_DIR, "errno", errno, "open %s: %s", KEYS_DIR,
                     strerror(errno));
     (void)snprintf(w->folder, sizeof(w->folder), ".new-%s", w->plan.key);
-    enum rc rc = remove_leftover(w, w->folder, err);
+    rc = remove_leftover(w, w->folder, err);
     if (rc == RC_OK)
         rc = remove_leftover(w, w->plan.key, err);
     if (rc != RC_OK)

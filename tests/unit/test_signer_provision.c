@@ -12,6 +12,7 @@
 
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/file.h"
 #include "lib/plan_text.h"
@@ -28,6 +29,19 @@
 static struct rig rig;
 static bool hit;                /* the fault came into effect in the last attempt */
 static struct provision wanted; /* what an attempt is made with, beside the rig's parts */
+
+/* Syncs of a folder, told apart by its number; counted while there is one to watch. */
+static ino_t watched;
+static unsigned synced;
+
+int __real_fsync(int fd);
+int __wrap_fsync(int fd);
+int __wrap_fsync(int fd)
+{
+    struct stat st;
+    synced += watched != 0 && fstat(fd, &st) == 0 && st.st_ino == watched;
+    return __real_fsync(fd);
+}
 
 /* One attempt, as `tidemark key new` makes it. */
 static enum rc attempt(uint64_t fail_at, enum fake_fault fault, struct ledger_key *made)
@@ -154,12 +168,31 @@ static void test_from_a_later_window_on(void **state)
     rig_end(&rig);
 }
 
+/* The first key makes the folder of all keys, whose name stands in the state directory. Found by
+ * the simulator: the ledger knew the key after a power cut, and the folder was gone. */
+static void test_folder_is_durable(void **state)
+{
+    (void)state;
+    struct ledger_key made;
+    struct stat st;
+    rig_make(&rig, START, 1);
+    assert_int_equal(fstat(rig.config.state_dirfd, &st), 0);
+    watched = st.st_ino;
+    synced = 0;
+    assert_int_equal(attempt(0, FAKE_NONE, &made), RC_OK);
+    watched = 0;
+    assert_true(synced > 0);
+    expect_signing(&made);
+    rig_end(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_tpm_command),
         cmocka_unit_test(test_name_is_taken),
         cmocka_unit_test(test_from_a_later_window_on),
+        cmocka_unit_test(test_folder_is_durable),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
