@@ -73,10 +73,26 @@ enum rc allocate_step_l(const struct allocator *alloc, struct err *err)
     return RC_OK;
 }
 
+/* What A says of the window that W has opened. */
+static void say_opened(const struct key *key, struct anchor_record *a)
+{
+    MUST(a->w < key->w);
+    a->w = key->w;
+    a->window = key_floor(key);
+    a->l_base = key->l;
+    if (a->early_window <= a->window)
+        a->early_window = ANCHOR_NO_WINDOW;
+}
+
 enum rc allocate_anchor(const struct allocator *alloc, struct err *err)
 {
     struct key *key = alloc->key;
     struct anchor_record a = key->a;
+    /* A TPM that lost the A of a window step, with intents behind it: both in one write. With W
+     * left as A had it, a crash before L + 1 would look like a step that must be taken again, and
+     * closing the window would give the intents up. */
+    if (a.w < key->w)
+        say_opened(key, &a);
     a.l = key->l + 1;
     enum rc rc = write_a(alloc, &a, err);
     if (rc != RC_OK)
@@ -97,14 +113,9 @@ enum rc allocate_void(const struct allocator *alloc, uint64_t seq, struct err *e
 enum rc allocate_write_opened(const struct allocator *alloc, struct err *err)
 {
     struct key *key = alloc->key;
-    MUST(key->a.w < key->w);
     struct anchor_record a = key->a;
-    a.w = key->w;
-    a.window = key_floor(key);
+    say_opened(key, &a);
     a.l = key->l;
-    a.l_base = key->l;
-    if (a.early_window <= a.window)
-        a.early_window = ANCHOR_NO_WINDOW;
     return write_a(alloc, &a, err);
 }
 

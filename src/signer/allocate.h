@@ -24,7 +24,8 @@ struct allocator {
 
 /**
  * A := {L + 1, head of this key's chain}, then L + 1. Everything in the ledger up to now is
- * anchored afterwards. The ledger must be committed (the caller's begin/commit lies before).
+ * anchored afterwards. The ledger must be committed (the caller's begin/commit lies before). An A
+ * that lags behind W gets W and L_base = L in the same write (start only: a TPM that lost it).
  * @retval RC_HALT_ANCHOR, RC_HALT_CANARY, RC_HALT_LEDGER
  */
 enum rc allocate_anchor(const struct allocator *alloc, struct err *err) MUST_CHECK;

@@ -247,6 +247,25 @@ static void attack_07_tpm_that_loses_writes(void **state)
     }
 }
 
+/* Found by tests/sim/exhaustive: the A of the window step is lost, the intents behind it are
+ * durable, and the start that anchors them is cut off between A and L + 1. No version may go with
+ * it. */
+static void lost_window_step_before_intents(void **state)
+{
+    (void)state;
+    begin(STRICT);
+    rig.fake.tpm->identity.keeps_writes = false;
+    cut_off("0.0.0", "first", 4, FAKE_WRITE); /* unseal, W + 1, A, and no A of the batch */
+    fake_tpm_lose_last(&rig.fake);
+    rig_crash(&rig);
+    fake_tpm_fail(&rig.fake, 5, FAKE_FAIL_AFTER); /* open, unseal, anchor, read, A */
+    assert_int_equal(rig_open(&rig), RC_OK);
+    assert_int_equal(rig.fake.tpm->hit, FAKE_WRITE);
+    fake_tpm_fail(&rig.fake, 0, FAKE_NONE);
+    reopen();
+    (void)again("0.0.0", "a", "first");
+}
+
 static void attack_10_other_bytes_than_announced(void **state)
 {
     (void)state;
@@ -512,6 +531,7 @@ int main(void)
         cmocka_unit_test_teardown(configured_limit_of_a_window, end),
         cmocka_unit_test_teardown(digest_plans, end),
         cmocka_unit_test_teardown(attack_07_tpm_that_loses_writes, end),
+        cmocka_unit_test_teardown(lost_window_step_before_intents, end),
         cmocka_unit_test_teardown(attack_10_other_bytes_than_announced, end),
         cmocka_unit_test_teardown(attack_11_completion_gives_the_same_bytes, end),
         cmocka_unit_test_teardown(attack_13_line_opened_and_the_old_disk, end),
