@@ -32,4 +32,10 @@ void xmss_keccak_chains(const struct keccak_ops *ops, const struct hbs_xmss *x,
 void xmss_keccak_nodes(const struct keccak_ops *ops, const struct hbs_xmss *x,
                        const struct hbs_xmss_node *nodes, size_t count);
 
+/**
+ * True if the lanes of a kernel agree with libgcrypt on chains, starts and nodes with n = 24
+ * and 32. Part of hbs_kernel_sound(). A kernel without lanes is sound.
+ */
+bool xmss_lanes_sound(const struct hbs_kernel *kernel) MUST_CHECK;
+
 #endif

@@ -173,7 +173,8 @@ void view_key(const struct key *key, struct ledger *ledger, int64_t export_margi
     memcpy(v->public_key, key->record.public_key, key->record.public_key_len);
     v->public_key_len = (uint32_t)key->record.public_key_len;
     _Static_assert(HSS_PUB_LEN_MAX + 20 <= sizeof(v->spki), "room for SubjectPublicKeyInfo");
-    v->spki_len = (uint32_t)spki_der_print(v->spki, HBS_SCHEME_HSS, v->public_key, v->public_key_len);
+    v->spki_len =
+        (uint32_t)spki_der_print(v->spki, HBS_SCHEME_HSS, v->public_key, v->public_key_len);
     struct ledger_totals totals = {0};
     if (ledger_key_totals(ledger, key->record.id, &totals, NULL) == RC_OK) {
         v->signed_total = totals.receipts;

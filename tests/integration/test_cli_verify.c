@@ -131,7 +131,8 @@ static void test_key_forms(void **state)
     uint8_t der[SPKI_DER_MAX];
     char pem[SPKI_PEM_MAX];
     for (size_t i = 0; i < 2; i++) {
-        command_write("key.der", der, spki_der_print(der, HBS_SCHEME_HSS, rfc[i].public_key, rfc[i].public_len));
+        command_write("key.der", der,
+                      spki_der_print(der, HBS_SCHEME_HSS, rfc[i].public_key, rfc[i].public_len));
         spki_pem_print(pem, HBS_SCHEME_HSS, rfc[i].public_key, rfc[i].public_len);
         command_write("key.pem", pem, strlen(pem));
         command_runf(&c, VERIFY "@rfc%zu.msg --sig @rfc%zu.sig --public @key.der", i, i);

@@ -11,7 +11,8 @@ run=./tests/vectors/run
 kernels=${TIDEMARK_KERNEL:-$(./tests/unit/test_hbs_kernels --names)}
 for kernel in $kernels; do
     echo "hash kernel $kernel"
-    for some in rfc neg- bc-depth-1 botan symcrypt sigver; do
+    for some in rfc neg- bc-depth-1 botan-hss botan-lms symcrypt sigver XMSS-sigVer \
+        botan-XMSS-SHA2_10_192-sign botan-XMSS-SHAKE256_10_192-sign; do
         TIDEMARK_KERNEL=$kernel "$run" "$data" --max-cost low --only "$some"
     done
 done

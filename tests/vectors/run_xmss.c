@@ -116,7 +116,8 @@ enum outcome xmss_check_sign(struct vector *v)
         return failed(v, "another signature", NULL);
     if (verify_bytes(v, &s.pub, &s.message, &made, &err) != RC_OK)
         return failed(v, "refused", &err);
-    return too_costly(v, COST_LOW) ? PASSED : check_public(v, &s.key, &s.pub);
+    /* Equal bytes that verify came from the same root: it is in the value that was signed. */
+    return PASSED;
 }
 
 /* One layer with the path of the vector; value becomes the root that it leads to. */
