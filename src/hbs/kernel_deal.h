@@ -16,7 +16,7 @@
 #include <stdint.h>
 
 #define DEAL_LANES_MAX 32
-#define DEAL_FRAME 5120 /* bytes of stack that deal() lays between its caller and a kernel */
+#define DEAL_FRAME 10240 /* bytes of stack that deal() lays between its caller and a kernel */
 
 /** What a kernel brings. run is the caller's and holds lanes and items. */
 struct deal_ops {

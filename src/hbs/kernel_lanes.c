@@ -6,6 +6,7 @@
 #include "hbs/kernel_deal.h"
 
 #define BLOCK_LEN 64
+#define NOINLINE __attribute__((noinline))
 
 _Static_assert(LANES_MAX <= DEAL_LANES_MAX, "lanes that can be dealt to");
 
@@ -45,12 +46,16 @@ static void mid_state(uint32_t s[8], const uint32_t w[4])
 
 /* The functions of a kernel spill secrets to the stack. Called from where they were called, this
  * one lies over the same bytes. */
-__attribute__((noinline)) void lanes_scrub(const struct lane_ops *ops)
+static NOINLINE void scrub(size_t len)
 {
     uint8_t below[FRAME_MAX + DEAL_FRAME] LEFT_AS_IS;
-    size_t len = ops->frame + DEAL_FRAME;
     MUST(len <= sizeof(below));
     wipe(below + sizeof(below) - len, len); /* the stack grows downwards */
+}
+
+NOINLINE void lanes_scrub(const struct lane_ops *ops)
+{
+    scrub(ops->frame + DEAL_FRAME);
 }
 
 void lanes_start(struct chain_lanes *lanes, uint8_t n, const uint8_t id[LMS_I_LEN])
@@ -228,5 +233,5 @@ void lanes_jobs(const struct lane_ops *ops, uint8_t n, const struct hbs_job *job
     } while (run.active > 0 || next < count);
     wipe(run.lanes.state, sizeof(run.lanes.state));
     wipe(run.tail, used * sizeof(run.tail[0]));
-    lanes_scrub(ops);
+    scrub(ops->frame);
 }

@@ -3,21 +3,25 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "hbs/kernel_lanes.h" /* LEFT_AS_IS */
 #include "hbs/kernel_leaves.h"
 
 #define KEY_PREFIX (LMS_I_LEN + 4 + 2) /* I, q, D_PBLK */
 #define BATCH_LEAVES_MAX (LMOTS_BATCH_CHAINS / 26)
+#define BATCH_TEXT (BATCH_LEAVES_MAX * KEY_PREFIX + LMOTS_BATCH_CHAINS * HBS_N_MAX)
 
 _Static_assert(LMOTS_BATCH_CHAINS >= 2 * LMOTS_P_MAX, "a batch must hold whole leaves");
 
-/* The chains of one leaf. */
-struct leaf_chains {
-    struct hbs_chain chains[LMOTS_P_MAX];
+/* The chains of as many leaves as are signed with at once. Filled before they are read, so that
+ * only the part in use costs anything. */
+struct secret_chains {
+    size_t used;
+    struct hbs_chain chains[LMOTS_BATCH_CHAINS];
 };
 
-static void leaf_chains_wipe(struct leaf_chains *set)
+static void secret_chains_wipe(struct secret_chains *set)
 {
-    wipe(set, sizeof(*set));
+    wipe(set->chains, set->used * sizeof(set->chains[0]));
 }
 
 size_t lmots_batch_leaves(const struct lmots_params *ots)
@@ -88,12 +92,12 @@ static void few_public_keys(const struct lmots_params *ots, const uint8_t *id, u
 {
     /* No path leaves between the seed and the ends of the chains, which are public: they are the
      * public key. So there is nothing to wipe. */
-    struct hbs_chain chains[LMOTS_BATCH_CHAINS];
+    struct hbs_chain chains[LMOTS_BATCH_CHAINS] LEFT_AS_IS;
     for (size_t k = 0; k < count; k++)
         chains_from_seed(ots, first + (uint32_t)k, seed, NULL, chains + k * ots->p);
     hbs_chains_run(ots->hash, ots->n, id, chains, count * ots->p);
 
-    uint8_t texts[BATCH_LEAVES_MAX * KEY_PREFIX + LMOTS_BATCH_CHAINS * HBS_N_MAX];
+    uint8_t texts[BATCH_TEXT] LEFT_AS_IS;
     struct hbs_job jobs[BATCH_LEAVES_MAX];
     size_t len = KEY_PREFIX + (size_t)ots->p * ots->n;
     for (size_t k = 0; k < count; k++) {
@@ -116,39 +120,74 @@ void lmots_public_keys(const struct lmots_params *ots, const uint8_t *id, uint32
                         count - done < batch ? count - done : batch, seed, keys + done * ots->n);
 }
 
-void lmots_sign(const struct lmots_params *ots, const uint8_t *id, uint32_t q, const uint8_t *seed,
-                const uint8_t *c, const uint8_t *value, uint8_t *sig)
+static void sign_with(const struct lmots_params *ots, const uint8_t *id,
+                      const struct lmots_signing *jobs, size_t count, struct hbs_chain *chains)
 {
     uint16_t digits[LMOTS_P_MAX];
-    lmots_digits(ots, value, digits);
-    struct leaf_chains set CLEANUP(leaf_chains_wipe) = {0};
-    chains_from_seed(ots, q, seed, digits, set.chains);
-    hbs_chains_run(ots->hash, ots->n, id, set.chains, ots->p);
-
-    be_put32(sig, ots->type);
-    memcpy(sig + 4, c, ots->n);
-    uint8_t *y = sig + 4 + ots->n;
-    for (size_t i = 0; i < ots->p; i++)
-        copy_n(y + i * ots->n, set.chains[i].value, ots->n);
+    for (size_t k = 0; k < count; k++) {
+        lmots_digits(ots, jobs[k].value, digits);
+        chains_from_seed(ots, jobs[k].q, jobs[k].seed, digits, chains + k * ots->p);
+    }
+    hbs_chains_run(ots->hash, ots->n, id, chains, count * ots->p);
+    for (size_t k = 0; k < count; k++) {
+        uint8_t *sig = jobs[k].sig;
+        be_put32(sig, ots->type);
+        memcpy(sig + 4, jobs[k].c, ots->n);
+        uint8_t *y = sig + 4 + ots->n;
+        for (size_t i = 0; i < ots->p; i++)
+            copy_n(y + i * ots->n, chains[k * ots->p + i].value, ots->n);
+    }
 }
 
-void lmots_candidate(const struct lmots_params *ots, const uint8_t *id, uint32_t q,
-                     const uint8_t *value, const uint8_t *sig, uint8_t *key)
+void lmots_sign(const struct lmots_params *ots, const uint8_t *id, const struct lmots_signing *jobs,
+                size_t count)
+{
+    MUST(count >= 1);
+    MUST(count <= lmots_batch_leaves(ots));
+    struct secret_chains set CLEANUP(secret_chains_wipe) LEFT_AS_IS;
+    set.used = count * ots->p;
+    sign_with(ots, id, jobs, count, set.chains);
+}
+
+static void candidate_chains(const struct lmots_params *ots, const struct lmots_check *job,
+                             struct hbs_chain *chains)
 {
     uint16_t digits[LMOTS_P_MAX];
-    lmots_digits(ots, value, digits);
-    const uint8_t *y = sig + 4 + ots->n;
-    struct hbs_chain chains[LMOTS_P_MAX];
+    lmots_digits(ots, job->value, digits);
+    const uint8_t *y = job->sig + 4 + ots->n;
     for (uint16_t i = 0; i < ots->p; i++) {
-        chains[i].q = q;
+        chains[i].q = job->q;
         chains[i].i = i;
         chains[i].from = digits[i];
         chains[i].to = (uint16_t)((1U << ots->w) - 1);
         copy_n(chains[i].value, y + (size_t)i * ots->n, ots->n);
     }
-    hbs_chains_run(ots->hash, ots->n, id, chains, ots->p);
-    uint8_t text[KEY_PREFIX + LMOTS_P_MAX * HBS_N_MAX];
-    key_text(ots, id, q, chains, text);
-    struct hbs_job job = {text, KEY_PREFIX + (size_t)ots->p * ots->n, key};
-    hbs_jobs_run(ots->hash, ots->n, &job, 1);
+}
+
+/* chains and texts: room for count leaves. */
+static void candidates_with(const struct lmots_params *ots, const uint8_t *id,
+                            const struct lmots_check *jobs, size_t count, struct hbs_chain *chains,
+                            uint8_t *texts)
+{
+    for (size_t k = 0; k < count; k++)
+        candidate_chains(ots, jobs + k, chains + k * ots->p);
+    hbs_chains_run(ots->hash, ots->n, id, chains, count * ots->p);
+    struct hbs_job hashes[BATCH_LEAVES_MAX] LEFT_AS_IS;
+    size_t len = KEY_PREFIX + (size_t)ots->p * ots->n;
+    for (size_t k = 0; k < count; k++) {
+        key_text(ots, id, jobs[k].q, chains + k * ots->p, texts + k * len);
+        hashes[k] = (struct hbs_job){texts + k * len, len, jobs[k].key};
+    }
+    hbs_jobs_run(ots->hash, ots->n, hashes, count);
+}
+
+void lmots_candidates(const struct lmots_params *ots, const uint8_t *id,
+                      const struct lmots_check *jobs, size_t count)
+{
+    MUST(count >= 1);
+    MUST(count <= lmots_batch_leaves(ots));
+    /* All of it is public: nothing to wipe. */
+    struct hbs_chain chains[LMOTS_BATCH_CHAINS] LEFT_AS_IS;
+    uint8_t texts[BATCH_TEXT] LEFT_AS_IS;
+    candidates_with(ots, id, jobs, count, chains, texts);
 }

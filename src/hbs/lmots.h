@@ -41,22 +41,36 @@ void lmots_digits(const struct lmots_params *ots, const uint8_t *value,
 void lmots_public_keys(const struct lmots_params *ots, const uint8_t *id, uint32_t first,
                        size_t count, const uint8_t *seed, uint8_t *keys);
 
-/**
- * Sign a message value with the one-time key of leaf q.
- * @param[in]  c      Randomizer that went into value, n bytes.
- * @param[in]  value  Q, n bytes.
- * @param[out] sig    lmots_sig_len() bytes: u32 type, C, y[0] … y[p-1].
- * Source: RFC 8554 §4.5.
- */
-void lmots_sign(const struct lmots_params *ots, const uint8_t *id, uint32_t q, const uint8_t *seed,
-                const uint8_t *c, const uint8_t *value, uint8_t *sig);
+/** One signature to be made. */
+struct lmots_signing {
+    uint32_t q;           /* leaf */
+    const uint8_t *seed;  /* SEED, n bytes. Secret */
+    const uint8_t *c;     /* randomizer that went into value, n bytes */
+    const uint8_t *value; /* Q, n bytes */
+    uint8_t *sig;         /* out: lmots_sig_len() bytes: u32 type, C, y[0] … y[p-1] */
+};
 
 /**
- * The public key that a signature leads to: Kc of RFC 8554 §4.6, algorithm 4b.
- * @param[in]  sig  lmots_sig_len() bytes; its type was checked by the caller.
- * @param[out] key  n bytes.
+ * Sign message values with the one-time keys of count leaves, all their chains in one run.
+ * @param[in] count  1 … lmots_batch_leaves() (MUST).
+ * Source: RFC 8554 §4.5.
  */
-void lmots_candidate(const struct lmots_params *ots, const uint8_t *id, uint32_t q,
-                     const uint8_t *value, const uint8_t *sig, uint8_t *key);
+void lmots_sign(const struct lmots_params *ots, const uint8_t *id, const struct lmots_signing *jobs,
+                size_t count);
+
+/** One signature to be checked. */
+struct lmots_check {
+    uint32_t q;
+    const uint8_t *value; /* Q, n bytes */
+    const uint8_t *sig;   /* lmots_sig_len() bytes; its type was checked by the caller */
+    uint8_t *key;         /* out: n bytes */
+};
+
+/**
+ * The public keys that signatures lead to: Kc of RFC 8554 §4.6, algorithm 4b.
+ * @param[in] count  1 … lmots_batch_leaves() (MUST).
+ */
+void lmots_candidates(const struct lmots_params *ots, const uint8_t *id,
+                      const struct lmots_check *jobs, size_t count);
 
 #endif

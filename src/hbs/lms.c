@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "hbs/kernel_lanes.h" /* LEFT_AS_IS */
 #include "hbs/lmots.h"
 
 #define D_RANDOMIZER 0xfffd /* no standard names it; the public vectors derive C with it */
@@ -23,27 +24,33 @@ struct node_batch {
     struct hbs_job jobs[NODE_BATCH];
 };
 
+/* The k-th text: node r over len bytes of `in`. */
+static void node_text(struct node_batch *batch, size_t k, const struct lms_tree *tree, uint32_t r,
+                      uint16_t domain, const uint8_t *in, size_t len, uint8_t *out)
+{
+    uint8_t *text = batch->text[k];
+    memcpy(text, tree->i, LMS_I_LEN);
+    be_put32(text + LMS_I_LEN, r);
+    be_put16(text + LMS_I_LEN + 4, domain);
+    memcpy(text + NODE_PREFIX, in, len);
+    batch->jobs[k] = (struct hbs_job){text, NODE_PREFIX + len, out};
+}
+
 /* Hash nodes r … r + count - 1, each over `each` bytes of `in`. All texts are copied before the
  * first result is written, so out may lie at the start of in. */
 static void batch_run(struct node_batch *batch, const struct lms_tree *tree, uint32_t r,
                       uint32_t count, uint16_t domain, const uint8_t *in, size_t each, uint8_t *out)
 {
-    for (uint32_t k = 0; k < count; k++) {
-        uint8_t *text = batch->text[k];
-        memcpy(text, tree->i, LMS_I_LEN);
-        be_put32(text + LMS_I_LEN, r + k);
-        be_put16(text + LMS_I_LEN + 4, domain);
-        memcpy(text + NODE_PREFIX, in + k * each, each);
-        batch->jobs[k] =
-            (struct hbs_job){text, NODE_PREFIX + each, out + (size_t)k * tree->set.lms->m};
-    }
+    for (uint32_t k = 0; k < count; k++)
+        node_text(batch, k, tree, r + k, domain, in + k * each, each,
+                  out + (size_t)k * tree->set.lms->m);
     hbs_jobs_run(tree->set.lms->hash, tree->set.lms->m, batch->jobs, count);
 }
 
 static void nodes_hash(const struct lms_tree *tree, uint32_t r, uint32_t count, uint16_t domain,
                        const uint8_t *in, size_t each, uint8_t *out)
 {
-    struct node_batch batch;
+    struct node_batch batch LEFT_AS_IS;
     for (uint32_t done = 0; done < count; done += NODE_BATCH) {
         uint32_t now = count - done < NODE_BATCH ? count - done : NODE_BATCH;
         batch_run(&batch, tree, r + done, now, domain, in + done * each, each,
@@ -167,55 +174,147 @@ void hbs_sign(struct ots_lease *lease, const struct lms_tree *tree,
               const struct window_secret *secret, const uint8_t *c, const uint8_t *value,
               const uint8_t *path, uint8_t *sig)
 {
-    /* I1: first of all. Whatever happens below, a signal or a fault included, this lease is gone.
-     */
-    uint32_t q = lease_spend(lease, tree);
-    MUST(lms_set_valid(&tree->set));
+    const struct hbs_signing job = {lease, secret, c, value, path, sig};
+    hbs_sign_batch(tree, &job, 1);
+}
+
+/* What surrounds the one-time signature (§5.4). */
+static void frame_write(const struct lms_tree *tree, uint32_t q, const uint8_t *path, uint8_t *sig)
+{
     size_t ots_len = lmots_sig_len(tree->set.ots);
     be_put32(sig, q);
-    lmots_sign(tree->set.ots, tree->i, q, secret->seed, c, value, sig + 4);
     be_put32(sig + 4 + ots_len, tree->set.lms->type);
     memcpy(sig + 4 + ots_len + 4, path, (size_t)tree->set.lms->h * tree->set.lms->m);
 }
 
-/* RFC 8554 §5.4.2 algorithm 6a, step 4: from the leaf's candidate up along the path. */
-static void root_candidate(const struct lms_tree *tree, uint32_t q, const uint8_t *value,
-                           const uint8_t *sig, uint8_t *node)
+void hbs_sign_batch(const struct lms_tree *tree, const struct hbs_signing *jobs, size_t count)
 {
-    const struct lmots_params *ots = tree->set.ots;
-    uint8_t m = tree->set.lms->m;
-    const uint8_t *path = sig + 4 + lmots_sig_len(ots) + 4;
-    uint32_t r = leaf_count(tree) + q;
-    lmots_candidate(ots, tree->i, q, value, sig + 4, node);
-    nodes_hash(tree, r, 1, D_LEAF, node, m, node);
-    for (; r > 1; r /= 2, path += m) {
-        if (r % 2 == 1)
-            lms_node(tree, r / 2, path, node, node);
-        else
-            lms_node(tree, r / 2, node, path, node);
+    MUST(count <= HBS_BATCH_MAX);
+    struct lmots_signing each[HBS_BATCH_MAX] LEFT_AS_IS;
+    /* I1: first of all. Whatever happens below, a signal or a fault included, these leases are
+     * gone. */
+    for (size_t k = 0; k < count; k++)
+        each[k].q = lease_spend(jobs[k].lease, tree);
+    MUST(lms_set_valid(&tree->set));
+    for (size_t k = 0; k < count; k++) {
+        for (size_t other = 0; other < k; other++)
+            MUST(each[other].q != each[k].q);
+        each[k].seed = jobs[k].secret->seed;
+        each[k].c = jobs[k].c;
+        each[k].value = jobs[k].value;
+        each[k].sig = jobs[k].sig + 4;
+        frame_write(tree, each[k].q, jobs[k].path, jobs[k].sig);
     }
+    size_t batch = lmots_batch_leaves(tree->set.ots);
+    for (size_t done = 0; done < count; done += batch)
+        lmots_sign(tree->set.ots, tree->i, each + done,
+                   count - done < batch ? count - done : batch);
+}
+
+/* §5.4.2 step 2: lengths and types are those of the public key, or the signature is invalid. */
+static bool well_formed(const struct lms_tree *tree, const struct lms_checking *job)
+{
+    if (job->sig_len != lms_sig_len(&tree->set))
+        return false;
+    if (job->q >= leaf_count(tree) || be_get32(job->sig) != job->q)
+        return false;
+    if (be_get32(job->sig + 4) != tree->set.ots->type)
+        return false;
+    if (be_get32(job->sig + 4 + lmots_sig_len(tree->set.ots)) != tree->set.lms->type)
+        return false;
+    return job->c == NULL || ct_equal(job->c, job->sig + 4 + 4, tree->set.ots->n);
+}
+
+/* Signatures on their way up: where each of them stands, and the texts of its next node. */
+struct climb {
+    const struct lms_checking *job[NODE_BATCH];
+    uint8_t node[NODE_BATCH][HBS_N_MAX];
+    struct node_batch batch;
+};
+
+/* The leaves from the candidates of their one-time keys. */
+static void climb_start(struct climb *climb, const struct lms_tree *tree, size_t count)
+{
+    struct lmots_check checks[NODE_BATCH] LEFT_AS_IS;
+    for (size_t k = 0; k < count; k++) {
+        const struct lms_checking *job = climb->job[k];
+        checks[k] = (struct lmots_check){job->q, job->value, job->sig + 4, climb->node[k]};
+    }
+    lmots_candidates(tree->set.ots, tree->i, checks, count);
+    uint8_t m = tree->set.lms->m;
+    for (size_t k = 0; k < count; k++)
+        node_text(&climb->batch, k, tree, leaf_count(tree) + climb->job[k]->q, D_LEAF,
+                  climb->node[k], m, climb->node[k]);
+    hbs_jobs_run(tree->set.lms->hash, m, climb->batch.jobs, count);
+}
+
+/* RFC 8554 §5.4.2 algorithm 6a, step 4: one level up along the path. */
+static void climb_level(struct climb *climb, const struct lms_tree *tree, size_t count,
+                        size_t level)
+{
+    uint8_t m = tree->set.lms->m;
+    size_t path = 4 + lmots_sig_len(tree->set.ots) + 4 + level * m;
+    for (size_t k = 0; k < count; k++) {
+        uint8_t pair[2 * HBS_N_MAX];
+        uint32_t r = (leaf_count(tree) + climb->job[k]->q) >> level;
+        memcpy(pair + (r % 2 == 1 ? m : 0), climb->node[k], m);
+        memcpy(pair + (r % 2 == 1 ? 0 : m), climb->job[k]->sig + path, m);
+        node_text(&climb->batch, k, tree, r / 2, D_INTR, pair, 2 * (size_t)m, climb->node[k]);
+    }
+    hbs_jobs_run(tree->set.lms->hash, m, climb->batch.jobs, count);
+}
+
+/* Up to NODE_BATCH well-formed signatures. */
+static void climb_run(struct climb *climb, const struct lms_tree *tree, size_t count)
+{
+    climb_start(climb, tree, count);
+    for (size_t level = 0; level < tree->set.lms->h; level++)
+        climb_level(climb, tree, count, level);
+}
+
+void lms_verify_batch(const struct lms_tree *tree, const uint8_t *root,
+                      const struct lms_checking *jobs, size_t count, bool *good)
+{
+    MUST(count <= HBS_BATCH_MAX);
+    struct climb climb LEFT_AS_IS;
+    bool valid = lms_set_valid(&tree->set);
+    size_t batch = valid ? lmots_batch_leaves(tree->set.ots) : 1;
+    batch = batch < NODE_BATCH ? batch : NODE_BATCH;
+    for (size_t next = 0; next < count;) {
+        size_t at[NODE_BATCH] LEFT_AS_IS;
+        size_t taken = 0;
+        for (; next < count && taken < batch; next++) {
+            good[next] = false;
+            if (!valid || !well_formed(tree, jobs + next))
+                continue;
+            climb.job[taken] = jobs + next;
+            at[taken++] = next;
+        }
+        if (taken > 0)
+            climb_run(&climb, tree, taken);
+        for (size_t k = 0; k < taken; k++)
+            good[at[k]] = ct_equal(climb.node[k], root, tree->set.lms->m);
+    }
+}
+
+static bool verify_one(const struct lms_tree *tree, const uint8_t *root,
+                       const struct lms_checking *job)
+{
+    bool good = false;
+    lms_verify_batch(tree, root, job, 1, &good);
+    return good;
 }
 
 bool lms_verify_value(const struct lms_tree *tree, const uint8_t *root, uint32_t q,
                       const uint8_t *value, const uint8_t *sig, size_t sig_len)
 {
-    /* §5.4.2 step 2: lengths and types are those of the public key, or the signature is invalid. */
-    if (!lms_set_valid(&tree->set) || sig_len != lms_sig_len(&tree->set))
-        return false;
-    if (q >= leaf_count(tree) || be_get32(sig) != q)
-        return false;
-    if (be_get32(sig + 4) != tree->set.ots->type)
-        return false;
-    if (be_get32(sig + 4 + lmots_sig_len(tree->set.ots)) != tree->set.lms->type)
-        return false;
-    uint8_t node[HBS_N_MAX];
-    root_candidate(tree, q, value, sig, node);
-    return ct_equal(node, root, tree->set.lms->m);
+    const struct lms_checking job = {q, NULL, value, sig, sig_len};
+    return verify_one(tree, root, &job);
 }
 
 bool lms_verify_release(const struct lms_tree *tree, const uint8_t *root, uint32_t q,
                         const uint8_t *c, const uint8_t *value, const uint8_t *sig, size_t sig_len)
 {
-    return lms_verify_value(tree, root, q, value, sig, sig_len) &&
-           ct_equal(c, sig + 4 + 4, tree->set.ots->n);
+    const struct lms_checking job = {q, c, value, sig, sig_len};
+    return verify_one(tree, root, &job);
 }

@@ -15,6 +15,9 @@
 #include "base/rc.h"
 #include "hbs/params.h"
 
+/** Signatures that are made or checked in one call at most. */
+#define HBS_BATCH_MAX 256
+
 /** Secret of one window: SEED of RFC 8554 Appendix A (first n bytes), and SK_PRF for XMSS. */
 struct window_secret {
     uint8_t seed[HBS_N_MAX];
@@ -94,6 +97,25 @@ void hbs_sign(struct ots_lease *lease, const struct lms_tree *tree,
               const struct window_secret *secret, const uint8_t *c, const uint8_t *value,
               const uint8_t *path, uint8_t *sig);
 
+/** One signature of a batch; the parameters of hbs_sign(). */
+struct hbs_signing {
+    struct ots_lease *lease;
+    const struct window_secret *secret;
+    const uint8_t *c;
+    const uint8_t *value;
+    const uint8_t *path;
+    uint8_t *sig;
+};
+
+/**
+ * hbs_sign() for many leases at once, of one key: the chains of all signatures run together, so
+ * that they fill all lanes where those of one signature cannot.
+ *
+ * All leases are zeroed before anything is computed. No two may be of one index (MUST).
+ * @param[in,out] jobs   Any number up to HBS_BATCH_MAX (MUST); 0 does nothing.
+ */
+void hbs_sign_batch(const struct lms_tree *tree, const struct hbs_signing *jobs, size_t count);
+
 /**
  * Check an LMS signature over an already hashed message: rebuilds the root (RFC 8554 §5.4.2 step
  * 4). The C inside sig is not looked at, because it went into value before: whoever hashed the
@@ -112,5 +134,22 @@ bool lms_verify_value(const struct lms_tree *tree, const uint8_t *root, uint32_t
 bool lms_verify_release(const struct lms_tree *tree, const uint8_t *root, uint32_t q,
                         const uint8_t *c, const uint8_t *value, const uint8_t *sig,
                         size_t sig_len) MUST_CHECK;
+
+/** One signature to be checked; the parameters of lms_verify_release(). */
+struct lms_checking {
+    uint32_t q;
+    const uint8_t *c; /* NULL: as lms_verify_value() */
+    const uint8_t *value;
+    const uint8_t *sig;
+    size_t sig_len;
+};
+
+/**
+ * The check before release for many signatures of one key at once, with full lanes.
+ * @param[in]  count  Up to HBS_BATCH_MAX (MUST).
+ * @param[out] good   count answers, each for itself: one bad signature says nothing of the others.
+ */
+void lms_verify_batch(const struct lms_tree *tree, const uint8_t *root,
+                      const struct lms_checking *jobs, size_t count, bool *good);
 
 #endif

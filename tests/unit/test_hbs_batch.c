@@ -1,0 +1,198 @@
+/*
+ * Unit tests of signing and checking many at once: the same bytes and the same answers as one by
+ * one, whatever the number; every lease is spent; a bad signature says nothing of the others.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/secmem.h"
+#include "hbs/lms.h"
+
+#define HEIGHT 5
+#define LEAVES (1U << HEIGHT)
+
+static const struct set_case {
+    const char *lms;
+    const char *ots;
+} sets[] = {
+    {"LMS_SHA256_M32_H5", "LMOTS_SHA256_N32_W1"}, {"LMS_SHA256_M24_H5", "LMOTS_SHA256_N24_W2"},
+    {"LMS_SHA256_M32_H5", "LMOTS_SHA256_N32_W4"}, {"LMS_SHA256_M24_H5", "LMOTS_SHA256_N24_W8"},
+    {"LMS_SHAKE_M32_H5", "LMOTS_SHAKE_N32_W4"},   {"LMS_SHAKE_M24_H5", "LMOTS_SHAKE_N24_W2"},
+};
+
+/* A tree, a value and a C for each leaf, and the signatures made one by one. */
+struct fixture {
+    struct lms_tree tree;
+    struct window_secret secret;
+    uint8_t root[HBS_N_MAX];
+    uint8_t path[LEAVES][HEIGHT * HBS_N_MAX];
+    uint8_t c[LEAVES][HBS_N_MAX];
+    uint8_t value[LEAVES][HBS_N_MAX];
+    uint8_t one[LEAVES][LMS_SIG_LEN_MAX];
+    uint8_t sig[LEAVES][LMS_SIG_LEN_MAX];
+    size_t len;
+};
+
+static struct fixture f;
+
+static void tree_make(void)
+{
+    static uint8_t level[HEIGHT + 1][LEAVES * HBS_N_MAX];
+    uint8_t m = f.tree.set.lms->m;
+    lms_leaves(&f.tree, 0, LEAVES, &f.secret, level[0]);
+    for (uint32_t h = 0; h < HEIGHT; h++)
+        lms_level(&f.tree, 1U << (HEIGHT - h - 1), LEAVES >> (h + 1), level[h], level[h + 1]);
+    memcpy(f.root, level[HEIGHT], m);
+    for (uint32_t q = 0; q < LEAVES; q++)
+        for (uint32_t h = 0; h < HEIGHT; h++)
+            memcpy(f.path[q] + h * m, level[h] + (size_t)((q >> h) ^ 1) * m, m);
+}
+
+static void fixture_make(const struct set_case *set)
+{
+    memset(&f, 0, sizeof(f));
+    f.tree.set.lms = lms_params_by_name(set->lms);
+    f.tree.set.ots = lmots_params_by_name(set->ots);
+    assert_true(lms_set_valid(&f.tree.set));
+    f.len = lms_sig_len(&f.tree.set);
+    random_bytes(f.tree.i, sizeof(f.tree.i));
+    random_bytes(f.secret.seed, sizeof(f.secret.seed));
+    random_bytes(f.c, sizeof(f.c));
+    random_bytes(f.value, sizeof(f.value));
+    tree_make();
+    for (uint32_t q = 0; q < LEAVES; q++) {
+        struct ots_lease lease = {.index = q, .epoch = 1};
+        hbs_sign(&lease, &f.tree, &f.secret, f.c[q], f.value[q], f.path[q], f.one[q]);
+        assert_true(lms_verify_release(&f.tree, f.root, q, f.c[q], f.value[q], f.one[q], f.len));
+    }
+}
+
+/* The leaves first, first + step, …: signed at once, each into its own place. */
+static void sign_some(size_t count, uint32_t first, uint32_t step)
+{
+    struct ots_lease leases[LEAVES];
+    memset(leases, 0, sizeof(leases));
+    struct hbs_signing jobs[LEAVES] = {{0}};
+    const struct ots_lease spent = {0};
+    memset(f.sig, 0xa5, sizeof(f.sig));
+    for (size_t k = 0; k < count; k++) {
+        uint32_t q = (first + (uint32_t)k * step) % LEAVES;
+        leases[k] = (struct ots_lease){.index = q, .epoch = 7};
+        jobs[k] =
+            (struct hbs_signing){&leases[k], &f.secret, f.c[q], f.value[q], f.path[q], f.sig[q]};
+    }
+    hbs_sign_batch(&f.tree, jobs, count);
+    for (size_t k = 0; k < count; k++) {
+        uint32_t q = (first + (uint32_t)k * step) % LEAVES;
+        assert_memory_equal(&leases[k], &spent, sizeof(spent));
+        assert_memory_equal(f.sig[q], f.one[q], f.len);
+        for (size_t i = f.len; i < LMS_SIG_LEN_MAX; i++)
+            assert_int_equal(f.sig[q][i], 0xa5);
+    }
+}
+
+static void test_sign(void **state)
+{
+    (void)state;
+    for (size_t s = 0; s < sizeof(sets) / sizeof(sets[0]); s++) {
+        fixture_make(sets + s);
+        for (size_t count = 0; count <= LEAVES; count += count < 4 ? 1 : 7)
+            sign_some(count, (uint32_t)count, 3);
+        sign_some(LEAVES, 0, 1);
+    }
+}
+
+static void checks_make(struct lms_checking jobs[LEAVES])
+{
+    for (uint32_t q = 0; q < LEAVES; q++)
+        jobs[q] = (struct lms_checking){q, f.c[q], f.value[q], f.one[q], f.len};
+}
+
+/* All are good but the ones that `bad` names, bit by bit. */
+static void assert_answers(const struct lms_checking *jobs, size_t count, uint32_t bad)
+{
+    bool good[LEAVES] = {0};
+    for (size_t k = 0; k < count; k++)
+        good[k] = (bad >> k & 1) != 0; /* the wrong answer */
+    lms_verify_batch(&f.tree, f.root, jobs, count, good);
+    for (size_t k = 0; k < count; k++)
+        assert_int_equal(good[k], (bad >> k & 1) == 0);
+}
+
+static void test_verify(void **state)
+{
+    (void)state;
+    for (size_t s = 0; s < sizeof(sets) / sizeof(sets[0]); s++) {
+        fixture_make(sets + s);
+        struct lms_checking jobs[LEAVES];
+        checks_make(jobs);
+        for (size_t count = 0; count <= LEAVES; count += count < 4 ? 1 : 7)
+            assert_answers(jobs, count, 0);
+        assert_answers(jobs, LEAVES, 0);
+    }
+}
+
+/* Any bit of any signature, wrong values, lengths, leaves and randomizers: seen, and in one only.
+ */
+static void test_verify_damage(void **state)
+{
+    (void)state;
+    for (size_t s = 0; s < sizeof(sets) / sizeof(sets[0]); s++) {
+        fixture_make(sets + s);
+        struct lms_checking jobs[LEAVES];
+        for (size_t at = 0; at < f.len; at += 1 + f.len / 61) {
+            uint32_t q = (uint32_t)(at % LEAVES);
+            checks_make(jobs);
+            f.one[q][at] ^= 0x10;
+            assert_answers(jobs, LEAVES, UINT32_C(1) << q);
+            f.one[q][at] ^= 0x10;
+        }
+        checks_make(jobs);
+        jobs[3].sig_len--;
+        jobs[4].sig_len++;
+        jobs[5].sig_len = 0;
+        jobs[8].q = 9;
+        jobs[11].value = f.value[12];
+        jobs[17].c = f.c[18];
+        jobs[31].q = LEAVES;
+        assert_answers(jobs, LEAVES,
+                       1U << 3 | 1U << 4 | 1U << 5 | 1U << 8 | 1U << 11 | 1U << 17 |
+                           UINT32_C(1) << 31);
+        checks_make(jobs);
+        jobs[17].c = NULL;
+        assert_answers(jobs, LEAVES, 0);
+    }
+}
+
+/* A public key of types that do not belong together verifies nothing. */
+static void test_verify_mixed_set(void **state)
+{
+    (void)state;
+    fixture_make(sets);
+    struct lms_checking jobs[LEAVES];
+    checks_make(jobs);
+    f.tree.set.lms = lms_params_by_name("LMS_SHAKE_M32_H5");
+    assert_answers(jobs, LEAVES, UINT32_MAX);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_sign),
+        cmocka_unit_test(test_verify),
+        cmocka_unit_test(test_verify_damage),
+        cmocka_unit_test(test_verify_mixed_set),
+    };
+    if (base_init_public(NULL) != RC_OK)
+        return 1;
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
+    return cmocka_run_group_tests_name("hbs batch", tests, NULL, NULL);
+}
