@@ -135,6 +135,19 @@ static enum rc highest_epoch(const struct key *key, const struct ledger_standing
                 highest - (int64_t)key->l);
 }
 
+/* A ledger that is not known to be the latest may have forgotten exports, and with them how far
+ * this device may go before a replacement of it starts. Exports have marks of 0 and above: behind a
+ * mark of -1 nothing signs above m - 1, and a replacement starts at m + 1 at the least, so what is
+ * signed from here on was acknowledged off the device first (attack 38). */
+static enum rc distrust_exports(const struct key *key, struct ledger *ledger, int64_t now_s,
+                                struct err *err)
+{
+    if (key->rc == RC_OK || key->plan.kind == PLAN_TIME)
+        return RC_OK;
+    return ledger_add_note(ledger, key->record.id, LEDGER_OPERATION, "backup-export",
+                           "exports that this ledger may have forgotten", -1, now_s, err);
+}
+
 static enum rc record_here(struct key *key, const struct world *world, struct ledger *ledger,
                            const struct recover_plan *r, struct err *err)
 {
@@ -143,6 +156,8 @@ static enum rc record_here(struct key *key, const struct world *world, struct le
     if (rc == RC_OK)
         rc = ledger_add_note(ledger, key->record.id, LEDGER_INCIDENT, "state-regression", r->why,
                              r->floor, now_s, err);
+    if (rc == RC_OK)
+        rc = distrust_exports(key, ledger, now_s, err);
     if (rc == RC_OK && r->start_window > key->record.min_window)
         rc = ledger_raise_min_window(ledger, key->record.id, r->start_window, r->why, now_s, err);
     if (rc != RC_OK) {

@@ -40,6 +40,10 @@ enum rc recover_here_plan(struct key *key, const struct world *world, struct led
  * Run it: incident and new lowest window into the ledger; L and W raised past everything seen; A
  * written with the ledger's head; secrets of closed windows destroyed. Running it again is
  * harmless.
+ *
+ * Version and interval plans: if key->rc says that the state was not in order, exports may have
+ * been forgotten with the rest. Then nothing signs before one is acknowledged (RC_REFUSED_EXPORT),
+ * so that no replacement made from a forgotten one can start in a window that was used here.
  * @retval RC_HALT_…          Run it again when the cause is mended.
  * @retval RC_HALT_INVARIANT  L would have to be raised further than any signing can have left it: A
  * was composed or the ledger forged. Nothing changed.

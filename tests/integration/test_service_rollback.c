@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -108,6 +109,26 @@ static void expect_refused(const struct service *s, const char *problem)
     client_done(&a);
 }
 
+/* Exports that the old ledger may have forgotten: the key signs when one is acknowledged. */
+static void acknowledge_export(const struct service *s, const char *key)
+{
+    char passphrase[LAB_PATH];
+    char file[LAB_PATH];
+    (void)snprintf(passphrase, sizeof(passphrase), "%.60s/passphrase", s->dir);
+    (void)snprintf(file, sizeof(file), "%.60s/%s.backup", s->dir, key);
+    FILE *f = fopen(passphrase, "w");
+    assert_non_null(f);
+    assert_true(fputs("correct horse battery staple\n", f) >= 0);
+    assert_int_equal(fclose(f), 0);
+    assert_int_equal(service_tool(s, NULL,
+                                  "backup export --key %s --out '%s' --passphrase-file '%s'", key,
+                                  file, passphrase),
+                     0);
+    assert_int_equal(
+        service_tool(s, NULL, "backup check '%s' --passphrase-file '%s'", file, passphrase), 0);
+    assert_int_equal(unlink(file), 0);
+}
+
 /* `tidemark recover` for every key; it needs a word of consent, and says what it gives up. */
 static void recover_all(const struct service *s)
 {
@@ -119,6 +140,8 @@ static void recover_all(const struct service *s)
         assert_non_null(strstr(out, "starts again in window"));
         assert_non_null(strstr(out, "given up"));
     }
+    acknowledge_export(s, "fw");
+    acknowledge_export(s, "builds");
 }
 
 /* After a recovery: the window that was open is closed for good, the next one signs. */

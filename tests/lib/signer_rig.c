@@ -609,3 +609,13 @@ void rig_unload_key(struct rig *rig, struct key *key, void **tpm)
     free(key);
     rig->fake.world.tpm->close(rig->fake.world.tpm_ctx, tpm);
 }
+
+void rig_acknowledge(struct ledger *ledger, const struct key *key, int64_t mark)
+{
+    struct err err = {0};
+    assert_int_equal(ledger_begin(ledger, &err), RC_OK);
+    assert_int_equal(ledger_add_note(ledger, key->record.id, LEDGER_ACKNOWLEDGEMENT,
+                                     "backup-export", "in the safe", mark, 0, &err),
+                     RC_OK);
+    assert_int_equal(ledger_commit(ledger, &err), RC_OK);
+}

@@ -142,6 +142,9 @@ struct ledger *rig_ledger(struct rig *rig);
 struct key *rig_load_key(struct rig *rig, unsigned key, struct ledger *ledger, void **tpm);
 void rig_unload_key(struct rig *rig, struct key *key, void **tpm);
 
+/** Leave in the ledger what `backup check` does for an export with this mark. Not anchored. */
+void rig_acknowledge(struct ledger *ledger, const struct key *key, int64_t mark);
+
 /* Oracle ----------------------------------------------------------------------------------------
  */
 

@@ -27,6 +27,7 @@
 #include "base/bytes.h"
 #include "base/file.h"
 #include "lib/signer_rig.h"
+#include "signer/allocate.h"
 #include "signer/recover.h"
 
 #define DAY INT64_C(86400)
@@ -373,6 +374,91 @@ static void attack_02_replacement_by_export(void **state)
     }
 }
 
+/* What `backup export` and `backup check` leave in the ledger; anchored at once. */
+static void note(enum ledger_note_kind kind, int64_t mark)
+{
+    struct err err = {0};
+    void *tpm = NULL;
+    signer_close(&rig.signer, false);
+    struct ledger *ledger = rig_ledger(&rig);
+    struct key *key = rig_load_key(&rig, 0, ledger, &tpm);
+    struct allocator alloc = {.key = key, .world = &rig.fake.world, .ledger = ledger};
+    assert_int_equal(key->rc, RC_OK);
+    assert_int_equal(ledger_begin(ledger, &err), RC_OK);
+    assert_int_equal(
+        ledger_add_note(ledger, key->record.id, kind, "backup-export", path, mark, START, &err),
+        RC_OK);
+    assert_int_equal(ledger_commit(ledger, &err), RC_OK);
+    assert_int_equal(allocate_settle(&alloc, &err), RC_OK);
+    rig_unload_key(&rig, key, &tpm);
+    ledger_close(&ledger);
+    assert_int_equal(rig_open(&rig), RC_OK);
+}
+
+/* Ask for a signature in the given window of a version plan, or in whatever window an interval plan
+ * is in. */
+static void ask_in(int64_t window, const char *text, enum rc expected)
+{
+    static struct ask a;
+    char version[VERSION_LEN_MAX + 1];
+    bool by_version = rig.plan[0].kind == PLAN_VERSION;
+    (void)snprintf(version, sizeof(version), "%" PRId64 ".0", window);
+    memset(&a, 0, offsetof(struct ask, signature));
+    a.version = by_version ? version : NULL;
+    a.idem = by_version ? NULL : text;
+    a.text = text;
+    rig_ask(&rig, &a, expected);
+    if (expected == RC_OK)
+        assert_int_equal(a.window, window);
+}
+
+/* A disk put back to before an export has forgotten it, and with it how far this device may go
+ * before a replacement starts. Found by the model (tests/model, M_RECOVERY_FORGETS). */
+static void attack_38_recovery_of_a_ledger_that_forgot_an_export(void **state)
+{
+    (void)state;
+    static const char *const plans[] = {INTERVAL_PLAN, VERSION_PLAN};
+    for (size_t i = 0; i < 2; i++) {
+        struct rig_disk disk = {0};
+        struct recover_plan here;
+        struct recover_plan replacement;
+        struct recover_statement s = STATEMENT;
+        struct err err = {0};
+        void *tpm = NULL;
+        begin(plans[i], 1, 0);
+        rig_disk_take(&rig, &disk);
+        note(LEDGER_OPERATION, 0);
+        rig_crash(&rig);
+        rig_disk_put(&rig, &disk);
+        struct ledger *ledger = rig_ledger(&rig);
+        struct key *key = rig_load_key(&rig, 0, ledger, &tpm);
+        assert_int_equal(key->rc, RC_HALT_REGRESSION);
+        assert_int_equal(recover_here_plan(key, &rig.fake.world, ledger, &here, &err), RC_OK);
+        assert_int_equal(here.start_window, 1);
+        assert_int_equal(recover_here(key, &rig.fake.world, ledger, &here, &err), RC_OK);
+        rig_unload_key(&rig, key, &tpm);
+        ledger_close(&ledger);
+        assert_int_equal(rig_open(&rig), RC_OK);
+        /* Nothing is signed until the operator knows of it, whatever window is asked for. */
+        s.acknowledged_through = 0;
+        assert_int_equal(plan_of(&s, &replacement), RC_OK);
+        assert_int_equal(replacement.start_window, 2);
+        ask_in(1, "one", RC_REFUSED_EXPORT);
+        ask_in(replacement.start_window, "two", RC_REFUSED_EXPORT);
+        note(LEDGER_OPERATION, 1);
+        ask_in(1, "one", RC_REFUSED_EXPORT); /* an export alone is no acknowledgement */
+        note(LEDGER_ACKNOWLEDGEMENT, 1);
+        ask_in(1, "one", RC_OK);
+        s.acknowledged_through = 1;
+        assert_int_equal(plan_of(&s, &replacement), RC_OK);
+        assert_int_equal(replacement.start_window, 3);
+        if (rig.plan[0].kind == PLAN_VERSION)
+            ask_in(replacement.start_window, "three", RC_REFUSED_EXPORT);
+        rig_disk_free(&disk);
+        (void)end(NULL);
+    }
+}
+
 /* On the device itself: numbers in A that nothing can have left there end nothing but the attempt.
  */
 static void recovery_of_a_composed_a(void **state)
@@ -419,6 +505,7 @@ int main(void)
         cmocka_unit_test_teardown(headers_that_do_not_fit_the_plan, end),
         cmocka_unit_test_teardown(replacement_by_time, end),
         cmocka_unit_test_teardown(attack_02_replacement_by_export, end),
+        cmocka_unit_test_teardown(attack_38_recovery_of_a_ledger_that_forgot_an_export, end),
         cmocka_unit_test_teardown(recovery_of_a_composed_a, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

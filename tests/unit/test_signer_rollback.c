@@ -177,6 +177,7 @@ static void recover(int64_t highest)
                  plan.start_window, highest);
     if (recover_here(key, world, ledger, &plan, &err) != RC_OK)
         fail_msg("%s: %s", told, err_text(&err));
+    rig_acknowledge(ledger, key, plan.start_window);
     rig_unload_key(rig, key, &tpm);
     ledger_close(&ledger);
     assert_int_equal(rig_open(rig), RC_OK);
