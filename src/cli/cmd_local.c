@@ -22,6 +22,7 @@ static const struct {
     {"backup export", "backup-export"},
     {"backup check", "backup-check"},
     {"recover", "recover"},
+    {"doctor", "doctor"},
 };
 
 static const char *verb_of(const char *command)

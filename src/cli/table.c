@@ -126,6 +126,13 @@ static const struct cli_option backup_export_options[] = {
 
 static const struct cli_option backup_check_options[] = {OPTION_CONFIG, OPTION_PASSPHRASE, END};
 
+static const struct cli_option doctor_options[] = {
+    OPTION_CONFIG,
+    {"chrony-conf", "FILE", "chronyd's configuration; default /etc/chrony/chrony.conf", WORDS_FILE,
+     NULL},
+    END,
+};
+
 static const struct cli_option recover_options[] = {
     OPTION_CONFIG,
     OPTION_KEY,
@@ -306,6 +313,16 @@ static const struct cli_command commands[] = {
                 "tidemark recover --from nightly.backup --passphrase-file pass \\\n"
                 "    --old-device-destroyed 'A. Smith, 2026-12-08'",
      .options = recover_options,
+     .run = cmd_local},
+    {.name = "doctor",
+     .operands = "",
+     .summary = "see whether this host is fit to be a signer",
+     .text =
+         "Runs tidemarkd doctor: storage (measures a sync), permissions, memory, TPM, clock, and "
+         "chrony's\nconfiguration against etc/chrony/tidemark.conf. Changes nothing. While the "
+         "service runs, it has the\nTPM to itself. Exit status 6: something is bad.",
+     .example = "sudo tidemark doctor",
+     .options = doctor_options,
      .run = cmd_local},
     {.name = "completion",
      .operands = "SHELL",

@@ -13,7 +13,8 @@
 /** Options of all operations; NULL or -1 where one was not given. */
 struct options {
     const char *config, *key, *out, *from, *passphrase_file, *argument;
-    const char *statement; /* --old-device-destroyed */
+    const char *statement;   /* --old-device-destroyed */
+    const char *chrony_conf; /* --chrony-conf */
     int64_t start_window, acknowledged_through, through;
     bool json, quiet, yes;
 };
@@ -82,5 +83,6 @@ int operation_key_new(const struct options *o);
 int operation_backup_export(const struct options *o);
 int operation_backup_check(const struct options *o);
 int operation_recover(const struct options *o);
+int operation_doctor(const struct options *o);
 
 #endif

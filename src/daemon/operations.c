@@ -49,7 +49,8 @@ enum {
     OPT_JSON,
     OPT_QUIET,
     OPT_YES,
-    OPT_FROM
+    OPT_FROM,
+    OPT_CHRONY
 };
 
 static const struct option known_options[] = {
@@ -57,6 +58,7 @@ static const struct option known_options[] = {
     {"key", required_argument, NULL, 'k'},
     {"out", required_argument, NULL, 'o'},
     {"from", required_argument, NULL, OPT_FROM},
+    {"chrony-conf", required_argument, NULL, OPT_CHRONY},
     {"passphrase-file", required_argument, NULL, 'p'},
     {"start-window", required_argument, NULL, OPT_START},
     {"acknowledged-through", required_argument, NULL, OPT_ACK},
@@ -96,6 +98,9 @@ static bool take_option(struct options *o, int letter)
         return true;
     case OPT_FROM:
         o->from = optarg;
+        return true;
+    case OPT_CHRONY:
+        o->chrony_conf = optarg;
         return true;
     case OPT_DESTROYED:
         o->statement = optarg;
@@ -144,6 +149,7 @@ static const struct {
     {"backup-export", operation_backup_export},
     {"backup-check", operation_backup_check},
     {"recover", operation_recover},
+    {"doctor", operation_doctor},
 };
 
 #define OPERATIONS (sizeof(operations) / sizeof(operations[0]))

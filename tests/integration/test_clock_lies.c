@@ -433,6 +433,14 @@ static void test_39_nts_unknown_authority(void **state)
     expect_refused(*state, "foreign");
 }
 
+/* What is shipped for signer hosts is what chronyd itself can read. */
+static void test_shipped_configuration(void **state)
+{
+    (void)state;
+    assert_int_equal(
+        run("'%s' -p -f '%s/etc/chrony/tidemark.conf' >'%s/log'", chronyd, SRCDIR, work_dir), 0);
+}
+
 static int group_start(void **state)
 {
     (void)state;
@@ -468,11 +476,17 @@ static int group_stop(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        LIES(test_08_too_few_sources),   LIES(test_09_no_majority),
-        LIES(test_10_one_of_three_lies), LIES(test_12_majority_lies),
-        LIES(test_35_smearing_sources),  LIES(test_40_asymmetric_delay),
-        LIES(test_39_nts_good),          LIES(test_39_nts_expired),
-        LIES(test_39_nts_not_yet_valid), LIES(test_39_nts_unknown_authority),
+        LIES(test_08_too_few_sources),
+        LIES(test_09_no_majority),
+        LIES(test_10_one_of_three_lies),
+        LIES(test_12_majority_lies),
+        LIES(test_35_smearing_sources),
+        LIES(test_40_asymmetric_delay),
+        LIES(test_39_nts_good),
+        LIES(test_39_nts_expired),
+        LIES(test_39_nts_not_yet_valid),
+        LIES(test_39_nts_unknown_authority),
+        cmocka_unit_test(test_shipped_configuration),
     };
     return cmocka_run_group_tests(tests, group_start, group_stop);
 }
