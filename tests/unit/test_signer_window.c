@@ -162,6 +162,12 @@ static void edge_is_waited_for_within_reason(void **state)
     fake_clock_set(&rig.fake, START + 2 * WEEK - 1);
     a = one(RC_RETRY_CLOCK);
     assert_in_range(a->reply.retry_after_s, 1, 10);
+    /* The window has begun, but its guard band is not over. */
+    fake_clock_set(&rig.fake, START + 2 * WEEK + 1);
+    (void)one(RC_RETRY_CLOCK);
+    assert_int_equal(oracle_computed(), 1);
+    fake_clock_set(&rig.fake, START + 2 * WEEK + 3);
+    assert_int_equal(one(RC_OK)->window, 2);
 }
 
 /* The second look at the clock: the index is burned, and no more of the batch is taken. */
@@ -694,6 +700,7 @@ static void halt_of_one_key_stops_the_others(void **state)
     assert_int_equal(asks[0].rc, RC_HALT_ANCHOR);
     assert_int_equal(asks[1].rc, RC_HALT_ANCHOR);
     assert_int_equal(oracle_computed(), 0);
+    assert_int_equal(rig_key_rc(&rig, 0), RC_HALT_ANCHOR); /* until everything is opened again */
 }
 
 /* A damaged secret is its window's trouble: not that of other keys, nor of the next window. */
