@@ -13,7 +13,7 @@
 #include "hbs/nodes_file.h"
 
 struct hbs_nodes {
-    struct lms_tree tree;
+    struct hbs_tree tree;
     const uint8_t *map;
     size_t map_len;
 };
@@ -30,7 +30,7 @@ void hbs_nodes_close(struct hbs_nodes **nodes)
 
 static uint32_t leaf_count(const struct hbs_nodes *nodes)
 {
-    return UINT32_C(1) << nodes->tree.set.lms->h;
+    return UINT32_C(1) << nodes->tree.height;
 }
 
 const uint8_t *hbs_nodes_at(const struct hbs_nodes *nodes, uint32_t r)
@@ -43,14 +43,14 @@ const uint8_t *hbs_nodes_at(const struct hbs_nodes *nodes, uint32_t r)
 void hbs_nodes_path(const struct hbs_nodes *nodes, uint32_t q, uint8_t *path)
 {
     MUST(q < leaf_count(nodes));
-    uint8_t m = nodes->tree.set.lms->m;
+    uint8_t m = nodes->tree.n;
     for (uint32_t r = leaf_count(nodes) + q; r > 1; r /= 2, path += m)
         memcpy(path, hbs_nodes_at(nodes, r ^ 1), m);
 }
 
 /* Map the file; only its length is checked here. */
 static enum rc nodes_map(struct hbs_nodes **out, int dirfd, const char *name,
-                         const struct lms_tree *tree, struct err *err)
+                         const struct hbs_tree *tree, struct err *err)
 {
     int fd CLEANUP(fd_close) = openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0)
@@ -82,12 +82,12 @@ static enum rc nodes_map(struct hbs_nodes **out, int dirfd, const char *name,
  * consecutive nodes are consecutive too, so levels need not be told apart. */
 static bool inner_nodes_sound(const struct hbs_nodes *nodes, const uint8_t *root)
 {
-    uint8_t m = nodes->tree.set.lms->m;
+    uint8_t m = nodes->tree.n;
     uint8_t computed[NODES_CHUNK * HBS_N_MAX];
     uint32_t leaves = leaf_count(nodes);
     for (uint32_t r = 1; r < leaves; r += NODES_CHUNK) {
         uint32_t count = leaves - r < NODES_CHUNK ? leaves - r : NODES_CHUNK;
-        lms_level(&nodes->tree, r, count, hbs_nodes_at(nodes, 2 * r), computed);
+        hbs_tree_level(&nodes->tree, r, count, hbs_nodes_at(nodes, 2 * r), computed);
         if (!ct_equal(computed, hbs_nodes_at(nodes, r), (size_t)count * m))
             return false;
     }
@@ -100,13 +100,13 @@ static bool inner_nodes_sound(const struct hbs_nodes *nodes, const uint8_t *root
 static enum rc damage_find(uint32_t *found, const struct hbs_nodes *nodes, const uint8_t *root,
                            const struct nodes_temp *temp, struct err *err)
 {
-    uint8_t m = nodes->tree.set.lms->m;
+    uint8_t m = nodes->tree.n;
     const uint8_t *trusted = root;
     uint32_t r = 1;
     while (r < leaf_count(nodes)) {
         uint8_t node[HBS_N_MAX];
         const uint8_t *left = hbs_nodes_at(nodes, 2 * r);
-        lms_node(&nodes->tree, r, left, hbs_nodes_at(nodes, 2 * r + 1), node);
+        hbs_tree_node(&nodes->tree, r, left, hbs_nodes_at(nodes, 2 * r + 1), node);
         if (!ct_equal(node, trusted, m))
             break;
         if (!pread_full(temp->fd, node, m, nodes_offset(&nodes->tree, 2 * r)))
@@ -141,13 +141,13 @@ static enum rc damage_report(const struct hbs_nodes *nodes, const char *name, co
 static enum rc nodes_repair(const struct hbs_nodes *nodes, int dirfd, const char *name,
                             const uint8_t *root, struct err *err)
 {
-    const struct lms_tree *tree = &nodes->tree;
+    const struct hbs_tree *tree = &nodes->tree;
     struct nodes_temp temp CLEANUP(nodes_temp_close) = NODES_TEMP_CLOSED;
     enum rc rc = nodes_temp_open(&temp, dirfd, name, tree, err);
     if (rc != RC_OK)
         return rc;
     uint32_t leaves = leaf_count(nodes);
-    if (!pwrite_full(temp.fd, hbs_nodes_at(nodes, leaves), (size_t)leaves * tree->set.lms->m,
+    if (!pwrite_full(temp.fd, hbs_nodes_at(nodes, leaves), (size_t)leaves * tree->n,
                      nodes_offset(tree, leaves)))
         return FAIL(err, RC_HALT_SYSTEM, "errno", errno, "write %s: %s", temp.name,
                     strerror(errno));
@@ -155,7 +155,7 @@ static enum rc nodes_repair(const struct hbs_nodes *nodes, int dirfd, const char
     rc = nodes_temp_levels(&temp, tree, top, err);
     if (rc != RC_OK)
         return rc;
-    if (!ct_equal(top, root, tree->set.lms->m))
+    if (!ct_equal(top, root, tree->n))
         return damage_report(nodes, name, root, &temp, err);
     return nodes_temp_commit(&temp, name, tree, root, true, err);
 }
@@ -167,10 +167,10 @@ static bool nodes_sound(const struct hbs_nodes *nodes, const uint8_t *root)
 }
 
 enum rc hbs_nodes_open(struct hbs_nodes **out, int dirfd, const char *name,
-                       const struct lms_tree *tree, const uint8_t *root, bool *repaired,
+                       const struct hbs_tree *tree, const uint8_t *root, bool *repaired,
                        struct err *err)
 {
-    MUST(lms_set_valid(&tree->set));
+    MUST(tree->n <= HBS_N_MAX);
     *out = NULL;
     *repaired = false;
     struct hbs_nodes *nodes CLEANUP(hbs_nodes_close) = NULL;

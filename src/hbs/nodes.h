@@ -1,16 +1,18 @@
 /*
- * nodes: all nodes of one LMS tree in a mapped file; made once, checked when opened.
+ * nodes: all nodes of one LMS or XMSS tree in a mapped file; made once, checked when opened.
  *
- * Nodes are public. With the file a signature costs one OTS and a copy of its path. File layout,
- * big endian: header of 4096 bytes { magic "TIDENODE", u32 format 1, u32 lms type, u32 ots type,
- * I[16], root[32], SHA-256 of the header so far }, then node r (RFC 8554 §5.3 numbering, r = 1 …
- * 2^(h+1)-1) at 4096 + r · m.
+ * Nodes are public. With the file a signature costs one OTS and a copy of its path. In a hypertree
+ * it is the top tree that has a file. File layout, big endian: header of 4096 bytes { magic
+ * "TIDENODE", u32 format, identity, root[32], SHA-256 of the header so far }, then node r (RFC 8554
+ * §5.3 numbering, r = 1 … 2^(h+1)-1) at 4096 + r · n. Identity of an LMS tree (format 1): u32 lms
+ * type, u32 ots type, I[16]; of an XMSS tree (format 2): u32 OID, u32 1 for XMSS^MT or 0, u32
+ * layer, u64 tree number, SEED[32].
  *
  * A file is written under the name ".NAME.tmp" and renamed when it is complete and on disk. A make
  * or repair that fails or is stopped removes it; one that is killed leaves it, and the next one
  * takes it over. A lock on that file keeps two processes from writing one NAME at once.
  *
- * Uses: base, lms; file I/O on these two files only. Memory: a few hundred KiB, whatever the
+ * Uses: base, tree; file I/O on these two files only. Memory: a few hundred KiB, whatever the
  * height. Threads: making uses its own worker threads; an open node file is read-only and may be
  * read from any thread. A disk that cannot read a page of an open file back ends the process
  * (SIGBUS).
@@ -18,7 +20,7 @@
 #ifndef HBS_NODES_H
 #define HBS_NODES_H
 
-#include "hbs/lms.h"
+#include "hbs/tree.h"
 
 struct hbs_nodes; /* opaque: hbs_nodes_open() makes it, hbs_nodes_close() ends it */
 
@@ -45,13 +47,13 @@ typedef bool (*hbs_progress)(void *ctx, uint64_t done, uint64_t total);
  *
  * @param[in]  dirfd, name    New file; must not exist. At most HBS_NODES_NAME_MAX bytes, no '/'
  * (MUST). Synced before return, directory too.
- * @param[in]  tree           Set and I.
+ * @param[in]  tree           Nodes of up to HBS_N_MAX bytes (MUST).
  * @param[in]  window_size    Leaves of one window, a power of two, at most 2^h (MUST).
  * @param[in]  source         Called once for each window, in order.
  * @param[in]  progress       May be NULL.
  * @param[in]  ctx            Handed to both.
  * @param[in]  threads        1 … HBS_NODES_THREADS_MAX (MUST).
- * @param[out] root           m bytes (32 bytes of room).
+ * @param[out] root           n bytes (32 bytes of room).
  * @retval RC_REFUSED_EXISTS  The name exists; it was not touched.
  * @retval RC_RETRY_BUSY      progress asked to stop, and nothing is left; or another process is
  * making this very file, and it was not touched.
@@ -62,7 +64,7 @@ typedef bool (*hbs_progress)(void *ctx, uint64_t done, uint64_t total);
  * @return Or what source returned, with its err; nothing is left.
  * Blocks: 2^h · p · 2^w hashes over threads.
  */
-enum rc hbs_nodes_make(int dirfd, const char *name, const struct lms_tree *tree,
+enum rc hbs_nodes_make(int dirfd, const char *name, const struct hbs_tree *tree,
                        uint64_t window_size, hbs_secret_source source, hbs_progress progress,
                        void *ctx, unsigned threads, uint8_t root[HBS_N_MAX],
                        struct err *err) MUST_CHECK;
@@ -75,7 +77,7 @@ enum rc hbs_nodes_make(int dirfd, const char *name, const struct lms_tree *tree,
  * one; *repaired is set). Wrong leaves cannot be repaired here, since they need the window secrets.
  *
  * @param[out] nodes     Owned by the caller; hbs_nodes_close(). NULL on failure.
- * @param[in]  root      m bytes of the public key.
+ * @param[in]  root      n bytes of the public key.
  * @param[out] repaired  True if the file had to be rewritten.
  * @retval RC_REFUSED_NOT_FOUND  No such file.
  * @retval RC_HALT_NODES         Not a node file of this key, truncated, or leaves are damaged; the
@@ -86,16 +88,16 @@ enum rc hbs_nodes_make(int dirfd, const char *name, const struct lms_tree *tree,
  * 2^h hashes.
  */
 enum rc hbs_nodes_open(struct hbs_nodes **nodes, int dirfd, const char *name,
-                       const struct lms_tree *tree, const uint8_t *root, bool *repaired,
+                       const struct hbs_tree *tree, const uint8_t *root, bool *repaired,
                        struct err *err) MUST_CHECK;
 
 /** Unmap, free, and set *nodes to NULL; fine on NULL. For CLEANUP(). */
 void hbs_nodes_close(struct hbs_nodes **nodes);
 
-/** Authentication path of leaf q < 2^h (MUST), bottom first; path: h · m bytes. */
+/** Authentication path of leaf q < 2^h (MUST), bottom first; path: h · n bytes. */
 void hbs_nodes_path(const struct hbs_nodes *nodes, uint32_t q, uint8_t *path);
 
-/** Node r, 1 <= r < 2^(h+1) (MUST): m bytes inside the map, valid until close. */
+/** Node r, 1 <= r < 2^(h+1) (MUST): n bytes inside the map, valid until close. */
 const uint8_t *hbs_nodes_at(const struct hbs_nodes *nodes, uint32_t r);
 
 #endif

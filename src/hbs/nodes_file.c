@@ -13,49 +13,76 @@
 #include "base/file.h"
 
 #define MAGIC "TIDENODE"
-#define FORMAT 1
+#define FORMAT_LMS 1
+#define FORMAT_XMSS 2
 #define AT_FORMAT 8
-#define AT_LMS 12
-#define AT_OTS 16
-#define AT_I 20
-#define AT_ROOT (AT_I + LMS_I_LEN)
-#define AT_CHECKSUM (AT_ROOT + HBS_N_MAX)
+#define AT_IDENTITY 12
 
-off_t nodes_offset(const struct lms_tree *tree, uint64_t r)
+off_t nodes_offset(const struct hbs_tree *tree, uint64_t r)
 {
-    return NODES_HEADER_LEN + (off_t)r * tree->set.lms->m;
+    return NODES_HEADER_LEN + (off_t)r * tree->n;
 }
 
-off_t nodes_file_len(const struct lms_tree *tree)
+off_t nodes_file_len(const struct hbs_tree *tree)
 {
-    return nodes_offset(tree, UINT64_C(2) << tree->set.lms->h);
+    return nodes_offset(tree, UINT64_C(2) << tree->height);
 }
 
-static void header_print(uint8_t out[NODES_HEADER_LEN], const struct lms_tree *tree,
-                         const uint8_t *root)
+/* Write what tells one tree from all others; returns where it goes on. */
+static uint8_t *identity_print(uint8_t *p, const struct hbs_tree *tree)
+{
+    if (tree->kind == HBS_TREE_LMS) {
+        be_put32(p, tree->lms.set.lms->type);
+        be_put32(p + 4, tree->lms.set.ots->type);
+        memcpy(p + 8, tree->lms.i, LMS_I_LEN);
+        return p + 8 + LMS_I_LEN;
+    }
+    const struct xmss_tree *xmss = &tree->xmss;
+    be_put32(p, xmss->x.params->oid);
+    be_put32(p + 4, xmss->x.params->multi ? 1 : 0);
+    be_put32(p + 8, xmss->layer);
+    be_put64(p + 12, xmss->number);
+    memcpy(p + 20, xmss->x.seed, tree->n);
+    return p + 20 + HBS_N_MAX;
+}
+
+/* Returns the length of what the checksum at its end covers. */
+static size_t header_print(uint8_t out[NODES_HEADER_LEN], const struct hbs_tree *tree,
+                           const uint8_t *root)
 {
     memset(out, 0, NODES_HEADER_LEN);
     memcpy(out, MAGIC, AT_FORMAT);
-    be_put32(out + AT_FORMAT, FORMAT);
-    be_put32(out + AT_LMS, tree->set.lms->type);
-    be_put32(out + AT_OTS, tree->set.ots->type);
-    memcpy(out + AT_I, tree->i, LMS_I_LEN);
-    memcpy(out + AT_ROOT, root, tree->set.lms->m);
-    digest_buffer(DIGEST_SHA256, out + AT_CHECKSUM, out, AT_CHECKSUM);
+    be_put32(out + AT_FORMAT, tree->kind == HBS_TREE_LMS ? FORMAT_LMS : FORMAT_XMSS);
+    uint8_t *p = identity_print(out + AT_IDENTITY, tree);
+    memcpy(p, root, tree->n);
+    p += HBS_N_MAX;
+    digest_buffer(DIGEST_SHA256, p, out, (size_t)(p - out));
+    return (size_t)(p - out);
+}
+
+/* Is this the whole header of some tree, of either kind? */
+static bool header_whole(const uint8_t header[NODES_HEADER_LEN])
+{
+    static const size_t lens[] = {AT_IDENTITY + 8 + LMS_I_LEN + HBS_N_MAX,
+                                  AT_IDENTITY + 20 + 2 * HBS_N_MAX};
+    for (size_t i = 0; i < sizeof(lens) / sizeof(lens[0]); i++) {
+        uint8_t checksum[SHA256_LEN];
+        digest_buffer(DIGEST_SHA256, checksum, header, lens[i]);
+        if (ct_equal(header + lens[i], checksum, SHA256_LEN))
+            return true;
+    }
+    return false;
 }
 
 enum nodes_header nodes_header_check(const uint8_t header[NODES_HEADER_LEN],
-                                     const struct lms_tree *tree, const uint8_t *root)
+                                     const struct hbs_tree *tree, const uint8_t *root)
 {
     uint8_t expected[NODES_HEADER_LEN];
-    header_print(expected, tree, root);
+    size_t len = header_print(expected, tree, root);
     if (ct_equal(header, expected, NODES_HEADER_LEN))
         return NODES_HEADER_SOUND;
-    uint8_t checksum[SHA256_LEN];
-    digest_buffer(DIGEST_SHA256, checksum, header, AT_CHECKSUM);
-    bool whole = ct_equal(header + AT_CHECKSUM, checksum, SHA256_LEN);
-    bool same = ct_equal(header, expected, AT_CHECKSUM);
-    return whole && !same ? NODES_HEADER_FOREIGN : NODES_HEADER_DAMAGED;
+    return header_whole(header) && !ct_equal(header, expected, len) ? NODES_HEADER_FOREIGN
+                                                                    : NODES_HEADER_DAMAGED;
 }
 
 /* Lock the file, and see that the name still stands for it: between open and lock, the process that
@@ -87,7 +114,7 @@ static enum rc temp_lock(struct nodes_temp *temp, struct err *err)
 }
 
 enum rc nodes_temp_open(struct nodes_temp *temp, int dirfd, const char *name,
-                        const struct lms_tree *tree, struct err *err)
+                        const struct hbs_tree *tree, struct err *err)
 {
     *temp = NODES_TEMP_CLOSED;
     temp->dirfd = dirfd;
@@ -122,18 +149,18 @@ void nodes_temp_close(struct nodes_temp *temp)
     fd_close(&temp->fd);
 }
 
-enum rc nodes_temp_levels(const struct nodes_temp *temp, const struct lms_tree *tree, uint8_t *root,
+enum rc nodes_temp_levels(const struct nodes_temp *temp, const struct hbs_tree *tree, uint8_t *root,
                           struct err *err)
 {
-    uint8_t m = tree->set.lms->m;
+    uint8_t m = tree->n;
     uint8_t nodes[2 * NODES_CHUNK * HBS_N_MAX];
-    for (uint32_t level = UINT32_C(1) << (tree->set.lms->h - 1); level >= 1; level /= 2) {
+    for (uint32_t level = UINT32_C(1) << (tree->height - 1); level >= 1; level /= 2) {
         uint32_t count = level < NODES_CHUNK ? level : NODES_CHUNK;
         for (uint32_t r = level; r < 2 * level; r += count) {
             if (!pread_full(temp->fd, nodes, 2 * (size_t)count * m, nodes_offset(tree, 2 * r)))
                 return FAIL(err, RC_HALT_SYSTEM, "errno", errno, "read %s: %s", temp->name,
                             strerror(errno));
-            lms_level(tree, r, count, nodes, nodes);
+            hbs_tree_level(tree, r, count, nodes, nodes);
             if (!pwrite_full(temp->fd, nodes, (size_t)count * m, nodes_offset(tree, r)))
                 return FAIL(err, RC_HALT_SYSTEM, "errno", errno, "write %s: %s", temp->name,
                             strerror(errno));
@@ -143,7 +170,7 @@ enum rc nodes_temp_levels(const struct nodes_temp *temp, const struct lms_tree *
     return RC_OK;
 }
 
-enum rc nodes_temp_commit(struct nodes_temp *temp, const char *name, const struct lms_tree *tree,
+enum rc nodes_temp_commit(struct nodes_temp *temp, const char *name, const struct hbs_tree *tree,
                           const uint8_t *root, bool replace, struct err *err)
 {
     uint8_t header[NODES_HEADER_LEN];

@@ -3,7 +3,7 @@
  *
  * nodes_make.c fills a new file with leaves, nodes.c copies leaves into one to repair another. From
  * there on both go the same way: inner nodes, header, sync, rename.
- * Uses: base, lms. Threads: leaves may be written from any thread, the rest belongs to one.
+ * Uses: base, tree. Threads: leaves may be written from any thread, the rest belongs to one.
  */
 #ifndef HBS_NODES_FILE_H
 #define HBS_NODES_FILE_H
@@ -18,17 +18,17 @@
 #define NODES_CHUNK 512
 
 /** Where node r stands. */
-off_t nodes_offset(const struct lms_tree *tree, uint64_t r);
+off_t nodes_offset(const struct hbs_tree *tree, uint64_t r);
 
 /** Bytes of the whole file. */
-off_t nodes_file_len(const struct lms_tree *tree);
+off_t nodes_file_len(const struct hbs_tree *tree);
 
 enum nodes_header { NODES_HEADER_SOUND, NODES_HEADER_DAMAGED, NODES_HEADER_FOREIGN };
 
 /** Compare a header with the one that this key must have; foreign means sound, but of another key.
  */
 enum nodes_header nodes_header_check(const uint8_t header[NODES_HEADER_LEN],
-                                     const struct lms_tree *tree, const uint8_t *root) MUST_CHECK;
+                                     const struct hbs_tree *tree, const uint8_t *root) MUST_CHECK;
 
 /** A file being written under its temporary name, locked. */
 struct nodes_temp {
@@ -45,7 +45,7 @@ struct nodes_temp {
  * @retval RC_HALT_SYSTEM  A call failed: disk full, no permission.
  */
 enum rc nodes_temp_open(struct nodes_temp *temp, int dirfd, const char *name,
-                        const struct lms_tree *tree, struct err *err) MUST_CHECK;
+                        const struct hbs_tree *tree, struct err *err) MUST_CHECK;
 
 /** Remove the temporary name if it is still there, and close; fine on NODES_TEMP_CLOSED. */
 void nodes_temp_close(struct nodes_temp *temp);
@@ -55,7 +55,7 @@ void nodes_temp_close(struct nodes_temp *temp);
  * @param[out] root        Node 1, m bytes.
  * @retval RC_HALT_SYSTEM  Read or write failed.
  */
-enum rc nodes_temp_levels(const struct nodes_temp *temp, const struct lms_tree *tree, uint8_t *root,
+enum rc nodes_temp_levels(const struct nodes_temp *temp, const struct hbs_tree *tree, uint8_t *root,
                           struct err *err) MUST_CHECK;
 
 /**
@@ -65,7 +65,7 @@ enum rc nodes_temp_levels(const struct nodes_temp *temp, const struct lms_tree *
  * @retval RC_HALT_SYSTEM      A call failed; unless it was the sync of the directory, the name is
  * as it was.
  */
-enum rc nodes_temp_commit(struct nodes_temp *temp, const char *name, const struct lms_tree *tree,
+enum rc nodes_temp_commit(struct nodes_temp *temp, const char *name, const struct hbs_tree *tree,
                           const uint8_t *root, bool replace, struct err *err) MUST_CHECK;
 
 #endif

@@ -26,7 +26,7 @@ struct slot {
 };
 
 struct make {
-    const struct lms_tree *tree;
+    const struct hbs_tree *tree;
     int fd;
     uint32_t leaves;
     uint64_t window_size;
@@ -80,13 +80,13 @@ static void tell_change(struct make *make)
 /* Compute the leaves of a slot, wipe its secrets, write. Returns 0 or errno. */
 static int slot_work(const struct make *make, const struct slot *slot)
 {
-    const struct lms_tree *tree = make->tree;
+    const struct hbs_tree *tree = make->tree;
     uint8_t leaves[UNIT_LEAVES * HBS_N_MAX];
-    size_t m = tree->set.lms->m;
+    size_t m = tree->n;
     for (uint32_t s = 0; s < make->secrets_each; s++) {
         uint32_t offset = s * make->leaves_each;
-        lms_leaves(tree, slot->first + offset, make->leaves_each, &slot->secrets[s],
-                   leaves + offset * m);
+        hbs_tree_leaves(tree, slot->first + offset, make->leaves_each, slot->secrets[s].seed,
+                        leaves + offset * m);
         window_secret_wipe(&slot->secrets[s]);
     }
     off_t at = nodes_offset(tree, (uint64_t)make->leaves + slot->first);
@@ -229,7 +229,7 @@ static enum rc leaves_make(struct make *make, unsigned count, struct err *err)
 
 static enum rc make_start(struct make *make, unsigned threads, struct err *err)
 {
-    make->leaves = UINT32_C(1) << make->tree->set.lms->h;
+    make->leaves = UINT32_C(1) << make->tree->height;
     make->slot_count = (size_t)threads + 1;
     make->leaves_each = make->window_size < UNIT_LEAVES ? (uint32_t)make->window_size : UNIT_LEAVES;
     make->secrets_each = UNIT_LEAVES / make->leaves_each;
@@ -262,13 +262,13 @@ static enum rc name_is_free(int dirfd, const char *name, struct err *err)
     return RC_OK;
 }
 
-enum rc hbs_nodes_make(int dirfd, const char *name, const struct lms_tree *tree,
+enum rc hbs_nodes_make(int dirfd, const char *name, const struct hbs_tree *tree,
                        uint64_t window_size, hbs_secret_source source, hbs_progress progress,
                        void *ctx, unsigned threads, uint8_t root[HBS_N_MAX], struct err *err)
 {
-    MUST(lms_set_valid(&tree->set));
+    MUST(tree->n <= HBS_N_MAX);
     MUST(window_size >= 1 && (window_size & (window_size - 1)) == 0);
-    MUST(window_size <= UINT64_C(1) << tree->set.lms->h);
+    MUST(window_size <= UINT64_C(1) << tree->height);
     MUST(threads >= 1);
     MUST(threads <= HBS_NODES_THREADS_MAX);
     memset(root, 0, HBS_N_MAX);

@@ -432,13 +432,14 @@ static enum rc check_window(struct backup *b, const struct plan *plan,
     if (rc != RC_OK)
         return rc;
     size_t m = public->top.set.lms->m;
+    const struct hbs_tree tree = hbs_tree_of_lms(&public->top);
     uint32_t leaves = UINT32_C(1) << public->top.set.lms->h;
     uint32_t first = (uint32_t)plan_window_first(plan, window);
     for (uint32_t i = 0; i < plan->window_size; i++) {
         uint8_t derived[HBS_N_MAX];
         uint8_t stored[HBS_N_MAX];
         lms_leaves(&public->top, first + i, 1, &secret, derived);
-        off_t at = b->nodes_at + nodes_offset(&public->top, leaves + first + i);
+        off_t at = b->nodes_at + nodes_offset(&tree, leaves + first + i);
         if (!pread_full(b->fd, stored, m, at) || !ct_equal(derived, stored, m))
             return FAIL(err, RC_HALT_NODES, "", 0,
                         "the secret of window %" PRIu64 " does not fit the node file in the backup",

@@ -182,8 +182,8 @@ static enum rc load_tree(struct key *key, struct err *err)
     key->tree = public.top;
     memcpy(key->root, public.root, sizeof(key->root));
     bool repaired = false;
-    rc = hbs_nodes_open(&key->nodes, key->dirfd, KEY_FILE_NODES, &key->tree, key->root, &repaired,
-                        err);
+    const struct hbs_tree tree = hbs_tree_of_lms(&key->tree);
+    rc = hbs_nodes_open(&key->nodes, key->dirfd, KEY_FILE_NODES, &tree, key->root, &repaired, err);
     if (rc == RC_OK && repaired)
         log_event(LOG_LEVEL_WARNING, &(struct log_fields){.key = key->record.name, .index = -1},
                   "the node file was damaged and has been rebuilt from its leaves");

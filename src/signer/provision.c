@@ -253,8 +253,9 @@ static enum rc make_tree(struct work *w, struct err *err)
 {
     random_bytes(w->tree.i, sizeof(w->tree.i));
     w->public = (struct hss_public){.levels = 1, .top = w->tree};
-    enum rc rc = hbs_nodes_make(w->dirfd, KEY_FILE_NODES, &w->tree, w->plan.window_size,
-                                draw_secret, report, w, w->p->threads, w->public.root, err);
+    const struct hbs_tree tree = hbs_tree_of_lms(&w->tree);
+    enum rc rc = hbs_nodes_make(w->dirfd, KEY_FILE_NODES, &tree, w->plan.window_size, draw_secret,
+                                report, w, w->p->threads, w->public.root, err);
     return rc == RC_OK ? sync_file(w->seeds_fd, SEEDS_FILE, err) : rc;
 }
 
@@ -282,8 +283,9 @@ static enum rc check_nodes(struct work *w, struct err *err)
 {
     struct hbs_nodes *nodes = NULL;
     bool repaired = false;
+    const struct hbs_tree tree = hbs_tree_of_lms(&w->tree);
     enum rc rc =
-        hbs_nodes_open(&nodes, w->dirfd, KEY_FILE_NODES, &w->tree, w->public.root, &repaired, err);
+        hbs_nodes_open(&nodes, w->dirfd, KEY_FILE_NODES, &tree, w->public.root, &repaired, err);
     hbs_nodes_close(&nodes);
     return rc;
 }

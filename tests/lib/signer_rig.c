@@ -300,8 +300,9 @@ static void make_folder(struct rig *rig, unsigned k, const char *json, const uin
         seal_into(rig, fd, w, seed_auth, &secret, sizeof(secret));
     }
     (void)close(fd);
-    assert_int_equal(hbs_nodes_make(dirfd, KEY_FILE_NODES, &public->top, plan->window_size,
-                                    rig_secret, NULL, &k, 1, public->root, &err),
+    const struct hbs_tree tree = hbs_tree_of_lms(&public->top);
+    assert_int_equal(hbs_nodes_make(dirfd, KEY_FILE_NODES, &tree, plan->window_size, rig_secret,
+                                    NULL, &k, 1, public->root, &err),
                      RC_OK);
     (void)close(dirfd);
 }

@@ -197,7 +197,8 @@ static enum rc make(struct world *w, struct err *err)
 {
     w->windows = 0;
     w->done = 0;
-    enum rc rc = hbs_nodes_make(w->dirfd, NAME, &w->tree, w->window_size, source, progress, w,
+    const struct hbs_tree tree = hbs_tree_of_lms(&w->tree);
+    enum rc rc = hbs_nodes_make(w->dirfd, NAME, &tree, w->window_size, source, progress, w,
                                 w->threads, w->root, err);
     if (rc != RC_OK) {
         uint8_t zero[HBS_N_MAX] = {0};
@@ -256,7 +257,8 @@ static enum rc open_nodes(const struct world *w, struct hbs_nodes **nodes, bool 
 {
     *nodes = (struct hbs_nodes *)(uintptr_t)1;
     *repaired = true;
-    enum rc rc = hbs_nodes_open(nodes, w->dirfd, NAME, &w->tree, w->root, repaired, err);
+    const struct hbs_tree tree = hbs_tree_of_lms(&w->tree);
+    enum rc rc = hbs_nodes_open(nodes, w->dirfd, NAME, &tree, w->root, repaired, err);
     if (rc != RC_OK) {
         assert_null(*nodes);
         assert_false(*repaired);
@@ -439,8 +441,9 @@ static void test_make_overtaken(void **state)
 {
     struct world *w = *state;
     w->windows = 0;
-    enum rc rc = hbs_nodes_make(w->dirfd, NAME, &w->tree, w->window_size, source, appear, w, 1,
-                                w->root, NULL);
+    const struct hbs_tree tree = hbs_tree_of_lms(&w->tree);
+    enum rc rc = hbs_nodes_make(w->dirfd, NAME, &tree, w->window_size, source, appear, w, 1, w->root,
+                                NULL);
     assert_int_equal(rc, RC_REFUSED_EXISTS);
     struct content c = {(char[]){"not mine"}, 8};
     assert_content(w, &c);
