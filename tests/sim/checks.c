@@ -1,0 +1,412 @@
+#include "sim/checks.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/digest.h"
+#include "hbs/verify.h"
+#include "sim/doors.h"
+
+#define FULL_CHECK_ONE_IN 64
+#define DATABASE "ledger.db"
+#define WAL "ledger.db-wal"
+
+/* What the counters said after the last start, to see what an end cost. */
+static struct {
+    bool known;
+    uint64_t l, l_base, w;
+    uint64_t computed;
+} books[MACHINES_MAX][ORACLE_KEYS_MAX];
+static uint64_t computed_now[MACHINES_MAX][ORACLE_KEYS_MAX];
+
+static struct oracle *oracle(void)
+{
+    return &sim->oracle;
+}
+
+/* What is in the WAL counts from there; without one, the database must hold it. */
+static bool ledger_is_durable(const struct machine *m)
+{
+    return disk_is_durable(m->disk, disk_size_of(m->disk, WAL) > 0 ? WAL : DATABASE);
+}
+
+static const struct sim_nv *nv_of(const struct machine *m, const struct oracle_key *key)
+{
+    if (!key->on[m->number].provisioned)
+        return NULL;
+    return sim_tpm_nv(m->port.chip, key->on[m->number].w_handle);
+}
+
+static int64_t floor_of(const struct machine *m, const struct oracle_key *key)
+{
+    const struct sim_nv *nv = nv_of(m, key);
+    return nv == NULL ? -1 : (int64_t)nv->w - key->on[m->number].w_base;
+}
+
+/* What is durable ------------------------------------------------------------------------------ */
+
+/* The ledger that a power cut would leave that drops everything unsynced. */
+struct left {
+    struct disk *disk;
+    struct vfs *vfs;
+    struct ledger *ledger;
+    struct ledger_key record;
+};
+
+static enum rc left_open(struct left *l, const struct machine *m, const struct oracle_key *key,
+                         struct err *err)
+{
+    *l = (struct left){.disk = disk_copy(m->disk, true)};
+    l->vfs = vfs_open("sim-left", l->disk, chance_make(1, 1));
+    struct ledger_options options = {.path = "/" DATABASE, .vfs = "sim-left"};
+    enum rc rc = ledger_open(&l->ledger, &options, err);
+    return rc == RC_OK ? ledger_key_by_name(l->ledger, key->plan.key, &l->record, err) : rc;
+}
+
+static void left_close(struct left *l)
+{
+    ledger_close(&l->ledger);
+    vfs_close(&l->vfs);
+    disk_free(&l->disk);
+    sim->counts.durable_checks++;
+}
+
+/* Would a power cut leave the receipt? */
+static void check_receipt_survives(struct machine *m, const struct oracle_key *key, uint64_t index,
+                                   const uint8_t *signature, size_t len)
+{
+    static uint8_t stored[LEDGER_SIGNATURE_MAX];
+    struct left left;
+    struct ledger_receipt receipt = {0};
+    struct err err = {0};
+    enum rc rc = left_open(&left, m, key, &err);
+    if (rc == RC_OK)
+        rc = ledger_receipt_by_index(left.ledger, left.record.id, index, &receipt, stored, &err);
+    if (rc != RC_OK || receipt.signature_len != len || memcmp(stored, signature, len) != 0)
+        oracle_break(oracle(), "I2",
+                     "%s: the signature of index %" PRIu64 " of %s has left, and a power cut now "
+                     "would forget it (%s)",
+                     m->name, index, key->plan.key, rc == RC_OK ? "other bytes" : err_text(&err));
+    left_close(&left);
+}
+
+/* Would it leave the lease or the intent? */
+static void check_reservation_survives(struct machine *m, const struct oracle_key *key,
+                                       uint64_t index)
+{
+    struct left left;
+    struct ledger_lease lease;
+    struct ledger_intent intent;
+    struct err err = {0};
+    enum rc rc = left_open(&left, m, key, &err);
+    if (rc == RC_OK && key->plan.kind == PLAN_VERSION)
+        rc = ledger_intent_by_index(left.ledger, left.record.id, index, &intent, &err);
+    else if (rc == RC_OK)
+        rc = ledger_lease_of_index(left.ledger, left.record.id, index, &lease, &err);
+    if (rc != RC_OK)
+        oracle_break(oracle(), "I2",
+                     "%s: index %" PRIu64 " of %s is computed, and a power cut now would forget "
+                     "that it was reserved (%s)",
+                     m->name, index, key->plan.key, err_text(&err));
+    left_close(&left);
+}
+
+/* Computing ------------------------------------------------------------------------------------ */
+
+static void check_anchor(const struct machine *m, const struct oracle_key *key, uint64_t index,
+                         uint64_t epoch)
+{
+    const struct sim_nv *nv = nv_of(m, key);
+    const char *name = key->plan.key;
+    if (nv == NULL) {
+        oracle_break(oracle(), "I3", "%s: %s signs where no TPM holds its counters", m->name, name);
+        return;
+    }
+    struct anchor_record a;
+    if (!anchor_record_decode(&a, nv->a) || a.w != nv->w || a.l != nv->l)
+        oracle_break(oracle(), "I2",
+                     "%s: %s signs index %" PRIu64 " while A does not say what W "
+                     "and L say",
+                     m->name, name, index);
+    if (epoch != nv->l)
+        oracle_break(oracle(), "I2",
+                     "%s: %s signs index %" PRIu64 " under epoch %" PRIu64 " but L is %" PRIu64,
+                     m->name, name, index, epoch, nv->l);
+}
+
+static void check_window(const struct machine *m, struct oracle_key *key, uint64_t index)
+{
+    int64_t window = (int64_t)(index / key->plan.window_size);
+    int64_t floor = floor_of(m, key);
+    bool older_line = key->plan.kind == PLAN_VERSION && key->plan.order == PLAN_PER_LINE;
+    if (window > floor || (window < floor && !older_line))
+        oracle_break(oracle(), "I6", "%s: %s signs in window %" PRId64 " but W stands at %" PRId64,
+                     m->name, key->plan.key, window, floor);
+    if (key->plan.kind != PLAN_TIME || oracle_window_open(key, (uint64_t)window, sim->now_ns))
+        return;
+    if (llabs(host_clock_lie_now(&sim->clocks[m->number], sim->now_ns)) > NS_PER_S / 4) {
+        key->excuses |= EXCUSE_LIE;
+        SAY("%s signs for %s in window %" PRId64 ", which is not open, because its time source "
+            "lies",
+            m->name, key->plan.key, window);
+        return;
+    }
+    oracle_break(oracle(), "I5", "%s: %s signs in window %" PRId64 ", which is not open now",
+                 m->name, key->plan.key, window);
+}
+
+static void signing(const uint8_t key_id[KEY_ID_LEN], uint64_t index, uint64_t epoch,
+                    const uint8_t *value, size_t len)
+{
+    struct machine *m = machine_current;
+    struct oracle_key *key = oracle_key_by_id(oracle(), key_id);
+    if (key == NULL) {
+        oracle_break(oracle(), "I1", "%s signs for a key that nobody made", m->name);
+        return;
+    }
+    if (disk_is_off(m->disk))
+        return; /* the machine stands still; nothing of this ever happens */
+    EVENT(30, index);
+    trace_detail(&sim->trace, "%s computes index %" PRIu64 " of %s", m->name, index, key->plan.key);
+    check_anchor(m, key, index, epoch);
+    check_window(m, key, index);
+    /* A disk with nothing unsynced needs no closer look, but now and then it gets one. */
+    if (!ledger_is_durable(m) || chance_one_in(&sim->chance, FULL_CHECK_ONE_IN))
+        check_reservation_survives(m, key, index);
+    if (!key->index[index % ORACLE_INDICES].computed)
+        computed_now[m->number][key - oracle()->keys]++;
+    oracle_computed(oracle(), key, index, value, len);
+    key->index[index % ORACLE_INDICES].machine = (uint8_t)m->number;
+    key->index[index % ORACLE_INDICES].lineage = m->lineage;
+}
+
+void checks_begin(void)
+{
+    doors_set_signing(signing);
+    memset(books, 0, sizeof(books));
+    memset(computed_now, 0, sizeof(computed_now));
+}
+
+/* Releases ------------------------------------------------------------------------------------- */
+
+size_t artifact_text(uint16_t number, char out[40])
+{
+    return (size_t)snprintf(out, 40, "artifact %u", number);
+}
+
+static bool verifies(const struct oracle_key *key, const struct wish *wish,
+                     const uint8_t *signature, size_t len, uint64_t *index)
+{
+    struct hss_public public;
+    struct hss_signature parsed;
+    struct err err = {0};
+    char text[40];
+    size_t text_len = artifact_text(wish->artifact, text);
+    uint8_t digest[DIGEST_LEN_MAX];
+    const void *message = text;
+    if (key->plan.message != PLAN_RAW) {
+        digest_buffer(DIGEST_SHA256, digest, text, text_len);
+        message = digest;
+        text_len = SHA256_LEN;
+    }
+    if (hss_public_parse(&public, key->public_key, key->public_key_len, &err) != RC_OK ||
+        hss_signature_parse(&parsed, &public, signature, len, &err) != RC_OK)
+        return false;
+    *index = parsed.index;
+    return hss_verify(&public, message, text_len, signature, len, &err) == RC_OK;
+}
+
+uint64_t check_release(struct machine *m, const struct wish *wish, const uint8_t *signature,
+                       size_t len)
+{
+    struct oracle_key *key = &oracle()->keys[wish->key];
+    uint64_t index = 0;
+    if (!verifies(key, wish, signature, len, &index) || index >= ORACLE_INDICES) {
+        oracle_break(oracle(), "I10", "%s: a signature for %s left that does not verify", m->name,
+                     key->plan.key);
+        return UINT64_MAX;
+    }
+    struct oracle_index *at = &key->index[index];
+    uint8_t hash[SHA256_LEN];
+    digest_buffer(DIGEST_SHA256, hash, signature, len);
+    if (!at->computed)
+        oracle_break(oracle(), "I1", "%s: index %" PRIu64 " of %s left and was never computed",
+                     m->name, index, key->plan.key);
+    if (at->released && memcmp(at->signature_sha256, hash, sizeof(hash)) != 0) {
+        if (key->excuses == 0)
+            oracle_break(oracle(), "NoReuse", "%s: two signatures of index %" PRIu64 " of %s left",
+                         m->name, index, key->plan.key);
+        oracle()->excused |= key->excuses;
+    }
+    if (!ledger_is_durable(m) || chance_one_in(&sim->chance, FULL_CHECK_ONE_IN))
+        check_receipt_survives(m, key, index, signature, len);
+    sim->counts.released += !at->released;
+    at->released = true;
+    at->machine = (uint8_t)m->number;
+    at->lineage = m->lineage;
+    memcpy(at->signature_sha256, hash, sizeof(hash));
+    return index;
+}
+
+/* Starts --------------------------------------------------------------------------------------- */
+
+void check_forget(struct machine *m)
+{
+    memset(books[m->number], 0, sizeof(books[m->number]));
+}
+
+/* Indices of the leases from epoch l0 + 1 to l1 of the window that was open all the time. */
+static uint64_t leased(const struct oracle_key *key, uint64_t window, uint64_t k0, uint64_t k1)
+{
+    uint64_t total = 0;
+    for (uint64_t k = k0; k < k1; k++) {
+        uint64_t first = 0;
+        uint64_t count = 0;
+        if (plan_lease(&key->plan, window, k, &first, &count, NULL) == RC_OK)
+            total += count;
+    }
+    return total;
+}
+
+static void balance(struct machine *m, size_t k)
+{
+    const struct oracle_key *key = &oracle()->keys[k];
+    const struct sim_nv *nv = nv_of(m, key);
+    struct anchor_record a;
+    if (nv == NULL || !anchor_record_decode(&a, nv->a) || a.l != nv->l || a.w != nv->w) {
+        books[m->number][k].known = false;
+        return;
+    }
+    bool same = books[m->number][k].known && books[m->number][k].w == nv->w &&
+                books[m->number][k].l_base == a.l_base;
+    if (same && key->plan.kind != PLAN_VERSION) {
+        uint64_t window = (uint64_t)floor_of(m, key);
+        uint64_t took = leased(key, window, books[m->number][k].l - a.l_base, nv->l - a.l_base);
+        uint64_t used = computed_now[m->number][k] - books[m->number][k].computed;
+        uint64_t burned = took > used ? took - used : 0;
+        sim->counts.burn_events += took > 0;
+        sim->counts.burned += burned;
+        if (burned > sim->counts.burned_most)
+            sim->counts.burned_most = burned;
+        if (burned > key->plan.lease_size)
+            oracle_break(oracle(), "I7",
+                         "%s: the end of one process gave up %" PRIu64
+                         " indices of %s, a lease has %" PRIu64,
+                         m->name, burned, key->plan.key, key->plan.lease_size);
+    }
+    books[m->number][k].known = true;
+    books[m->number][k].w = nv->w;
+    books[m->number][k].l = nv->l;
+    books[m->number][k].l_base = a.l_base;
+    books[m->number][k].computed = computed_now[m->number][k];
+}
+
+void check_start(struct machine *m)
+{
+    if (!m->running)
+        return;
+    for (size_t k = 0; k < oracle()->key_count; k++)
+        balance(m, k);
+}
+
+/* Accounts ------------------------------------------------------------------------------------- */
+
+static void ask(struct machine *m, struct request *r, struct reply *reply, void **payload,
+                size_t *len)
+{
+    r->magic = REQUEST_MAGIC;
+    r->generation = 1;
+    machine_enter(m);
+    signer_read(m->loop.signer, r, reply, payload, len);
+}
+
+static void check_stored(struct machine *m, const struct oracle_key *key, uint64_t index)
+{
+    const struct oracle_index *at = &key->index[index];
+    struct request r = {.op = REQUEST_SIGNATURE};
+    struct reply reply;
+    void *payload = NULL;
+    size_t len = 0;
+    uint8_t number[8];
+    uint8_t id[SHA256_LEN];
+    uint8_t hash[SHA256_LEN];
+    strcpy(r.key, key->plan.key);
+    be_put64(number, index);
+    sha256_2(id, key->key_id, KEY_ID_LEN, number, sizeof(number));
+    memcpy(r.id, id, sizeof(r.id));
+    ask(m, &r, &reply, &payload, &len);
+    if (len > 0)
+        digest_buffer(DIGEST_SHA256, hash, payload, len);
+    if (reply.rc != RC_OK || memcmp(hash, at->signature_sha256, sizeof(hash)) != 0)
+        oracle_break(oracle(), "Acknowledged",
+                     "%s: the signature of index %" PRIu64 " of %s has left this device, and the "
+                     "ledger %s",
+                     m->name, index, key->plan.key,
+                     reply.rc != RC_OK ? "has forgotten it" : "holds other bytes");
+    free(payload);
+}
+
+/* @return true if the index has a receipt. */
+static bool check_index(struct machine *m, const struct oracle_key *key, uint64_t index)
+{
+    const struct oracle_index *at = &key->index[index];
+    struct request r = {.op = REQUEST_INDEX, .from = (int64_t)index};
+    struct reply reply;
+    void *payload = NULL;
+    size_t len = 0;
+    strcpy(r.key, key->plan.key);
+    ask(m, &r, &reply, &payload, &len);
+    const struct view_index *view = payload;
+    uint32_t state = reply.rc == RC_OK ? view->state : INDEX_UNUSED;
+    free(payload);
+    if (reply.rc != RC_OK)
+        return false; /* behind the last window */
+    bool ours = at->machine == m->number && at->lineage == m->lineage;
+    if (state == INDEX_SIGNED && !at->computed)
+        oracle_break(oracle(), "I9",
+                     "%s: index %" PRIu64 " of %s counts as signed and was never "
+                     "computed",
+                     m->name, index, key->plan.key);
+    if (state == INDEX_UNUSED && at->computed && ours)
+        oracle_break(oracle(), "I9",
+                     "%s: index %" PRIu64 " of %s counts as unused and was computed", m->name,
+                     index, key->plan.key);
+    if (at->released && ours)
+        check_stored(m, key, index);
+    return state == INDEX_SIGNED;
+}
+
+static void check_key(struct machine *m, const struct oracle_key *key)
+{
+    struct request r = {.op = REQUEST_KEYS};
+    struct reply reply;
+    void *payload = NULL;
+    size_t len = 0;
+    strcpy(r.key, key->plan.key);
+    ask(m, &r, &reply, &payload, &len);
+    const struct view_key *view = payload;
+    bool operational = reply.rc == RC_OK && len == sizeof(*view) && view->reason[0] == '\0';
+    uint64_t total = operational ? view->signed_total : 0;
+    free(payload);
+    if (!operational)
+        return;
+    uint64_t with_receipt = 0;
+    for (uint64_t i = 0; i < ORACLE_INDICES; i++)
+        with_receipt += check_index(m, key, i);
+    if (total != with_receipt)
+        oracle_break(oracle(), "I9", "%s: %s says %" PRIu64 " signatures, its indices say %" PRIu64,
+                     m->name, key->plan.key, total, with_receipt);
+}
+
+void check_account(struct machine *m)
+{
+    if (!m->running || m->loop.signer == NULL || disk_is_off(m->disk))
+        return;
+    sim->counts.audits++;
+    for (size_t k = 0; k < oracle()->key_count; k++)
+        if (oracle()->keys[k].on[m->number].provisioned)
+            check_key(m, &oracle()->keys[k]);
+}

@@ -1,0 +1,48 @@
+/*
+ * operator: the offline commands, run on a machine whose service is stopped: make a key, export a
+ * backup and acknowledge it, recover on the same device, replace a device from a backup.
+ *
+ * Each takes the same steps as the command in src/daemon (both locks, ledger, TPM, then the call
+ * into src/signer), so it can be cut off in the middle by any fault that is armed. The shelf holds
+ * the backups that were made; nothing is lost there.
+ *
+ * Uses: sim, machine, signer. One thread.
+ */
+#ifndef SIM_OPERATOR_H
+#define SIM_OPERATOR_H
+
+#include "sim/machine.h"
+
+/** A backup on the shelf. */
+struct shelved {
+    char path[24];
+    uint8_t key;
+    uint8_t machine; /* that was exported */
+    int64_t through; /* its mark */
+    bool acknowledged;
+};
+
+/** Empty the shelf and begin. */
+void operator_begin(void);
+void operator_end(void);
+
+/** Make a key under a plan document. @return true if it was made. */
+bool operator_key_new(struct machine *m, const char *plan_text);
+
+/** Export a key, and with `acknowledge` check the file where it was taken. @return true if all of
+ * it worked. */
+bool operator_export(struct machine *m, unsigned key, bool acknowledge);
+
+/** On with the next window, here. */
+enum rc operator_recover_here(struct machine *m, unsigned key);
+
+/**
+ * Replace a lost device: the key's backup `which` back from the newest (0: the newest) goes to
+ * machine m. The statement that the old device is destroyed is made true by the caller.
+ */
+enum rc operator_replace(struct machine *m, unsigned key, unsigned which);
+
+/** Backups of a key on the shelf. */
+unsigned operator_shelved(unsigned key);
+
+#endif

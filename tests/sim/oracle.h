@@ -1,0 +1,86 @@
+/*
+ * oracle: a model outside the signer: for every key and index, what was computed and what left any
+ * device, over all machines, crashes, copies and recoveries of a run.
+ *
+ * It sees each computation (hbs_sign() is wrapped), each answer that leaves a device, and the disk
+ * and TPM below. It never asks the signer what it believes. What it finds wrong it names by the
+ * invariant of docs/invariants.md; the run ends there.
+ *
+ * Uses: base, policy (the map). Lies in shared memory: no pointers.
+ */
+#ifndef SIM_ORACLE_H
+#define SIM_ORACLE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/lease.h"
+#include "policy/plan.h"
+
+#define ORACLE_KEYS_MAX 6
+#define ORACLE_INDICES 32 /* LMS_SHA256_M24_H5 */
+#define ORACLE_MACHINES 3
+
+/** What is known of one index. */
+struct oracle_index {
+    bool computed;
+    bool released;
+    uint8_t value[32];            /* the value that was signed */
+    uint8_t signature_sha256[32]; /* of the bytes that left */
+    uint16_t wish;
+    uint8_t machine;  /* that released it (last) */
+    uint32_t lineage; /* of that machine's history then */
+};
+
+/** Why reuse of a key's indices would be no fault of the signer: DESIGN says that it is not
+ * covered. */
+enum oracle_excuse {
+    EXCUSE_NONE = 0,
+    EXCUSE_LIE = 1,     /* the time source lied by more than chronyd's bound */
+    EXCUSE_MACHINE = 2, /* a machine was put back together with its TPM */
+    EXCUSE_REWIND = 4,  /* a TPM lost writes while its disk was put back */
+};
+
+struct oracle_key {
+    bool used;
+    struct plan plan; /* no table: plain */
+    uint8_t key_id[KEY_ID_LEN];
+    uint8_t public_key[64];
+    size_t public_key_len;
+    uint32_t excuses; /* enum oracle_excuse, from now on */
+    struct {
+        bool provisioned;
+        uint32_t w_handle;
+        int64_t w_base;
+    } on[ORACLE_MACHINES];
+    int64_t highest_window; /* in which anything was computed */
+    struct oracle_index index[ORACLE_INDICES];
+};
+
+struct oracle {
+    struct oracle_key keys[ORACLE_KEYS_MAX];
+    size_t key_count;
+    uint32_t excused; /* of reuse that happened */
+    bool broken;
+    char invariant[48];
+    char why[240];
+};
+
+void oracle_start(struct oracle *o);
+
+/** A violation: the first one is kept. */
+void oracle_break(struct oracle *o, const char *invariant, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/** Key with an id or name, or NULL. */
+struct oracle_key *oracle_key_by_id(struct oracle *o, const uint8_t key_id[KEY_ID_LEN]);
+struct oracle_key *oracle_key_by_name(struct oracle *o, const char *name);
+
+/** The one-time key of an index is about to sign a value. */
+void oracle_computed(struct oracle *o, struct oracle_key *key, uint64_t index, const uint8_t *value,
+                     size_t len);
+
+/** True if the second was inside a window of a time plan. */
+bool oracle_window_open(const struct oracle_key *key, uint64_t window, int64_t now_ns);
+
+#endif

@@ -1,0 +1,79 @@
+#include "sim/plans.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/rc.h"
+
+enum sim_plan plans_by_name(const char *name)
+{
+    static const char *const names[] = {"time", "strict", "per-line", "interval"};
+    enum sim_plan kind = SIM_TIME;
+    while (kind < SIM_PLANS && strcmp(names[kind], name) != 0)
+        kind++;
+    return kind;
+}
+
+static void time_plan(struct chance *c, char *out, size_t size)
+{
+    static const char *const windows[] = {"PT20M", "P1D", "P7D"};
+    unsigned per = 1U << chance_between(c, 1, 3);
+    bool seal = per > 2 && chance_percent(c, 30);
+    (void)snprintf(out, size,
+                   "{'kind':'time','start':'2026-12-06T00:00:00Z','window':'%s',"
+                   "'signatures_per_window':%u,'lease_size':%u,'seal':%s}",
+                   windows[chance_below(c, 3)], per,
+                   (unsigned)chance_between(c, 1, (int64_t)per / 2), seal ? "true" : "false");
+}
+
+static void interval_plan(struct chance *c, char *out, size_t size)
+{
+    unsigned per = 1U << chance_between(c, 1, 3);
+    (void)snprintf(out, size,
+                   "{'kind':'interval','signatures_per_window':%u,'lease_size':%u,'seal':%s}", per,
+                   (unsigned)chance_between(c, 1, (int64_t)per / 2),
+                   per > 2 && chance_percent(c, 30) ? "true" : "false");
+}
+
+static void version_plan(struct chance *c, const char *order, char *out, size_t size)
+{
+    int64_t jump = chance_between(c, 1, 8);
+    if (strcmp(order, "strict") == 0 && chance_percent(c, 40)) {
+        (void)snprintf(out, size,
+                       "{'kind':'version','format':'integer','versions_per_window':%u,"
+                       "'order':'strict','max_jump':%d}",
+                       1U << chance_between(c, 0, 3), (int)jump);
+        return;
+    }
+    (void)snprintf(out, size,
+                   "{'kind':'version','format':'major.minor.patch','sizes':{'minor':4,'patch':2},"
+                   "'slots':['a','b'],'window':'minor','order':'%s','max_jump':%d}",
+                   order, (int)jump);
+}
+
+void plans_draw(struct chance *c, enum sim_plan kind, const char *key, bool small_ots,
+                char text[PLANS_TEXT_MAX])
+{
+    char assignment[PLANS_TEXT_MAX / 2];
+    switch (kind) {
+    case SIM_TIME:
+        time_plan(c, assignment, sizeof(assignment));
+        break;
+    case SIM_INTERVAL:
+        interval_plan(c, assignment, sizeof(assignment));
+        break;
+    default:
+        version_plan(c, kind == SIM_STRICT ? "strict" : "per-line", assignment, sizeof(assignment));
+        break;
+    }
+    int printed =
+        snprintf(text, PLANS_TEXT_MAX,
+                 "{'tidemark_plan':1,'key':'%s','profile':'sp800-208','scheme':'lms',"
+                 "'parameters':['LMS_SHA256_M24_H5','LMOTS_SHA256_N24_W%u'],"
+                 "'message':'%s','assignment':%s}",
+                 key, small_ots ? 8 : 2, chance_percent(c, 50) ? "raw" : "sha256", assignment);
+    MUST(printed > 0 && printed < PLANS_TEXT_MAX);
+    for (char *p = text; *p != '\0'; p++)
+        if (*p == '\'')
+            *p = '"';
+}

@@ -1,0 +1,27 @@
+#include "sim/sim.h"
+
+#include <string.h>
+#include <sys/mman.h>
+
+struct sim *sim;
+
+void sim_map(void)
+{
+    sim = mmap(NULL, sizeof(*sim), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    MUST(sim != MAP_FAILED);
+}
+
+void sim_begin(uint64_t seed, bool telling, bool fully)
+{
+    sim->seed = seed;
+    sim->ops = 0;
+    sim->now_ns = SIM_START_S * NS_PER_S;
+    sim->chance = chance_make(seed, 1);
+    sim->keys_chance = chance_make(seed, 2);
+    trace_start(&sim->trace, telling, fully);
+    oracle_start(&sim->oracle);
+    memset(sim->wishes, 0, sizeof(sim->wishes));
+    sim->wish_count = sim->next_wish = sim->message_count = 0;
+    memset(sim->version_cursor, 0, sizeof(sim->version_cursor));
+    sim->numbers = 0;
+}
