@@ -316,16 +316,24 @@ static void random_version(const struct plan *plan, char version[VERSION_ROOM])
     if (plan_version_of_index(plan, index, version, slot, NULL) != RC_OK)
         (void)snprintf(version, VERSION_ROOM, "%" PRIu64, rnd() >> below(64));
     size_t len = strlen(version);
-    switch (below(8)) {
+    size_t at = (size_t)below(len);
+    switch (below(10)) {
+    case 8: /* one less */
+        memmove(version + at, version + at + 1, len - at);
+        break;
+    case 9: /* one more, anywhere */
+        memmove(version + at + 1, version + at, len - at + 1);
+        version[at] = marks[below(sizeof(marks) - 1)];
+        break;
     case 0: /* another character */
-        version[below(len)] = marks[below(sizeof(marks) - 1)];
+        version[at] = marks[below(sizeof(marks) - 1)];
         break;
     case 1: /* one more */
         version[len] = marks[below(sizeof(marks) - 1)];
         version[len + 1] = '\0';
         break;
     case 2: /* cut off */
-        version[below(len)] = '\0';
+        version[at] = '\0';
         break;
     case 3: /* many digits, around the limits of 64 bits and of the text */
         for (uint64_t more = 1 + below(70); more > 0; more--)

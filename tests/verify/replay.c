@@ -40,7 +40,7 @@ static void replay(uint8_t *data, size_t len)
     for (size_t at = 0; at < len; at += at < HEAD ? 1 : step) {
         uint8_t before = data[at];
         const uint8_t others[] = {0xff, (uint8_t)(before ^ 1)};
-        for (size_t i = 0; i < sizeof(others); i++) {
+        for (size_t i = data[0] == '2' && at > 0 ? 1 : 0; i < sizeof(others); i++) {
             data[at] = others[i];
             feed(data, len);
         }

@@ -262,6 +262,40 @@ static void test_every_byte_counts(void **state)
     check_made(33, 10);
 }
 
+/* An index past its tree would lead along a path that is longer than the signature. Every such
+ * index is malformed before anything is hashed, also in the prefix of a stream. */
+static void test_index_past_the_key(void **state)
+{
+    (void)state;
+    static const uint32_t types[2][2] = {{5, 3}, {5, 3}};
+    static const uint32_t past[] = {32, 64, 1U << 25, UINT32_MAX};
+    struct tmv_verifier v;
+    for (size_t i = 0; i < sizeof(past) / sizeof(past[0]); i++) {
+        make(1, types, 31);
+        be_put32(sig + 4, past[i]);
+        assert_int_equal(tmv_begin(&v, &key, sig, 12 + 32), TMV_MALFORMED_SIGNATURE);
+        make(2, types, 31);
+        be_put32(sig + 4, past[i]);
+        assert_int_equal(tmv_verify(&key, message, sizeof(message), sig, sig_len, NULL),
+                         TMV_MALFORMED_SIGNATURE);
+    }
+    uint8_t raw[68] = {0, 0, 0, 2};
+    uint8_t prefix[4 + 32] = {0, 1, 0, 0}; /* 2^16, of a key with 2^16 indices */
+    assert_int_equal(tmv_key_read(&key, TMV_XMSS, raw, sizeof(raw)), TMV_OK);
+    assert_int_equal(tmv_begin(&v, &key, prefix, sizeof(prefix)), TMV_MALFORMED_SIGNATURE);
+    be_put32(prefix, 0xffff);
+    assert_int_equal(tmv_begin(&v, &key, prefix, sizeof(prefix)), TMV_OK);
+    assert_int_equal(tmv_begin(&v, &key, prefix, sizeof(prefix) - 1), TMV_SHORT);
+    raw[3] = 1; /* XMSSMT-SHA2_20/2_256: three bytes of index */
+    uint8_t index[3 + 32] = {0x10, 0, 0};
+    assert_int_equal(tmv_key_read(&key, TMV_XMSSMT, raw, sizeof(raw)), TMV_OK);
+    assert_int_equal(tmv_begin(&v, &key, index, sizeof(index)), TMV_MALFORMED_SIGNATURE);
+    memset(index, 0xff, 3);
+    assert_int_equal(tmv_begin(&v, &key, index, sizeof(index)), TMV_MALFORMED_SIGNATURE);
+    index[0] = 0x0f;
+    assert_int_equal(tmv_begin(&v, &key, index, sizeof(index)), TMV_OK);
+}
+
 /* Between the two ends of a stream the signature may not become another one, although it is a good
  * signature of the same message by the same key. */
 static void test_stream_with_two_signatures(void **state)
@@ -402,6 +436,7 @@ int main(void)
         cmocka_unit_test(test_own_lms),
         cmocka_unit_test(test_own_hss),
         cmocka_unit_test(test_every_byte_counts),
+        cmocka_unit_test(test_index_past_the_key),
         cmocka_unit_test(test_stream_with_two_signatures),
         cmocka_unit_test(test_texts),
         cmocka_unit_test(test_rollback),
