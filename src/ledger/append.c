@@ -307,6 +307,32 @@ enum rc ledger_add_window(struct ledger *ledger, uint32_t key, const struct ledg
     return adding_finish(&a, err);
 }
 
+enum rc ledger_add_branch(struct ledger *ledger, uint32_t key, struct ledger_branch *branch,
+                          const uint8_t *record, int64_t at_s, struct err *err)
+{
+    struct adding a CLEANUP(adding_wipe) = {0};
+    enum rc rc = adding_start(&a, ledger, key, at_s, err);
+    if (rc != RC_OK)
+        return rc;
+    if (!number_ok(branch->window) || !number_ok(branch->first) || branch->record_len < 1 ||
+        branch->record_len > LEDGER_SIGNATURE_MAX)
+        return REFUSE_RANGE(err, "a number of the branch");
+    digest_buffer(DIGEST_SHA256, branch->record_sha256, record, branch->record_len);
+    entry_branch(&a.json, &a.e, branch);
+    struct binder b = detail(&a, STMT_ADD_BRANCH);
+    bind_u64(&b, branch->window);
+    bind_u64(&b, branch->first);
+    bind_blob(&b, branch->record_sha256, SHA256_LEN);
+    bind_blob(&b, record, branch->record_len);
+    int s = insert(&b);
+    if (is_taken(s))
+        return FAIL(err, RC_REFUSED_SPENT, "sqlite", s,
+                    "the branch from index %" PRIu64 " was signed before", branch->first);
+    if (s != SQLITE_DONE)
+        return HALT(ledger, s, err, "add the branch from index %" PRIu64, branch->first);
+    return adding_finish(&a, err);
+}
+
 enum rc ledger_add_lease(struct ledger *ledger, uint32_t key, const struct ledger_lease *lease,
                          int64_t at_s, struct err *err)
 {

@@ -94,6 +94,7 @@ static enum table table_of(const char *kind)
         {"lease", TABLE_LEASE},
         {"intent", TABLE_INTENT},
         {"burn", TABLE_BURN},
+        {"branch-signed", TABLE_BRANCH},
         {"void", TABLE_VOID},
         {"window-opened", TABLE_WINDOW},
         {"key-created", TABLE_KEY},
@@ -138,6 +139,17 @@ static void check_receipt(const struct checker *c, struct row *r, const struct e
         r->bad = true;
 }
 
+static void check_branch(struct row *r, struct ledger_branch *branch)
+{
+    const uint8_t *record = NULL;
+    uint8_t hash[SHA256_LEN];
+    row_branch(r, branch, &record);
+    if (r->bad)
+        return;
+    digest_buffer(DIGEST_SHA256, hash, record, branch->record_len);
+    r->bad = !ct_equal(hash, branch->record_sha256, SHA256_LEN);
+}
+
 /* Write the JSON of an entry again from its row. */
 static void rebuild(struct checker *c, enum table table, struct row *r, struct entry *e)
 {
@@ -145,6 +157,7 @@ static void rebuild(struct checker *c, enum table table, struct row *r, struct e
         struct ledger_key key;
         struct ledger_floor floor;
         struct ledger_window window;
+        struct ledger_branch branch;
         struct ledger_lease lease;
         struct ledger_intent intent;
         struct ledger_void lifted;
@@ -170,6 +183,10 @@ static void rebuild(struct checker *c, enum table table, struct row *r, struct e
     case TABLE_WINDOW:
         row_window(r, &u.window);
         entry_window(j, e, &u.window);
+        break;
+    case TABLE_BRANCH:
+        check_branch(r, &u.branch);
+        entry_branch(j, e, &u.branch);
         break;
     case TABLE_LEASE:
         row_lease(r, &u.lease);

@@ -128,6 +128,21 @@ void entry_window(struct jcs *j, struct entry *e, const struct ledger_window *wi
     jcs_object_close(j);
 }
 
+void entry_branch(struct jcs *j, struct entry *e, const struct ledger_branch *branch)
+{
+    jcs_object_open(j);
+    member_at(j, e);
+    jcs_member_u64(j, "first", branch->first);
+    jcs_member_string(j, "key", e->key_name);
+    member_kind(j, e, "branch-signed", "");
+    member_prev(j, e);
+    jcs_member_hex(j, "record_sha256", branch->record_sha256, SHA256_LEN);
+    jcs_member_u64(j, "record_size", branch->record_len);
+    member_seq(j, e);
+    jcs_member_u64(j, "window", branch->window);
+    jcs_object_close(j);
+}
+
 void entry_lease(struct jcs *j, struct entry *e, const struct ledger_lease *lease)
 {
     jcs_object_open(j);

@@ -32,6 +32,7 @@ enum stmt {
     STMT_ADD_DEVICE,
     STMT_ADD_FLOOR,
     STMT_ADD_WINDOW,
+    STMT_ADD_BRANCH,
     STMT_ADD_LEASE,
     STMT_ADD_BINDING,
     STMT_ADD_INTENT,
@@ -54,6 +55,8 @@ enum stmt {
     STMT_RECEIPT_BY_INDEX,
     STMT_RECEIPT_BY_ID,
     STMT_RECEIPT_BY_IDEMPOTENCY,
+    STMT_BRANCH_AT,
+    STMT_BRANCH_LATEST,
     STMT_LINE_MARKS,
     STMT_USAGE,
     STMT_BURNS,
@@ -181,6 +184,7 @@ void entry_key(struct jcs *j, struct entry *e, const struct ledger_key *key);
 void entry_device(struct jcs *j, struct entry *e, const struct ledger_key *key);
 void entry_floor(struct jcs *j, struct entry *e, const struct ledger_floor *floor);
 void entry_window(struct jcs *j, struct entry *e, const struct ledger_window *window);
+void entry_branch(struct jcs *j, struct entry *e, const struct ledger_branch *branch);
 void entry_lease(struct jcs *j, struct entry *e, const struct ledger_lease *lease);
 void entry_intent(struct jcs *j, struct entry *e, const struct ledger_intent *intent);
 void entry_void(struct jcs *j, struct entry *e, const struct ledger_void *lifted);
@@ -201,6 +205,8 @@ void row_key(struct row *r, struct ledger_key *key);
 void row_device(struct row *r, struct ledger_key *key);
 void row_floor(struct row *r, struct ledger_floor *floor);
 void row_window(struct row *r, struct ledger_window *window);
+/* *record: record_len bytes, borrowed as the signature of row_receipt(). */
+void row_branch(struct row *r, struct ledger_branch *branch, const uint8_t **record);
 void row_lease(struct row *r, struct ledger_lease *lease);
 void row_intent(struct row *r, struct ledger_intent *intent);
 void row_void(struct row *r, struct ledger_void *lifted);
@@ -223,6 +229,7 @@ enum table {
     TABLE_DEVICE,
     TABLE_FLOOR,
     TABLE_WINDOW,
+    TABLE_BRANCH,
     TABLE_LEASE,
     TABLE_INTENT,
     TABLE_VOID,

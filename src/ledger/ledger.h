@@ -46,7 +46,7 @@
 #define LEDGER_ID_LEN 16    /* of a receipt: what /signatures/{id} names */
 #define LEDGER_TEXT_MAX 255 /* request ids, idempotency keys, requesters, reasons */
 #define LEDGER_VERSION_MAX 63
-#define LEDGER_PUBLIC_MAX 64
+#define LEDGER_PUBLIC_MAX 128
 #define LEDGER_VALUE_MAX 64 /* hash value that a one-time key signs, randomizer */
 #define LEDGER_SIGNATURE_MAX (128 * 1024)
 #define LEDGER_KEYS_MAX 255 /* keys in one ledger */
@@ -65,8 +65,8 @@ struct ledger_options {
  * row of each table says what its entry says, signatures included. One to two seconds per
  * 100,000 receipts.
  *
- * Whatever it holds afterwards is durable, also what a process wrote that was killed before its sync
- * or whose sync failed.
+ * Whatever it holds afterwards is durable, also what a process wrote that was killed before its
+ * sync or whose sync failed.
  *
  * A database that is not a ledger, or one of a newer version, is left exactly as it was.
  *
@@ -119,7 +119,7 @@ struct ledger_key {
     char name[NAME_LEN_MAX + 1];
     uint8_t key_id[KEY_ID_LEN];
     uint8_t plan_sha256[SHA256_LEN];
-    uint8_t public_key[LEDGER_PUBLIC_MAX]; /* raw RFC 8554 */
+    uint8_t public_key[LEDGER_PUBLIC_MAX]; /* raw RFC 8554 or RFC 8391 */
     size_t public_key_len;
     struct anchor_pins pins; /* of the newest device-provisioned entry */
     int64_t min_window;      /* lowest window that this device may sign in (recovery raises it) */
@@ -127,7 +127,8 @@ struct ledger_key {
 
 /**
  * Add a key: entries "key-created" and "device-provisioned".
- * @param[in,out] key  id is set, 0 unless RC_OK; the rest is borrowed. public_key_len: 1 … 64.
+ * @param[in,out] key  id is set, 0 unless RC_OK; the rest is borrowed. public_key_len: 1 …
+ * LEDGER_PUBLIC_MAX.
  * @retval RC_REFUSED_EXISTS  The name or the key_id is taken. Nothing changed.
  * @retval RC_REFUSED_RANGE   Also: LEDGER_KEYS_MAX keys are there.
  */
@@ -142,6 +143,23 @@ struct ledger_window {
 /** Entry "window-opened". @retval RC_REFUSED_SPENT the window has such an entry already. */
 enum rc ledger_add_window(struct ledger *ledger, uint32_t key, const struct ledger_window *window,
                           int64_t at_s, struct err *err) MUST_CHECK;
+
+/** Hypertrees: a bottom tree and the signatures that lead from it up to the root. */
+struct ledger_branch {
+    uint64_t window;
+    uint64_t first;                    /* its first index */
+    uint8_t record_sha256[SHA256_LEN]; /* set */
+    size_t record_len;
+};
+/**
+ * Entry "branch-signed"; stores the record (1 … LEDGER_SIGNATURE_MAX bytes, borrowed). Never a
+ * second one for a first index: what was signed with the one-time keys above a bottom tree is not
+ * signed again.
+ * @param[in,out] branch  record_sha256 is filled; the rest is borrowed.
+ * @retval RC_REFUSED_SPENT  There is one from this index. Nothing changed.
+ */
+enum rc ledger_add_branch(struct ledger *ledger, uint32_t key, struct ledger_branch *branch,
+                          const uint8_t *record, int64_t at_s, struct err *err) MUST_CHECK;
 
 struct ledger_lease {
     uint64_t epoch; /* L after the increment that anchors it */
@@ -328,6 +346,17 @@ enum rc ledger_receipt_by_idempotency(struct ledger *ledger, uint32_t key,
                                       const char *idempotency_key, uint64_t from_window,
                                       struct ledger_receipt *receipt, uint8_t *signature,
                                       struct err *err) MUST_CHECK;
+
+/**
+ * The branch from a first index, and the newest one of a window.
+ * @param[out] record  LEDGER_SIGNATURE_MAX bytes.
+ * @retval RC_REFUSED_NOT_FOUND  There is none.
+ */
+enum rc ledger_branch_at(struct ledger *ledger, uint32_t key, uint64_t first,
+                         struct ledger_branch *branch, uint8_t *record, struct err *err) MUST_CHECK;
+enum rc ledger_branch_latest(struct ledger *ledger, uint32_t key, uint64_t window,
+                             struct ledger_branch *branch, uint8_t *record,
+                             struct err *err) MUST_CHECK;
 
 /** High-water marks of a line of a version plan; -1 where nothing is bound (voided ones do not
  * count). */

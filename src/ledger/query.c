@@ -403,6 +403,54 @@ enum rc ledger_receipt_by_idempotency(struct ledger *ledger, uint32_t key,
     return read_receipt(ledger, &b, receipt, signature, err);
 }
 
+/* Branches ------------------------------------------------------------------------------------- */
+
+static enum rc read_branch(struct ledger *l, const struct binder *b, struct ledger_branch *branch,
+                           uint8_t *record, struct err *err)
+{
+    bool found = false;
+    enum rc rc = next(l, b, &found, err);
+    if (rc != RC_OK)
+        return rc;
+    if (!found)
+        return FAIL(err, RC_REFUSED_NOT_FOUND, "", 0, "no such branch");
+    struct row r = {.stmt = b->stmt};
+    const uint8_t *stored = NULL;
+    row_branch(&r, branch, &stored);
+    rc = row_good(l, &r, err);
+    if (rc != RC_OK)
+        *branch = (struct ledger_branch){0};
+    else
+        memcpy(record, stored, branch->record_len);
+    return rc;
+}
+
+static enum rc ask_branch(struct ledger *l, enum stmt which, uint32_t key, uint64_t number,
+                          struct ledger_branch *branch, uint8_t *record, struct err *err)
+{
+    *branch = (struct ledger_branch){0};
+    enum rc rc = ledger_usable_key(l, key, err);
+    if (rc != RC_OK)
+        return rc;
+    if (beyond(number))
+        return FAIL(err, RC_REFUSED_NOT_FOUND, "", 0, "no such branch");
+    struct binder b CLEANUP(binder_done) = ask(l, which, key);
+    bind_u64(&b, number);
+    return read_branch(l, &b, branch, record, err);
+}
+
+enum rc ledger_branch_at(struct ledger *ledger, uint32_t key, uint64_t first,
+                         struct ledger_branch *branch, uint8_t *record, struct err *err)
+{
+    return ask_branch(ledger, STMT_BRANCH_AT, key, first, branch, record, err);
+}
+
+enum rc ledger_branch_latest(struct ledger *ledger, uint32_t key, uint64_t window,
+                             struct ledger_branch *branch, uint8_t *record, struct err *err)
+{
+    return ask_branch(ledger, STMT_BRANCH_LATEST, key, window, branch, record, err);
+}
+
 /* Windows, leases, burns ----------------------------------------------------------------------- */
 
 static enum rc count_used(struct ledger *l, uint32_t key, uint64_t window,

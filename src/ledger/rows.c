@@ -105,6 +105,18 @@ void row_window(struct row *r, struct ledger_window *window)
     window->l_base = row_u64(r);
 }
 
+void row_branch(struct row *r, struct ledger_branch *branch, const uint8_t **record)
+{
+    branch->window = row_u64(r);
+    branch->first = row_u64(r);
+    row_blob(r, branch->record_sha256, SHA256_LEN);
+    int column = r->at++;
+    *record = sqlite3_column_blob(r->stmt, column);
+    branch->record_len = (size_t)sqlite3_column_bytes(r->stmt, column);
+    if (*record == NULL || branch->record_len > LEDGER_SIGNATURE_MAX)
+        r->bad = true;
+}
+
 void row_lease(struct row *r, struct ledger_lease *lease)
 {
     lease->epoch = row_u64(r);

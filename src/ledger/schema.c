@@ -30,7 +30,7 @@
 #define ORIGIN TEXT("requester", "0") ", " TEXT("request_id", "0") ", " TEXT("idempotency_key", "0")
 
 _Static_assert(LEDGER_NUMBER_MAX == UINT64_C(1152921504606846976) && LEDGER_TEXT_MAX == 255 &&
-                   LEDGER_VERSION_MAX == 63 && NAME_LEN_MAX == 63 && LEDGER_PUBLIC_MAX == 64 &&
+                   LEDGER_VERSION_MAX == 63 && NAME_LEN_MAX == 63 && LEDGER_PUBLIC_MAX == 128 &&
                    LEDGER_VALUE_MAX == 64 && TPM_NAME_LEN == 34 && LEDGER_KIND_MAX == 79 &&
                    LEDGER_SIGNATURE_MAX == 131072 && RFC3339_S_MAX == 253402300799,
                "the limits that the schema writes out");
@@ -82,7 +82,7 @@ static const char *const schema[] = {
         NAME("name", "1") " UNIQUE,"
         BYTES("key_id", "32") " UNIQUE,"
         BYTES("plan_sha256", "32") ","
-        VALUE("public_key") ") STRICT",
+        "public_key BLOB NOT NULL CHECK (length(public_key) BETWEEN 1 AND 128)) STRICT",
     APPEND_ONLY("key"),
 
     "CREATE TABLE device (" SEQ "," KEY ","
@@ -105,6 +105,14 @@ static const char *const schema[] = {
         NUMBER("window") "," COUNTER("w") "," COUNTER("l_base") ","
         "UNIQUE (key, window)) STRICT",
     APPEND_ONLY("window"),
+
+    /* What a bottom tree of a hypertree was signed with; once, for ever. */
+    "CREATE TABLE branch (" SEQ "," KEY ","
+        NUMBER("window") "," NUMBER("first") "," BYTES("record_sha256", "32") ","
+        "record BLOB NOT NULL CHECK (length(record) BETWEEN 1 AND 131072),"
+        "UNIQUE (key, first)) STRICT",
+    "CREATE INDEX branch_of_window ON branch (key, window, seq)",
+    APPEND_ONLY("branch"),
 
     "CREATE TABLE lease (" SEQ "," KEY ","
         COUNTER("epoch") "," NUMBER("window") "," NUMBER("number") ","
@@ -216,6 +224,7 @@ static const char *const schema[] = {
 #define COLUMNS_DEVICE                                                                             \
     "d.min_window, d.w_handle, d.l_handle, d.a_handle, d.w_name, d.l_name, d.a_name, d.srk_name,"  \
     " d.w_base, d.w_first, d.l_first"
+#define COLUMNS_BRANCH "b.window, b.first, b.record_sha256, b.record"
 #define COLUMNS_LEASE "l.epoch, l.window, l.number, l.first, l.count"
 #define COLUMNS_INTENT                                                                             \
     "i.seq, i.epoch, i.window, i.idx, i.line, i.rank, i.version, i.slot, i.artifact_sha256,"       \
@@ -251,6 +260,8 @@ const char *const ledger_sql[STMT_COUNT] = {
                         " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
     [STMT_ADD_FLOOR] = "INSERT INTO floor (seq, key, min_window, why) VALUES (?,?,?,?)",
     [STMT_ADD_WINDOW] = "INSERT INTO window (seq, key, window, w, l_base) VALUES (?,?,?,?,?)",
+    [STMT_ADD_BRANCH] = "INSERT INTO branch (seq, key, window, first, record_sha256, record)"
+                        " VALUES (?,?,?,?,?,?)",
     [STMT_ADD_LEASE] = "INSERT INTO lease (seq, key, epoch, window, number, first, count)"
                        " VALUES (?,?,?,?,?,?,?)",
     [STMT_ADD_BINDING] = "INSERT INTO binding (seq, key, idx, epoch, window, line, rank, version,"
@@ -289,6 +300,10 @@ const char *const ledger_sql[STMT_COUNT] = {
     [STMT_RECEIPT_BY_IDEMPOTENCY] =
         SELECT_RECEIPT " r.key = ?1 AND r.idempotency_key = ?2 AND r.idempotency_key <> ''"
                        " AND +r.window >= ?3 ORDER BY r.seq DESC LIMIT 1",
+    [STMT_BRANCH_AT] = "SELECT " COLUMNS_BRANCH " FROM branch AS b"
+                       " WHERE b.key = ?1 AND b.first = ?2",
+    [STMT_BRANCH_LATEST] = "SELECT " COLUMNS_BRANCH " FROM branch AS b"
+                           " WHERE b.key = ?1 AND b.window = ?2 ORDER BY b.seq DESC LIMIT 1",
     [STMT_LINE_MARKS] = "SELECT (SELECT max(b.rank) FROM binding AS b"
                         " WHERE b.key = ?1 AND b.line = ?2),"
                         " (SELECT max(b.window) FROM binding AS b"
@@ -324,6 +339,7 @@ const char *const ledger_cursor_sql[TABLE_COUNT] = {
     [TABLE_FLOOR] = "SELECT f.seq, f.key, f.min_window, f.why FROM floor AS f ORDER BY f.seq",
     [TABLE_WINDOW] = "SELECT w.seq, w.key, w.window, w.w, w.l_base FROM window AS w"
                      " ORDER BY w.seq",
+    [TABLE_BRANCH] = "SELECT b.seq, b.key, " COLUMNS_BRANCH " FROM branch AS b ORDER BY b.seq",
     [TABLE_LEASE] = "SELECT l.seq, l.key, " COLUMNS_LEASE " FROM lease AS l ORDER BY l.seq",
     [TABLE_INTENT] = "SELECT i.seq, i.key, " COLUMNS_INTENT " FROM intent AS i ORDER BY i.seq",
     [TABLE_VOID] = "SELECT v.seq, v.key, v.intent, v.idx FROM void AS v ORDER BY v.seq",

@@ -141,10 +141,10 @@ struct view_key {
     char name[NAME_LEN_MAX + 1];
     uint8_t key_id[KEY_ID_LEN];
     uint8_t plan_sha256[SHA256_LEN];
-    uint8_t public_key[64]; /* raw RFC 8554 or RFC 8391 */
+    uint8_t public_key[128]; /* raw RFC 8554 or RFC 8391 */
     uint32_t public_key_len;
     uint32_t scheme;   /* enum plan_scheme */
-    uint8_t spki[128]; /* the same as SubjectPublicKeyInfo, DER (RFC 9802) */
+    uint8_t spki[192]; /* the same as SubjectPublicKeyInfo, DER (RFC 9802) */
     uint32_t spki_len;
     uint32_t state;      /* enum service_state of this key alone */
     char reason[160];    /* "" when operational */

@@ -250,6 +250,8 @@ static void fill(struct fixture *f)
     assert_int_equal(lifted, 1);
     OK(ledger_add_burn(f->l, 1, 9, 902, 14, "restart", AT_S, &f->err));
     OK(ledger_add_note(f->l, 0, LEDGER_WARNING, "exhaustion", "90 %", 90, AT_S, &f->err));
+    struct ledger_branch branch = {.window = 9, .first = 896, .record_len = 5};
+    OK(ledger_add_branch(f->l, 1, &branch, (const uint8_t *)"above", AT_S, &f->err));
     OK(ledger_raise_min_window(f->l, 1, 8, "recovered", AT_S, &f->err));
     commit(f);
 }
@@ -536,6 +538,46 @@ static void test_windows(void **state)
     OK(ledger_window_usage(f->l, 1, UINT64_MAX, &usage, &f->err));
     assert_false(usage.opened);
     reopen(f);
+}
+
+/* What was signed above a bottom tree is recorded once, and found by its tree and by its window. */
+static void test_branches(void **state)
+{
+    struct fixture *f = *state;
+    static uint8_t record[LEDGER_SIGNATURE_MAX];
+    static uint8_t found[LEDGER_SIGNATURE_MAX];
+    start(f);
+    begin(f);
+    memset(record, 0x5a, sizeof(record));
+    struct ledger_branch branch = {.window = 3, .first = 96, .record_len = sizeof(record)};
+    OK(ledger_add_branch(f->l, 1, &branch, record, AT_S, &f->err));
+    /* Never another one for the same one-time key, whatever window it is said to be of. */
+    branch.window = 4;
+    GIVES(RC_REFUSED_SPENT, ledger_add_branch(f->l, 1, &branch, record, AT_S, &f->err));
+    branch = (struct ledger_branch){.window = 3, .first = 112, .record_len = 1};
+    OK(ledger_add_branch(f->l, 1, &branch, (const uint8_t *)"b", AT_S, &f->err));
+    GIVES(RC_REFUSED_NO_KEY, ledger_add_branch(f->l, 2, &branch, record, AT_S, &f->err));
+    branch.first = EDGE;
+    GIVES(RC_REFUSED_RANGE, ledger_add_branch(f->l, 1, &branch, record, AT_S, &f->err));
+    branch.first = 0;
+    branch.record_len = 0;
+    GIVES(RC_REFUSED_RANGE, ledger_add_branch(f->l, 1, &branch, record, AT_S, &f->err));
+    branch.record_len = LEDGER_SIGNATURE_MAX + 1;
+    GIVES(RC_REFUSED_RANGE, ledger_add_branch(f->l, 1, &branch, record, AT_S, &f->err));
+    commit(f);
+    reopen(f);
+
+    OK(ledger_branch_at(f->l, 1, 96, &branch, found, &f->err));
+    assert_int_equal(branch.window, 3);
+    assert_int_equal(branch.record_len, sizeof(record));
+    assert_memory_equal(found, record, sizeof(record));
+    OK(ledger_branch_latest(f->l, 1, 3, &branch, found, &f->err));
+    assert_int_equal(branch.first, 112);
+    assert_int_equal(found[0], 'b');
+    GIVES(RC_REFUSED_NOT_FOUND, ledger_branch_at(f->l, 1, 97, &branch, found, &f->err));
+    GIVES(RC_REFUSED_NOT_FOUND, ledger_branch_at(f->l, 1, UINT64_MAX, &branch, found, &f->err));
+    GIVES(RC_REFUSED_NOT_FOUND, ledger_branch_latest(f->l, 1, 4, &branch, found, &f->err));
+    GIVES(RC_REFUSED_NO_KEY, ledger_branch_latest(f->l, 2, 3, &branch, found, &f->err));
 }
 
 static void test_leases_do_not_overlap(void **state)
@@ -1371,8 +1413,9 @@ static void test_rollback(void **state)
 
 /* Append-only --------------------------------------------------------------------------------- */
 
-static const char *const tables[] = {"entry",  "key",  "device",  "floor", "window", "lease",
-                                     "intent", "void", "receipt", "burn",  "note",   "binding"};
+static const char *const tables[] = {"entry",  "key",   "device", "floor", "window",
+                                     "branch", "lease", "intent", "void",  "receipt",
+                                     "burn",   "note",  "binding"};
 
 static void test_tables_refuse_changes(void **state)
 {
@@ -1471,6 +1514,11 @@ static void test_tampering_is_found(void **state)
         {"window", "UPDATE window SET w = 3"},
         {"window", "UPDATE window SET l_base = 3"},
         {"window", "DELETE FROM window"},
+        {"branch", "UPDATE branch SET record = zeroblob(5)"},
+        {"branch", "UPDATE branch SET record_sha256 = zeroblob(32)"},
+        {"branch", "UPDATE branch SET first = 897"},
+        {"branch", "UPDATE branch SET window = 8"},
+        {"branch", "DELETE FROM branch"},
         {"lease", "UPDATE lease SET epoch = 4"},
         {"lease", "UPDATE lease SET count = 17"},
         {"lease", "DELETE FROM lease"},
@@ -2088,6 +2136,7 @@ int main(void)
         TEST(test_keys_bounds),
         TEST(test_min_window_rises),
         TEST(test_windows),
+        TEST(test_branches),
         TEST(test_leases_do_not_overlap),
         TEST(test_lease_bounds),
         TEST(test_spent_is_spent),
