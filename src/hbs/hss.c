@@ -37,18 +37,30 @@ static enum rc level_build(struct level *level, struct err *err)
 }
 
 /* SEED' or I' of the tree below leaf q: H(I || u32(q) || domain || 0xff || SEED). out: n bytes. */
-static void child_derive(const struct level *parent, uint16_t domain, uint8_t out[HBS_N_MAX])
+static void child_derive(const struct lms_tree *parent, uint32_t q,
+                         const struct window_secret *secret, uint16_t domain,
+                         uint8_t out[HBS_N_MAX])
 {
-    uint8_t n = parent->tree.set.ots->n;
+    uint8_t n = parent->set.ots->n;
     uint8_t text[LMS_I_LEN + 4 + 2 + 1 + HBS_N_MAX];
-    memcpy(text, parent->tree.i, LMS_I_LEN);
-    be_put32(text + LMS_I_LEN, parent->q);
+    memcpy(text, parent->i, LMS_I_LEN);
+    be_put32(text + LMS_I_LEN, q);
     be_put16(text + LMS_I_LEN + 4, domain);
     text[LMS_I_LEN + 6] = HBS_STEP_SEED;
-    memcpy(text + LMS_I_LEN + 7, parent->secret.seed, n);
+    memcpy(text + LMS_I_LEN + 7, secret->seed, n);
     struct hbs_job job = {text, LMS_I_LEN + 7 + (size_t)n, out};
-    hbs_jobs_run(parent->tree.set.ots->hash, n, &job, 1);
+    hbs_jobs_run(parent->set.ots->hash, n, &job, 1);
     wipe(text, sizeof(text));
+}
+
+void hss_child(const struct lms_tree *parent, uint32_t q, const struct window_secret *secret,
+               uint8_t i[LMS_I_LEN], struct window_secret *child)
+{
+    uint8_t whole[HBS_N_MAX];
+    *child = (struct window_secret){0};
+    child_derive(parent, q, secret, D_CHILD_SEED, child->seed);
+    child_derive(parent, q, secret, D_CHILD_I, whole);
+    memcpy(i, whole, LMS_I_LEN);
 }
 
 /* Set and secret of level number at; parent is the level above it, NULL for the top. */
@@ -61,10 +73,7 @@ static void level_start(struct level *level, const struct hss_private *key, uint
         memcpy(level->secret.seed, key->secret[at].seed, HBS_N_MAX);
         return;
     }
-    uint8_t i[HBS_N_MAX];
-    child_derive(parent, D_CHILD_SEED, level->secret.seed);
-    child_derive(parent, D_CHILD_I, i);
-    memcpy(level->tree.i, i, LMS_I_LEN);
+    hss_child(&parent->tree, parent->q, &parent->secret, level->tree.i, &level->secret);
 }
 
 static void private_check(const struct hss_private *key)

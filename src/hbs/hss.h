@@ -26,6 +26,14 @@ struct hss_private {
 };
 void hss_private_wipe(struct hss_private *key);
 
+/**
+ * I' and SEED' of the tree below leaf q of another one, as above.
+ * @param[in]  secret  Of the parent; SEED' is as long as its hash, which the child must share.
+ * @param[out] child   sk_prf is zero. Secret: to be wiped by the caller.
+ */
+void hss_child(const struct lms_tree *parent, uint32_t q, const struct window_secret *secret,
+               uint8_t i[LMS_I_LEN], struct window_secret *child);
+
 /** The public key: builds the top tree. @retval RC_RETRY_SYSTEM no memory. */
 enum rc hss_keygen(const struct hss_private *key, struct hss_public *pub,
                    struct err *err) MUST_CHECK;
