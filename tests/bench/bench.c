@@ -1,62 +1,64 @@
 /*
- * `make bench`: key generation, signing and verification of one LMS tree on one core, against the
- * two ends of the scale measured in the same run: libgcrypt called one hash at a time, and the
- * limit, which is the number of compressions that an operation needs times the best time that a
- * kernel of this CPU takes for one when all its lanes are full.
+ * `make bench` and `make bench-json`: key generation, signing and verification of every kind of
+ * parameter set, against the two ends of the scale measured in the same run: libgcrypt called one
+ * hash at a time, and the limit, which is the number of compressions that an operation needs times
+ * the best time that any kernel of this CPU takes for one when all its lanes are full.
  *
- * Not a test: nothing here passes or fails, and `make check` does not run it. CPU time is counted,
- * in rounds that measure everything in turn; the table has the medians. The message is hashed
- * beforehand, the path lies at hand, a tree is built in memory.
+ * Not a test: nothing here passes or fails. CPU time is counted, in rounds that measure everything
+ * in turn, and ratios are taken within a round; the rows have the medians. docs/bench.md explains
+ * the rows and keeps the table of one run.
  */
+#include <getopt.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
-#include "base/bytes.h"
 #include "base/secmem.h"
+#include "bench/bench.h"
 #include "hbs/kernel.h"
-#include "hbs/lmots.h"
-#include "hbs/lms.h"
 
 #define ROUNDS 7
-#define VALUES 32         /* different message values, signed and verified in turn */
-#define SLICE_S 0.02      /* how long one operation is repeated */
+#define SLICE_S 0.02 /* how long one operation is repeated */
+#define QUICK_SLICE_S 1e-4
 #define LIMIT_CHAINS 1088 /* full rows for every kernel */
-#define LEAVES_MAX 1024
-#define PREFIX (LMS_I_LEN + 4 + 2)
+#define GCRYPT_LEAVES 8   /* enough to see what a leaf costs one hash at a time */
+#define QUICK_LEAVES 32
+#define SPIKES 10000
+#define PEERS_MAX 8
 
-static const struct {
-    const char *lms;
-    const char *ots;
-} sets[] = {
-    {"LMS_SHA256_M32_H10", "LMOTS_SHA256_N32_W8"}, {"LMS_SHA256_M32_H10", "LMOTS_SHA256_N32_W4"},
-    {"LMS_SHA256_M32_H10", "LMOTS_SHA256_N32_W2"}, {"LMS_SHA256_M24_H10", "LMOTS_SHA256_N24_W8"},
-    {"LMS_SHA256_M24_H10", "LMOTS_SHA256_N24_W4"},
+struct options {
+    bool json;
+    bool quick;
+    bool all;
+    const char *only;
+    const char *peers[PEERS_MAX];
+    size_t peer_count;
 };
 
-enum operation { KEYGEN, SIGN, VERIFY, OPERATIONS };
-static const char *const operation_names[] = {"keygen", "sign", "verify"};
+static struct options options;
 
-struct bench {
-    struct lms_tree tree;
-    struct window_secret secret;
-    uint8_t values[VALUES][HBS_N_MAX];
-    uint8_t c[HBS_N_MAX];
-    uint8_t root[HBS_N_MAX];
-    uint8_t path[10 * HBS_N_MAX];
-    uint8_t sigs[VALUES][LMS_SIG_LEN_MAX];
-    unsigned turn;
-    unsigned refused; /* verifications: all of them, see verify() */
-};
-
-static uint8_t nodes[2 * LEAVES_MAX * HBS_N_MAX];
-
-static double cpu_s(void)
+double bench_cpu_s(void)
 {
     struct timespec t;
     MUST(clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t) == 0);
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+double bench_wall_s(void)
+{
+    struct timespec t;
+    MUST(clock_gettime(CLOCK_MONOTONIC, &t) == 0);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+double bench_blocks(enum hbs_hash_kind hash, size_t len)
+{
+    return (double)(hash == HBS_SHA256 ? (len + 9 + 63) / 64 : len / 136 + 1);
 }
 
 static int by_size(const void *a, const void *b)
@@ -66,170 +68,367 @@ static int by_size(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static double median(double *all)
+static double median(double *all, size_t count)
 {
-    qsort(all, ROUNDS, sizeof(*all), by_size);
-    return all[ROUNDS / 2];
+    qsort(all, count, sizeof(*all), by_size);
+    return all[count / 2];
 }
 
-/* What an operation needs -----------------------------------------------------------------------
- */
-
-/* Blocks of a message: 0x80 and eight bytes of length come behind it. */
-static double blocks(size_t len)
+static size_t rounds(void)
 {
-    return (double)((len + 9 + 63) / 64);
+    return options.quick ? 1 : ROUNDS;
 }
 
-static double digits_sum(const struct lmots_params *ots, const uint8_t *value)
+/* The limit ------------------------------------------------------------------------------------ */
+
+/* Seconds a compression takes in a kernel with full lanes. */
+static double kernel_s(const struct hbs_kernel *kernel)
 {
-    uint16_t digits[LMOTS_P_MAX];
-    double sum = 0;
-    lmots_digits(ots, value, digits);
-    for (size_t i = 0; i < ots->p; i++)
-        sum += digits[i];
-    return sum;
+    static struct hbs_chain chains[LIMIT_CHAINS];
+    static const uint8_t id[LMS_I_LEN];
+    uint16_t steps = options.quick ? 8 : 255;
+    for (size_t c = 0; c < LIMIT_CHAINS; c++) {
+        chains[c].from = 0;
+        chains[c].to = steps;
+    }
+    double start = bench_cpu_s();
+    kernel->chains(32, id, chains, LIMIT_CHAINS);
+    return (bench_cpu_s() - start) / (LIMIT_CHAINS * (double)steps);
 }
 
-/* Compressions, on average over the values. */
-static double needed(const struct bench *b, enum operation operation)
+/* The fastest kernel of a hash, measured; a row for each if print is set. */
+static const struct hbs_kernel *best_kernel(enum hbs_hash_kind hash, bool print)
 {
-    const struct lmots_params *ots = b->tree.set.ots;
-    size_t n = ots->n;
-    double top = (double)((1U << ots->w) - 1);
-    double leaves = (double)(1U << b->tree.set.lms->h);
-    double key = blocks(PREFIX + ots->p * n) + blocks(PREFIX + n); /* K and leaf */
-    double node = blocks(PREFIX + 2 * n);
-    double steps = 0;
-    for (size_t v = 0; v < VALUES; v++)
-        steps += digits_sum(ots, b->values[v]) / VALUES;
+    const struct hbs_kernel *best = NULL;
+    const struct hbs_kernel *kernel = NULL;
+    double least = 1;
+    for (size_t i = 0; (kernel = hbs_kernel_at(hash, i)) != NULL; i++) {
+        double all[ROUNDS];
+        if (!kernel->supported())
+            continue;
+        for (size_t r = 0; r < rounds(); r++)
+            all[r] = kernel_s(kernel);
+        double s = median(all, rounds());
+        best = s < least ? kernel : best;
+        least = s < least ? s : least;
+        char name[64];
+        (void)snprintf(name, sizeof(name), "kernel-%s.%s",
+                       hash == HBS_SHA256 ? "sha256" : "shake256", kernel->name);
+        if (print)
+            bench_print(options.json, &(struct bench_row){.name = name, .per_second = 1 / s});
+    }
+    return best;
+}
+
+/* One operation -------------------------------------------------------------------------------- */
+
+enum operation { KEYGEN, SIGN, SIGN_BATCH, VERIFY, VERIFY_BATCH, OPERATIONS };
+static const char *const operation_names[] = {"keygen", "sign", "sign-16", "verify", "verify-16"};
+
+static void run(const struct bench_scheme *scheme, enum operation operation, uint32_t leaves)
+{
+    static unsigned turn;
+    unsigned count = operation == SIGN_BATCH || operation == VERIFY_BATCH ? BENCH_BATCH : 1;
+    unsigned first = turn % BENCH_VALUES / count * count;
+    turn += count;
     if (operation == KEYGEN)
-        return leaves * (ots->p * (1 + top) + key) + (leaves - 1) * node;
-    if (operation == SIGN)
-        return ots->p + steps;
-    return ots->p * top - steps + key + b->tree.set.lms->h * node;
+        scheme->keygen(0, leaves);
+    else if (operation == SIGN || operation == SIGN_BATCH)
+        scheme->sign(first, count);
+    else
+        scheme->verify(first, count);
 }
 
-/* Operations ------------------------------------------------------------------------------------
- */
-
-static void keygen(struct bench *b)
+/* CPU seconds of one key generation, signature or verification, on average over a slice of time and
+ * whole turns of the values. */
+static double measure(const struct bench_scheme *scheme, enum operation operation, uint32_t leaves)
 {
-    uint32_t leaves = UINT32_C(1) << b->tree.set.lms->h;
-    lms_leaves(&b->tree, 0, leaves, &b->secret, nodes);
-    lms_subtree_root(&b->tree, 0, leaves, nodes, b->root);
-}
-
-static void sign(struct bench *b)
-{
-    unsigned v = b->turn++ % VALUES;
-    struct ots_lease lease = {.index = v, .epoch = 1};
-    hbs_sign(&lease, &b->tree, &b->secret, b->c, b->values[v], b->path, b->sigs[v]);
-}
-
-/* The path is made up, so no root fits: as much work as if one did. That the kernels are right is
- * not for this program to say. */
-static void verify(struct bench *b)
-{
-    unsigned v = b->turn++ % VALUES;
-    if (!lms_verify_value(&b->tree, b->root, v, b->values[v], b->sigs[v],
-                          lms_sig_len(&b->tree.set)))
-        b->refused++;
-}
-
-/* Seconds an operation takes, on average over a slice of time and whole turns of the values. */
-static double measure(struct bench *b, enum operation operation)
-{
-    static void (*const run[])(struct bench *) = {keygen, sign, verify};
-    unsigned turn = operation == KEYGEN ? 1 : VALUES;
-    double start = cpu_s();
+    bool batch = operation == SIGN_BATCH || operation == VERIFY_BATCH;
+    unsigned turn = operation == KEYGEN ? 1 : BENCH_VALUES / (batch ? BENCH_BATCH : 1U);
+    double slice = options.quick ? QUICK_SLICE_S : SLICE_S;
+    double start = bench_cpu_s();
     double passed = 0;
     unsigned done = 0;
     do {
         for (unsigned k = 0; k < turn; k++)
-            run[operation](b);
+            run(scheme, operation, leaves);
         done += turn;
-        passed = cpu_s() - start;
-    } while (passed < SLICE_S);
-    return passed / done;
+        passed = bench_cpu_s() - start;
+    } while (passed < slice);
+    return passed / done / (batch ? BENCH_BATCH : 1);
 }
 
-/* Seconds a compression takes at best. */
-static double limit(const struct hbs_kernel *kernel)
+static double needs(const struct bench_scheme *scheme, enum operation operation, uint32_t leaves)
 {
-    static struct hbs_chain chains[LIMIT_CHAINS];
-    static const uint8_t id[LMS_I_LEN];
-    for (size_t c = 0; c < LIMIT_CHAINS; c++) {
-        chains[c].from = 0;
-        chains[c].to = 255;
+    if (operation == KEYGEN)
+        return scheme->keygen_needs(leaves);
+    return operation <= SIGN_BATCH ? scheme->sign_needs() : scheme->verify_needs();
+}
+
+static const struct hbs_kernel *gcrypt_of(enum hbs_hash_kind hash)
+{
+    return hash == HBS_SHA256 ? &hbs_kernel_gcrypt : &hbs_kernel_gcrypt_shake;
+}
+
+static uint32_t leaves_measured(const struct bench_scheme *scheme)
+{
+    uint32_t most = options.quick ? QUICK_LEAVES : BENCH_LEAVES_MAX;
+    return scheme->height() < 10 && !options.quick ? UINT32_C(1) << scheme->height() : most;
+}
+
+/* One row: in each round the limit, ours and libgcrypt's, one after another. */
+static void operation_bench(const struct bench_scheme *scheme, const char *set,
+                            enum operation operation, const struct hbs_kernel *best)
+{
+    double ours[ROUNDS];
+    double to_limit[ROUNDS];
+    double to_gcrypt[ROUNDS];
+    const struct hbs_kernel *used = hbs_kernel_current(scheme->hash());
+    uint32_t leaves = leaves_measured(scheme);
+    double need = needs(scheme, operation, leaves);
+    double few = needs(scheme, operation, GCRYPT_LEAVES);
+    for (size_t r = 0; r < rounds(); r++) {
+        double limit = kernel_s(best) * need;
+        ours[r] = measure(scheme, operation, leaves);
+        hbs_kernel_use(gcrypt_of(scheme->hash()));
+        to_gcrypt[r] = measure(scheme, operation, GCRYPT_LEAVES) * (need / few) / ours[r];
+        hbs_kernel_use(used);
+        to_limit[r] = limit / ours[r];
     }
-    double start = cpu_s();
-    kernel->chains(32, id, chains, LIMIT_CHAINS);
-    return (cpu_s() - start) / (LIMIT_CHAINS * 255.0);
+    char name[64];
+    (void)snprintf(name, sizeof(name), "%s.%s", set, operation_names[operation]);
+    double whole =
+        operation == KEYGEN ? scheme->keygen_needs(UINT32_C(1) << scheme->height()) : need;
+    bench_print(options.json,
+                &(struct bench_row){.name = name,
+                                    .per_second = need / whole / median(ours, rounds()),
+                                    .needs = whole,
+                                    .ratio_to_limit = median(to_limit, rounds()),
+                                    .ratio_to_libgcrypt = median(to_gcrypt, rounds())});
 }
 
-static void set_make(struct bench *b, const char *lms, const char *ots)
+/* Two cores ------------------------------------------------------------------------------------ */
+
+struct part {
+    const struct bench_scheme *scheme;
+    uint32_t first;
+    uint32_t count;
+    double seconds; /* CPU time of its thread */
+};
+
+static double thread_s(void)
 {
-    *b = (struct bench){.tree.set = {lms_params_by_name(lms), lmots_params_by_name(ots)}};
-    MUST(lms_set_valid(&b->tree.set));
-    random_bytes(b->tree.i, sizeof(b->tree.i));
-    random_bytes(b->secret.seed, sizeof(b->secret.seed));
-    random_bytes(b->values, sizeof(b->values));
-    for (unsigned v = 0; v < VALUES; v++)
-        sign(b);
+    struct timespec t;
+    MUST(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t) == 0);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-static void set_bench(const char *lms, const char *ots, const struct hbs_kernel *used,
-                      const struct hbs_kernel *best)
+static void *part_run(void *ctx)
 {
-    static struct bench b;
-    set_make(&b, lms, ots);
-    for (enum operation operation = KEYGEN; operation < OPERATIONS; operation++) {
-        double ours[ROUNDS];
-        double gcrypt[ROUNDS];
-        double limits[ROUNDS];
-        for (int r = 0; r < ROUNDS; r++) {
-            limits[r] = limit(best) * needed(&b, operation);
-            hbs_kernel_use(used);
-            ours[r] = measure(&b, operation);
-            hbs_kernel_use(&hbs_kernel_gcrypt);
-            gcrypt[r] = measure(&b, operation);
+    struct part *part = ctx;
+    double start = thread_s();
+    part->scheme->keygen(part->first, part->count);
+    part->seconds = thread_s() - start;
+    return NULL;
+}
+
+/* All leaves by one thread, then a half each by two at once: how much longer the slower one takes
+ * than half the time. CPU time of the threads, so that other programs on the machine do not count;
+ * what they share, the memory and the power of the chip, does. */
+static void two_cores_bench(const struct bench_scheme *scheme, const char *set)
+{
+    uint32_t leaves = leaves_measured(scheme);
+    double ratios[ROUNDS];
+    double seconds[ROUNDS];
+    for (size_t r = 0; r < rounds(); r++) {
+        struct part all = {scheme, 0, leaves, 0};
+        struct part halves[2] = {{scheme, 0, leaves / 2, 0}, {scheme, leaves / 2, leaves / 2, 0}};
+        pthread_t other;
+        (void)part_run(&all);
+        MUST(pthread_create(&other, NULL, part_run, &halves[1]) == 0);
+        (void)part_run(&halves[0]);
+        MUST(pthread_join(other, NULL) == 0);
+        bool first = halves[0].seconds > halves[1].seconds;
+        seconds[r] = first ? halves[0].seconds : halves[1].seconds;
+        ratios[r] = all.seconds / seconds[r];
+    }
+    char name[64];
+    (void)snprintf(name, sizeof(name), "%s.keygen-2", set);
+    double whole = scheme->keygen_needs(UINT32_C(1) << scheme->height());
+    double part = scheme->keygen_needs(leaves) / whole;
+    bench_print(options.json, &(struct bench_row){.name = name,
+                                                  .per_second = part / median(seconds, rounds()),
+                                                  .ratio_to_one_core = median(ratios, rounds())});
+}
+
+/* Spikes --------------------------------------------------------------------------------------- */
+
+/* The slowest of many signatures against the median. Each is made three times, and the least time
+ * counts: what an interrupt takes, it takes at another one the next time, and what is ours comes
+ * again. */
+static void spikes_bench(const struct bench_scheme *scheme, const char *set)
+{
+    static double all[SPIKES];
+    size_t count = options.quick ? 100 : SPIKES;
+    for (int pass = 0; pass < 3; pass++) {
+        for (size_t k = 0; k < count; k++) {
+            double start = thread_s();
+            scheme->sign((unsigned)(k % BENCH_VALUES), 1);
+            double passed = thread_s() - start;
+            all[k] = pass == 0 || passed < all[k] ? passed : all[k];
         }
-        double s = median(ours);
-        printf("%-19s %-20s %-7s %11.1f %10.0f %11.0f %% %11.1f\n", lms, ots,
-               operation_names[operation], 1 / s, needed(&b, operation), 100 * median(limits) / s,
-               median(gcrypt) / s);
-        (void)fflush(stdout);
     }
-    window_secret_wipe(&b.secret);
+    double middle = median(all, count);
+    char name[64];
+    (void)snprintf(name, sizeof(name), "%s.sign-spikes", set);
+    bench_print(options.json, &(struct bench_row){.name = name,
+                                                  .per_second = 1 / middle,
+                                                  .slowest_to_median = all[count - 1] / middle});
 }
 
-int main(void)
+/* Sets ----------------------------------------------------------------------------------------- */
+
+static void set_bench(const struct bench_scheme *scheme, size_t i, const char *set)
+{
+    scheme->make(i);
+    const struct hbs_kernel *best = best_kernel(scheme->hash(), false);
+    for (enum operation o = KEYGEN; o < OPERATIONS; o++)
+        if (scheme->batches || (o != SIGN_BATCH && o != VERIFY_BATCH))
+            operation_bench(scheme, set, o, best);
+    two_cores_bench(scheme, set);
+    spikes_bench(scheme, set);
+}
+
+/* A process for each set, so that its peak of memory is its own. */
+static bool set_apart(const struct bench_scheme *scheme, size_t i, const char *set)
+{
+    (void)fflush(NULL);
+    pid_t child = fork();
+    MUST(child >= 0);
+    if (child == 0) {
+        set_bench(scheme, i, set);
+        (void)fflush(NULL);
+        _exit(0);
+    }
+    int status = 0;
+    struct rusage usage;
+    MUST(wait4(child, &status, 0, &usage) == child);
+    char name[64];
+    (void)snprintf(name, sizeof(name), "%s.memory", set);
+    bench_print(options.json, &(struct bench_row){.name = name, .peak_kib = usage.ru_maxrss});
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+/* Quick runs take the sets with short chains: a few milliseconds a row. */
+static bool wanted(const char *set, bool standard)
+{
+    if (options.only != NULL)
+        return strstr(set, options.only) != NULL;
+    if (options.quick)
+        return strcmp(set, "lms-sha256-m32-h5-w4") == 0 ||
+               strcmp(set, "lms-shake-m24-h5-w2") == 0 || strcmp(set, "xmss-sha2_10_256") == 0 ||
+               strcmp(set, "xmssmt-shake256_20/2_192") == 0;
+    return standard || options.all;
+}
+
+static bool scheme_bench(const struct bench_scheme *scheme)
+{
+    char set[48];
+    bool standard = false;
+    for (size_t i = 0; scheme->set(i, set, &standard); i++)
+        if (wanted(set, standard) && !set_apart(scheme, i, set))
+            return false;
+    return true;
+}
+
+/* Finds the set by the name in front of the dot. */
+static const struct bench_scheme *set_find(const char *row, size_t *at)
+{
+    static const struct bench_scheme *const schemes[] = {&bench_lms, &bench_xmss};
+    char set[48];
+    bool standard = false;
+    size_t len = strcspn(row, ".");
+    for (size_t s = 0; s < 2; s++)
+        for (*at = 0; schemes[s]->set(*at, set, &standard); (*at)++)
+            if (strlen(set) == len && strncmp(set, row, len) == 0)
+                return schemes[s];
+    return NULL;
+}
+
+double bench_ours(const char *row)
+{
+    size_t at = 0;
+    const struct bench_scheme *scheme = set_find(row, &at);
+    const char *operation = strchr(row, '.');
+    if (scheme == NULL || operation == NULL)
+        return 0;
+    scheme->make(at);
+    for (enum operation o = KEYGEN; o < OPERATIONS; o++) {
+        if (strcmp(operation + 1, operation_names[o]) != 0)
+            continue;
+        double all[ROUNDS];
+        uint32_t leaves = leaves_measured(scheme);
+        for (size_t r = 0; r < rounds(); r++)
+            all[r] = measure(scheme, o, leaves);
+        double whole = o == KEYGEN ? scheme->keygen_needs(UINT32_C(1) << scheme->height()) /
+                                         scheme->keygen_needs(leaves)
+                                   : 1;
+        return whole * median(all, rounds());
+    }
+    return 0;
+}
+
+static void usage(void)
+{
+    (void)fputs("usage: bench [--json] [--quick] [--all] [--only TEXT] [--peer NAME=DIR]...\n"
+                "  --json       one JSON object a line\n"
+                "  --quick      a few small sets, a few milliseconds a row: to see that it works\n"
+                "  --all        every set that may sign, not only those of one height\n"
+                "  --only TEXT  sets whose name contains TEXT\n"
+                "  --peer NAME=DIR  build and time the source in DIR beside ours; NAME is\n"
+                "               hash-sigs, xmss-reference or wolfssl\n",
+                stderr);
+}
+
+static bool options_read(int argc, char **argv)
+{
+    static const struct option longs[] = {
+        {"json", no_argument, NULL, 'j'},       {"quick", no_argument, NULL, 'q'},
+        {"all", no_argument, NULL, 'a'},        {"only", required_argument, NULL, 'o'},
+        {"peer", required_argument, NULL, 'p'}, {NULL, 0, NULL, 0}};
+    int option = 0;
+    while ((option = getopt_long(argc, argv, "", longs, NULL)) != -1) {
+        options.json = options.json || option == 'j';
+        options.quick = options.quick || option == 'q';
+        options.all = options.all || option == 'a';
+        if (option == 'o')
+            options.only = optarg;
+        if (option == 'p' && options.peer_count < PEERS_MAX)
+            options.peers[options.peer_count++] = optarg;
+        if (option == '?')
+            return false;
+    }
+    return optind == argc;
+}
+
+int main(int argc, char **argv)
 {
     struct err err = {0};
+    if (!options_read(argc, argv)) {
+        usage();
+        return 2;
+    }
     if (base_init_public(&err) != RC_OK || hbs_kernel_start(&err) != RC_OK) {
         (void)fprintf(stderr, "bench: %s\n", err_text(&err));
         return 1;
     }
-    const struct hbs_kernel *used = hbs_kernel_current(HBS_SHA256);
-    const struct hbs_kernel *best = NULL;
-    double least = 1;
-    printf("One core; million chain steps (one compression each) a second:\n");
-    for (size_t i = 0; hbs_kernel_at(HBS_SHA256, i) != NULL; i++) {
-        const struct hbs_kernel *kernel = hbs_kernel_at(HBS_SHA256, i);
-        if (!kernel->supported())
-            continue;
-        double all[ROUNDS];
-        for (int r = 0; r < ROUNDS; r++)
-            all[r] = limit(kernel);
-        double s = median(all);
-        best = s < least ? kernel : best;
-        least = s < least ? s : least;
-        printf("  %-10s %6.1f%s\n", kernel->name, 1e-6 / s, kernel == used ? "  (used)" : "");
-    }
-    printf("\n%-19s %-20s %-7s %11s %10s %13s %11s\n", "set", "", "", "a second", "needs",
-           "of limit", "x libgcrypt");
-    for (size_t k = 0; k < sizeof(sets) / sizeof(sets[0]); k++)
-        set_bench(sets[k].lms, sets[k].ots, used, best);
-    return 0;
+    if (!options.json)
+        printf("Kernels: SHA-256 %s, SHAKE256 %s\n", hbs_kernel_current(HBS_SHA256)->name,
+               hbs_kernel_current(HBS_SHAKE256)->name);
+    (void)best_kernel(HBS_SHA256, true);
+    (void)best_kernel(HBS_SHAKE256, true);
+    bool good = scheme_bench(&bench_lms) && scheme_bench(&bench_xmss);
+    for (size_t p = 0; p < options.peer_count; p++)
+        good = bench_peer(options.peers[p], options.json, options.quick) && good;
+    return good ? 0 : 1;
 }
