@@ -11,6 +11,7 @@
 
 #include "base/digest.h"
 #include "hbs/verify.h"
+#include "verify/verify.h"
 
 #define SIGNATURE_MAX ((size_t)64 * 1024)
 #define INDEX_MAX (UINT64_C(1) << 25)
@@ -100,7 +101,20 @@ static bool same_bytes(const struct shown *a, const struct shown *b)
            memcmp(a->signature, b->signature, a->signature_len) == 0;
 }
 
-static unsigned check_one(unsigned *said, const struct shown *s, const struct hss_public *public)
+/* The same by the library for devices, which shares no code with ours. */
+static unsigned check_independent(unsigned *said, const struct shown *s, const struct tmv_key *key)
+{
+    struct tmv_found found;
+    enum tmv_result result =
+        tmv_verify(key, s->artifact, strlen(s->artifact), s->signature, s->signature_len, &found);
+    if (result != TMV_OK || found.index != s->index)
+        return fault(said, "%s %s: libtidemark-verify says: %s, index %" PRIu64, s->key, s->request,
+                     tmv_result_text(result), found.index);
+    return 0;
+}
+
+static unsigned check_one(unsigned *said, const struct shown *s, const struct hss_public *public,
+                          const struct tmv_key *independent)
 {
     struct err err = {0};
     struct hss_signature parsed;
@@ -112,7 +126,7 @@ static unsigned check_one(unsigned *said, const struct shown *s, const struct hs
         parsed.index != s->index)
         return fault(said, "%s %s: the answer says index %" PRIu64 ", the signature %" PRIu64,
                      s->key, s->request, s->index, parsed.index);
-    return 0;
+    return check_independent(said, s, independent);
 }
 
 static int by_index(const void *a, const void *b)
@@ -155,13 +169,16 @@ unsigned evidence_check(const struct evidence *e, const char *key, const uint8_t
     struct hss_public public = {0};
     if (hss_public_parse(&public, public_key, public_key_len, &err) != RC_OK)
         return fault(&said, "%s: public key: %s", key, err_text(&err));
+    struct tmv_key independent;
+    if (tmv_key_read(&independent, TMV_HSS, public_key, public_key_len) != TMV_OK)
+        return fault(&said, "%s: public key: libtidemark-verify does not take it", key);
     const struct shown **list = calloc(e->count + 1, sizeof(*list));
     MUST(list != NULL);
     size_t count = 0;
     for (size_t i = 0; i < e->count; i++) {
         if (strcmp(e->list[i].key, key) != 0)
             continue;
-        faults += check_one(&said, &e->list[i], &public);
+        faults += check_one(&said, &e->list[i], &public, &independent);
         list[count++] = &e->list[i];
     }
     qsort(list, count, sizeof(*list), by_index);

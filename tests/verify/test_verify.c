@@ -16,6 +16,7 @@
 #include "base/secmem.h"
 #include "cli/compile.h"
 #include "hbs/hss.h"
+#include "hbs/xmss_private.h"
 #include "lib/plan_text.h"
 #include "policy/sets.h"
 #include "verify/hash.h"
@@ -245,6 +246,49 @@ static void test_own_hss(void **state)
     check_made(100, 10);
 }
 
+/* XMSS and XMSS^MT of both lengths and both hash functions that SP 800-208 has, and RFC 8391's. */
+static void test_own_xmss(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        uint64_t index;
+    } all[] = {
+        {"XMSS-SHA2_10_256", 1023},
+        {"XMSS-SHA2_10_192", 512},
+        {"XMSS-SHAKE256_10_192", 77},
+        {"XMSSMT-SHA2_20/4_256", 0xfffff},
+        {"XMSSMT-SHA2_40/8_192", 0xfedcba9876},
+    };
+    static uint8_t made[XMSS_SIG_LEN_MAX];
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+        struct xmss_private secret CLEANUP(xmss_private_wipe) = {
+            .params = xmss_params_by_name(all[i].name)};
+        struct xmss_public public;
+        struct ots_lease lease = {.index = all[i].index, .epoch = 1};
+        uint8_t raw[XMSS_PUB_LEN_MAX];
+        size_t len = 0;
+        struct err err = {0};
+        struct tmv_found found;
+        memset(secret.sk_seed, 1, sizeof(secret.sk_seed));
+        memset(secret.sk_prf, 2, sizeof(secret.sk_prf));
+        memset(secret.pub_seed, 3, sizeof(secret.pub_seed));
+        assert_int_equal(xmss_keygen(&secret, &public, &err), RC_OK);
+        assert_int_equal(
+            xmss_sign(&lease, &secret, message, sizeof(message), NULL, made, &len, &err), RC_OK);
+        size_t raw_len = xmss_public_print(&public, raw);
+        assert_int_equal(tmv_key_read(&key,
+                                      strncmp(all[i].name, "XMSS-", 5) == 0 ? TMV_XMSS : TMV_XMSSMT,
+                                      raw, raw_len),
+                         TMV_OK);
+        assert_int_equal(tmv_verify(&key, message, sizeof(message), made, len, &found), TMV_OK);
+        assert_int_equal(found.index, all[i].index);
+        made[len - 1] ^= 1;
+        assert_int_equal(tmv_verify(&key, message, sizeof(message), made, len, &found),
+                         TMV_WRONG_SIGNATURE);
+    }
+}
+
 /* One bit anywhere: the index and the randomiser too. */
 static void test_every_byte_counts(void **state)
 {
@@ -435,6 +479,7 @@ int main(void)
         cmocka_unit_test(test_hss_levels),
         cmocka_unit_test(test_own_lms),
         cmocka_unit_test(test_own_hss),
+        cmocka_unit_test(test_own_xmss),
         cmocka_unit_test(test_every_byte_counts),
         cmocka_unit_test(test_index_past_the_key),
         cmocka_unit_test(test_stream_with_two_signatures),
