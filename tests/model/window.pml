@@ -1,0 +1,153 @@
+/*
+ * window: a request of a time or interval plan (batch_window.c, allocate_lease()). The message is
+ * the client's name: each sends one artifact, again and again, under one idempotency key.
+ */
+
+#if CLOCK_LIES == 0
+#define READ_CLOCK(to) to = today
+#elif CLOCK_LIES == 1
+#define READ_CLOCK(to) select(to : 0 .. today)
+#else
+#define READ_CLOCK(to) select(to : 0 .. WINDOWS - 1)
+#endif
+
+/* look_up(): the receipt of this client, remembered one window longer than its own. */
+inline look_up()
+{
+    n = 0;
+    do
+    :: n < size ->
+        if
+        :: K(n) == RECEIPT && Z(n) == message && WINDOW_OF(Y(n)) + 2 >= kw -> done = true
+        :: else
+        fi;
+        n++
+    :: else -> break
+    od;
+    n = 0
+}
+
+#define LEASE_IN_HAND (lease_epoch != 0 && lease_next < LEASE_SIZE)
+#define LEASE_LEFT    (LEASE_IN_HAND || kl - kab < LEASES)
+
+/* window_of_now() and check_floor(), or window_by_interval(): `to` is the w number to sign in. */
+#if KIND == TIME
+inline place_in_window()
+{
+    READ_CLOCK(reading);
+    to = reading + 1;
+#ifdef M_FLOOR_IGNORED
+    to = MAX(to, kw);
+#endif
+    go = go && to >= kw && to >= lowest && (to > kw || LEASE_LEFT)
+}
+#else
+inline place_in_window()
+{
+    to = MAX(kw, lowest);
+    to = (to == kw && to <= WINDOWS && !LEASE_LEFT -> to + 1 : to);
+    go = go && to <= WINDOWS && WITHIN_LIMIT(to)
+}
+#endif
+
+inline place()
+{
+    select(message : 1 .. 2);
+    look_up();
+    go = requests > 0 && !done;
+    done = false;
+    scan();
+    place_in_window();
+    forget();
+    if
+    :: !go -> message = 0; to = 0; reading = 0; goto ready
+    :: else -> go = false; requests--; up[slot] = false
+    fi
+}
+
+/* What UNIQUE says of leases: no epoch and no place twice. A refusal would end work for good. */
+inline check_apart()
+{
+    d_step {
+        n = 0;
+        do
+        :: n < size ->
+            assert(K(n) != LEASE || (X(n) != kl + 1 && Y(n) != (kw - 1) * LEASES + kl - kab));
+            n++
+        :: else -> break
+        od;
+        n = 0
+    }
+}
+
+/* allocate_lease() */
+inline take_lease()
+{
+    lease_epoch = 0;
+    lease_next = 0;
+    check_recorded();
+    atomic {
+        may_die();
+        check_apart();
+        assert(KIND != TIME || reading + 1 == kw); /* only in the window of now */
+        append(LEASE, kl + 1, (kw - 1) * LEASES + kl - kab, 0);
+        reserved = size - 1
+    }
+#if defined(M_ANCHOR_FIRST)
+    anchor();
+    sync();
+#elif defined(M_NO_SYNC)
+    anchor();
+#else
+    sync();
+    anchor();
+#endif
+    d_step {
+        lease_epoch = kl;
+        lease_first = ((kw - 1) * LEASES + kl - kab - 1) * LEASE_SIZE
+    }
+}
+
+inline serve()
+{
+    atomic { place() }
+    if
+    :: to > kw ->
+        lease_epoch = 0;
+        open_window(to)
+    :: else
+    fi;
+    to = 0;
+    if
+    :: LEASE_IN_HAND
+    :: else -> take_lease()
+    fi;
+    /* key_check_invariants() */
+    assert(lease_epoch == kl && WINDOW_OF(lease_first) + 1 == kw);
+    atomic {
+        may_die();
+        prove();
+        compute(lease_first + lease_next, message);
+        lease_next++;
+        computed = today
+    }
+    /* time_still_inside() */
+    atomic {
+        may_die();
+#if KIND == TIME && !defined(M_NO_SECOND_LOOK)
+        READ_CLOCK(reading);
+        go = reading + 1 != kw
+#endif
+    }
+    if
+    :: go ->
+        go = false;
+        put(BURN, 0, lease_first + lease_next - 1, 0);
+        sync()
+    :: else ->
+        assert(KIND != TIME || CLOCK_LIES != 0 || computed + 1 == kw);
+        receipt(lease_epoch, lease_first + lease_next - 1, message);
+        atomic { may_die(); release(lease_first + lease_next - 1, message, lease_epoch) }
+    fi;
+    d_step { message = 0; computed = 0; reading = 0 }
+}
