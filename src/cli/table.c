@@ -90,7 +90,8 @@ static const struct cli_option sign_options[] = {
 static const struct cli_option verify_options[] = {
     {"sig", "FILE", "signature", WORDS_FILE, NULL},
     {"public", "FILE", "public key: raw, DER or PEM", WORDS_FILE, NULL},
-    {"scheme", "NAME", "form of key and signature; default hss", WORDS_CHOICE, "hss"},
+    {"scheme", "NAME", "what the key is, where raw bytes do not tell", WORDS_CHOICE,
+     "hss xmss xmssmt"},
     {"message", "MODE", "what was signed; default raw, or what the plan says", WORDS_CHOICE,
      "raw sha256 sha384 sha512"},
     {"plan", "FILE", "check the index in the signature against this plan", WORDS_FILE, NULL},

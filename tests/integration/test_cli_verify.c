@@ -142,6 +142,69 @@ static void test_key_forms(void **state)
     }
 }
 
+/* Keys of XMSS and XMSS^MT; their raw forms can be each other's. */
+static void test_xmss(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *file, *scheme, *other, *name;
+        enum hbs_scheme number;
+    } keys[] = {
+        {"botan_xmss_verify", "xmss", "xmssmt", "XMSS-SHA2_10_256", HBS_SCHEME_XMSS},
+        {"xmss_reference", "xmssmt", "xmss", "XMSSMT-SHAKE_20/4_256", HBS_SCHEME_XMSSMT},
+    };
+    static struct vector v;
+    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+        char path[200];
+        char pem[SPKI_PEM_MAX];
+        (void)snprintf(path, sizeof(path), SRCDIR "/tests/vectors/data/%s.json", keys[i].file);
+        vector_read(&v, path, 0);
+        spki_pem_print(pem, keys[i].number, v.public_key, v.public_len);
+        command_write("x.msg", v.message, v.message_len);
+        command_write("x.sig", v.signature, v.signature_len);
+        command_write("x.pub", v.public_key, v.public_len);
+        command_write("x.pem", pem, strlen(pem));
+        command_run(&c, NULL, VERIFY "@x.msg --sig @x.sig --public @x.pem");
+        expect(0, keys[i].name, "");
+        command_run(&c, NULL, VERIFY "@x.msg --sig @x.sig --public @x.pub");
+        expect(2, "", "say which");
+        command_runf(&c, VERIFY "@x.msg --sig @x.sig --public @x.pub --scheme %s", keys[i].scheme);
+        expect(0, keys[i].name, "");
+        command_runf(&c, VERIFY "@x.msg --sig @x.sig --public @x.pem --scheme %s", keys[i].other);
+        expect(2, "", "not of");
+        command_runf(&c, VERIFY "@x.msg --sig @x.sig --public @x.pub --scheme %s", keys[i].other);
+        expect(1, "", "");
+        command_run(&c, NULL, VERIFY "@file.bin --sig @x.sig --public @x.pem");
+        expect(1, "", "not of this file");
+    }
+}
+
+/* The index of an XMSS signature against a plan. */
+static void test_xmss_plan(void **state)
+{
+    (void)state;
+    static const char plan[] =
+        "{\"tidemark_plan\":1,\"key\":\"nightly\",\"profile\":\"sp800-208\",\"scheme\":\"xmss\","
+        "\"parameters\":[\"XMSS-SHA2_10_256\"],\"message\":\"raw\","
+        "\"assignment\":{\"kind\":\"time\",\"start\":\"2026-12-06T00:00:00Z\",\"window\":\"P7D\","
+        "\"signatures_per_window\":64}}";
+    static struct vector v;
+    vector_read(&v, SRCDIR "/tests/vectors/data/botan_xmss_verify.json", 0);
+    command_write("x.msg", v.message, v.message_len);
+    command_write("x.sig", v.signature, v.signature_len);
+    command_write("x.pub", v.public_key, v.public_len);
+    command_write("x.json", plan, strlen(plan));
+#define WITH_XMSS VERIFY "@x.msg --sig @x.sig --public @x.pub --scheme xmss --plan @x.json "
+    command_run(&c, NULL, WITH_XMSS "--window 0");
+    expect(0, "as claimed", "");
+    command_run(&c, NULL, WITH_XMSS "--window 1");
+    expect(1, "", "not of window 1");
+    command_run(&c, NULL,
+                VERIFY "@x.msg --sig @x.sig --public @x.pub --scheme xmss "
+                       "--plan @time.json");
+    expect(1, "", "the public key is XMSS-SHA2_10_256");
+}
+
 static void test_long_message(void **state)
 {
     (void)state;
@@ -602,6 +665,8 @@ int main(void)
         cmocka_unit_test(test_rfc8554),
         cmocka_unit_test(test_json),
         cmocka_unit_test(test_key_forms),
+        cmocka_unit_test(test_xmss),
+        cmocka_unit_test(test_xmss_plan),
         cmocka_unit_test(test_long_message),
         cmocka_unit_test(test_bad_message),
         cmocka_unit_test(test_bad_signature),

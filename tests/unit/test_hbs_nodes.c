@@ -442,8 +442,8 @@ static void test_make_overtaken(void **state)
     struct world *w = *state;
     w->windows = 0;
     const struct hbs_tree tree = hbs_tree_of_lms(&w->tree);
-    enum rc rc = hbs_nodes_make(w->dirfd, NAME, &tree, w->window_size, source, appear, w, 1, w->root,
-                                NULL);
+    enum rc rc =
+        hbs_nodes_make(w->dirfd, NAME, &tree, w->window_size, source, appear, w, 1, w->root, NULL);
     assert_int_equal(rc, RC_REFUSED_EXISTS);
     struct content c = {(char[]){"not mine"}, 8};
     assert_content(w, &c);
