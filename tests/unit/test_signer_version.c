@@ -452,6 +452,28 @@ static void attack_28_recovery_of_lines(void **state)
     rig_disk_free(&disk);
 }
 
+/* An old ledger under a W that is far ahead: recovery closes all windows up to W, and the ledger's
+ * last version lies far below. What max_jump forbids is to leave out windows, and these were
+ * closed. Found by the simulator: no version was left that would have been signed. */
+static void recovery_past_many_windows(void **state)
+{
+    (void)state;
+    struct rig_disk disk = {0};
+    begin(PLAN("strict", "raw", ""));
+    (void)one("0.0.0", "a", "x", RC_OK);
+    rig_disk_take(&rig, &disk);
+    (void)one("0.1.0", "a", "x", RC_OK);
+    (void)one("0.2.0", "a", "x", RC_OK);
+    expect_regression(&disk);
+    int64_t window = 0;
+    recover(&window);
+    assert_int_equal(window, 3);
+    (void)one("0.2.1", "a", "y", RC_REFUSED_BELOW_FLOOR);
+    (void)one("1.2.0", "a", "y", RC_REFUSED_JUMP);
+    (void)one("0.3.0", "a", "y", RC_OK);
+    rig_disk_free(&disk);
+}
+
 /* An intent that was anchored when the power went, in a window that recovery then closed: it cannot
  * be completed, and nobody else gets its index. */
 static void intent_of_a_closed_window_is_given_up(void **state)
@@ -543,6 +565,7 @@ int main(void)
         cmocka_unit_test_teardown(attack_26_old_disk_between_w_and_a, end),
         cmocka_unit_test_teardown(attack_27_torn_a_and_old_disk, end),
         cmocka_unit_test_teardown(attack_28_recovery_of_lines, end),
+        cmocka_unit_test_teardown(recovery_past_many_windows, end),
         cmocka_unit_test_teardown(intent_of_a_closed_window_is_given_up, end),
         cmocka_unit_test_teardown(attack_35_honest_crashes, end),
         cmocka_unit_test_teardown(attack_36_one_batch_over_two_windows, end),
