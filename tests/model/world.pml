@@ -2,9 +2,9 @@
  * world: the TPM, the disk, and what may happen to them. All state here is local to a device.
  *
  * Ledger: e[0 ... size - 1] in order; the first dur of them survive a power cut. The entry that
- * makes the key stands before e[0] and is never lost. An entry's hash, which names everything before it,
- * is its position together with the branch it was written in: br counts the times that this disk
- * was put back.
+ * makes the key stands before e[0] and is never lost. An entry's hash, which names everything
+ * before it, is its position together with the branch it was written in: br counts the times that
+ * this disk was put back.
  */
 
 /* One entry: kind, two numbers, a message, its branch. */
