@@ -127,9 +127,13 @@ static void lms_sign_all(const struct hbs_branch *b, const struct hbs_branch_sig
 static void xmss_sign_all(const struct hbs_branch *b, const struct hbs_branch_signing *jobs,
                           const struct paths *paths, struct ots_lease *leases, size_t count)
 {
+    struct xmss_signing each[HBS_BATCH_MAX];
     for (size_t k = 0; k < count; k++)
-        xmss_tree_sign(&leases[k], &branch_bottom(b)->tree.xmss, secret_of(b)->seed, jobs[k].value,
-                       paths->path[k], jobs[k].sig + bottom_at(&b->key));
+        each[k] = (struct xmss_signing){.lease = &leases[k],
+                                        .value = jobs[k].value,
+                                        .path = paths->path[k],
+                                        .sig = jobs[k].sig + bottom_at(&b->key)};
+    xmss_tree_sign_batch(&branch_bottom(b)->tree.xmss, secret_of(b)->seed, each, count);
 }
 
 void hbs_branch_sign(const struct hbs_branch *branch, const struct hbs_branch_signing *jobs,
@@ -183,23 +187,37 @@ static void lms_verify_all(const struct hbs_branch *b, const struct hbs_branch_c
         good[at[k]] = answers[k];
 }
 
+static void xmss_verify_all(const struct hbs_branch *b, const struct hbs_branch_checking *jobs,
+                            size_t count, bool *good)
+{
+    struct xmss_checking each[HBS_BATCH_MAX] = {0};
+    uint8_t roots[HBS_BATCH_MAX][XMSS_N_MAX];
+    size_t at[HBS_BATCH_MAX];
+    size_t taken = 0;
+    const struct branch_level *bottom = branch_bottom(b);
+    for (size_t k = 0; k < count; k++) {
+        if (!good[k])
+            continue;
+        at[taken] = k;
+        each[taken] = (struct xmss_checking){.leaf = leaf_of(b, jobs[k].index),
+                                             .value = jobs[k].value,
+                                             .sig = jobs[k].sig + bottom_at(&b->key),
+                                             .root = roots[taken]};
+        taken++;
+    }
+    xmss_tree_candidates(&bottom->tree.xmss, each, taken);
+    for (size_t k = 0; k < taken; k++)
+        good[at[k]] = ct_equal(roots[k], bottom->root, bottom->tree.n);
+}
+
 void hbs_branch_verify(const struct hbs_branch *branch, const struct hbs_branch_checking *jobs,
                        size_t count, bool *good)
 {
     MUST(count <= HBS_BATCH_MAX);
-    const struct branch_level *bottom = branch_bottom(branch);
     for (size_t k = 0; k < count; k++)
         good[k] = frame_good(branch, jobs + k);
-    if (branch_is_hss(&branch->key)) {
+    if (branch_is_hss(&branch->key))
         lms_verify_all(branch, jobs, count, good);
-        return;
-    }
-    for (size_t k = 0; k < count; k++) {
-        uint8_t root[XMSS_N_MAX];
-        if (!good[k])
-            continue;
-        xmss_tree_candidate(&bottom->tree.xmss, leaf_of(branch, jobs[k].index), jobs[k].value,
-                            jobs[k].sig + bottom_at(&branch->key), root);
-        good[k] = ct_equal(root, bottom->root, bottom->tree.n);
-    }
+    else
+        xmss_verify_all(branch, jobs, count, good);
 }

@@ -15,9 +15,6 @@
 #include "base/rc.h"
 #include "hbs/params.h"
 
-/** Signatures that are made or checked in one call at most. */
-#define HBS_BATCH_MAX 256
-
 /** Secret of one window: SEED of RFC 8554 Appendix A (first n bytes), and SK_PRF for XMSS. */
 struct window_secret {
     uint8_t seed[HBS_N_MAX];

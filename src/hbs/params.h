@@ -18,6 +18,9 @@
 #define LMOTS_P_MAX 265
 #define HSS_LEVELS_MAX 8
 
+/** Signatures that are made or checked in one call at most. */
+#define HBS_BATCH_MAX 256
+
 /** The last two are for some sets of RFC 8391 only, one hash at a time. */
 enum hbs_hash_kind { HBS_SHA256, HBS_SHAKE256, HBS_SHA512, HBS_SHAKE128 };
 

@@ -3,9 +3,11 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "hbs/kernel_lanes.h" /* LEFT_AS_IS */
 
 #define BATCH_VALUES (WOTS_BATCH_CHAINS * 32) /* bytes; with n = 64 they are filled first */
 #define NODE_BATCH 256
+#define BATCH_LEAVES_MAX (WOTS_BATCH_CHAINS / 51)
 
 _Static_assert(BATCH_VALUES >= 4 * WOTS_LEN_MAX * XMSS_N_MAX, "a batch must hold whole leaves");
 
@@ -80,27 +82,26 @@ static void ltree_level(struct node_queue *queue, const struct xmss_tree *tree, 
     }
 }
 
-/* The L-trees of count leaves side by side (RFC 8391 §4.1.5 algorithm 8); values are destroyed. */
-static void ltrees(const struct xmss_tree *tree, uint32_t first, uint32_t count, uint8_t *values,
-                   uint8_t *leaves)
+/* The L-trees of count leaves side by side (RFC 8391 §4.1.5 algorithm 8). Each ends up in the first
+ * of its values, and the others are destroyed. */
+static void ltrees(const struct xmss_tree *tree, const uint32_t *leaves, uint32_t count,
+                   uint8_t *values)
 {
     size_t n = tree->x.params->n;
     size_t each = wots_sig_len(tree->x.params);
-    struct node_queue queue;
+    struct node_queue queue LEFT_AS_IS;
     queue.x = &tree->x;
     queue.count = 0;
     uint32_t left = tree->x.params->len;
     for (uint32_t height = 0; left > 1; height++) {
         for (uint32_t k = 0; k < count; k++)
-            ltree_level(&queue, tree, first + k, height, left, values + k * each);
+            ltree_level(&queue, tree, leaves[k], height, left, values + k * each);
         queue_run(&queue);
         /* The last one of an odd number goes up as it is. */
         for (uint32_t k = 0; left % 2 == 1 && k < count; k++)
             memcpy(values + k * each + left / 2 * n, values + k * each + (left - 1) * n, n);
         left = (left + 1) / 2;
     }
-    for (uint32_t k = 0; k < count; k++)
-        memcpy(leaves + k * n, values + k * each, n);
 }
 
 void wots_leaves(const struct xmss_tree *tree, uint32_t first, uint32_t count,
@@ -109,52 +110,76 @@ void wots_leaves(const struct xmss_tree *tree, uint32_t first, uint32_t count,
     const struct xmss_params *params = tree->x.params;
     MUST(count >= 1);
     MUST(count <= wots_batch_leaves(params));
+    size_t each = wots_sig_len(params);
     /* No path leaves between the starts of the chains and their ends, which are public: they are
      * the public key. So there is nothing to wipe. */
-    uint8_t values[BATCH_VALUES];
-    struct hbs_wots_chain chains[WOTS_BATCH_CHAINS];
-    for (uint32_t k = 0; k < count; k++)
+    uint8_t values[BATCH_VALUES] LEFT_AS_IS;
+    struct hbs_wots_chain chains[WOTS_BATCH_CHAINS] LEFT_AS_IS;
+    uint32_t numbers[BATCH_LEAVES_MAX] = {0};
+    for (uint32_t k = 0; k < count; k++) {
+        numbers[k] = first + k;
         chains_make(chains + (size_t)k * params->len, tree, first + k, NULL, NULL,
-                    values + k * wots_sig_len(params));
+                    values + k * each);
+    }
     hbs_wots_starts(&tree->x, secret, chains, (size_t)count * params->len);
     hbs_wots_chains(&tree->x, chains, (size_t)count * params->len);
-    ltrees(tree, first, count, values, leaves);
+    ltrees(tree, numbers, count, values);
+    for (uint32_t k = 0; k < count; k++)
+        memcpy(leaves + (size_t)k * params->n, values + k * each, params->n);
 }
 
-/* Values of one signature, until they are those that may be seen. */
+/* Values of signatures, until they are those that may be seen. Filled before they are read, so that
+ * only the part in use costs anything. */
 struct hidden {
-    uint8_t values[WOTS_LEN_MAX * XMSS_N_MAX];
+    size_t used;
+    uint8_t values[BATCH_VALUES];
 };
 
 static void hidden_wipe(struct hidden *hidden)
 {
-    wipe(hidden, sizeof(*hidden));
+    wipe(hidden->values, hidden->used);
 }
 
-void wots_sign(const struct xmss_tree *tree, uint32_t leaf, const uint8_t *secret,
-               const uint8_t *value, uint8_t *sig)
+void wots_sign(const struct xmss_tree *tree, const uint8_t *secret, const struct wots_signing *jobs,
+               size_t count)
 {
     const struct xmss_params *params = tree->x.params;
-    uint8_t digits[WOTS_LEN_MAX];
-    wots_digits(params, value, digits);
-    struct hidden hidden CLEANUP(hidden_wipe) = {0};
-    struct hbs_wots_chain chains[WOTS_LEN_MAX];
-    chains_make(chains, tree, leaf, NULL, digits, hidden.values);
-    hbs_wots_starts(&tree->x, secret, chains, params->len);
-    hbs_wots_chains(&tree->x, chains, params->len);
-    memcpy(sig, hidden.values, wots_sig_len(params));
+    MUST(count >= 1);
+    MUST(count <= wots_batch_leaves(params));
+    size_t each = wots_sig_len(params);
+    struct hidden hidden CLEANUP(hidden_wipe) LEFT_AS_IS;
+    hidden.used = count * each;
+    struct hbs_wots_chain chains[WOTS_BATCH_CHAINS] LEFT_AS_IS;
+    for (size_t k = 0; k < count; k++) {
+        uint8_t digits[WOTS_LEN_MAX];
+        wots_digits(params, jobs[k].value, digits);
+        chains_make(chains + k * params->len, tree, jobs[k].leaf, NULL, digits,
+                    hidden.values + k * each);
+    }
+    hbs_wots_starts(&tree->x, secret, chains, count * params->len);
+    hbs_wots_chains(&tree->x, chains, count * params->len);
+    for (size_t k = 0; k < count; k++)
+        memcpy(jobs[k].sig, hidden.values + k * each, each);
 }
 
-void wots_candidate(const struct xmss_tree *tree, uint32_t leaf, const uint8_t *value,
-                    const uint8_t *sig, uint8_t *out)
+void wots_candidates(const struct xmss_tree *tree, const struct wots_check *jobs, size_t count)
 {
     const struct xmss_params *params = tree->x.params;
-    uint8_t digits[WOTS_LEN_MAX];
-    wots_digits(params, value, digits);
-    uint8_t values[WOTS_LEN_MAX * XMSS_N_MAX];
-    memcpy(values, sig, wots_sig_len(params));
-    struct hbs_wots_chain chains[WOTS_LEN_MAX];
-    chains_make(chains, tree, leaf, digits, NULL, values);
-    hbs_wots_chains(&tree->x, chains, params->len);
-    ltrees(tree, leaf, 1, values, out);
+    MUST(count >= 1);
+    MUST(count <= wots_batch_leaves(params));
+    size_t each = wots_sig_len(params);
+    uint8_t values[BATCH_VALUES] LEFT_AS_IS;
+    struct hbs_wots_chain chains[WOTS_BATCH_CHAINS] LEFT_AS_IS;
+    uint32_t numbers[BATCH_LEAVES_MAX] = {0};
+    for (size_t k = 0; k < count; k++) {
+        uint8_t digits[WOTS_LEN_MAX];
+        wots_digits(params, jobs[k].value, digits);
+        memcpy(values + k * each, jobs[k].sig, each);
+        numbers[k] = jobs[k].leaf;
+        chains_make(chains + k * params->len, tree, jobs[k].leaf, digits, NULL, values + k * each);
+    }
+    hbs_wots_chains(&tree->x, chains, count * params->len);
+    ltrees(tree, numbers, (uint32_t)count, values);
+    for (size_t k = 0; k < count; k++)
+        memcpy(jobs[k].out, values + k * each, params->n);
 }

@@ -44,12 +44,34 @@ void wots_digits(const struct xmss_params *params, const uint8_t *value,
 void wots_leaves(const struct xmss_tree *tree, uint32_t first, uint32_t count,
                  const uint8_t *secret, uint8_t *leaves);
 
-/** Sign n bytes with the one-time key of a leaf (RFC 8391 §3.1.5). sig: wots_sig_len() bytes. */
-void wots_sign(const struct xmss_tree *tree, uint32_t leaf, const uint8_t *secret,
-               const uint8_t *value, uint8_t *sig);
+/** One signature to be made. */
+struct wots_signing {
+    uint32_t leaf;
+    const uint8_t *value; /* n bytes */
+    uint8_t *sig;         /* out: wots_sig_len() bytes */
+};
 
-/** The leaf that a signature leads to (RFC 8391 §3.1.6, §4.1.5). out: n bytes. */
-void wots_candidate(const struct xmss_tree *tree, uint32_t leaf, const uint8_t *value,
-                    const uint8_t *sig, uint8_t *out);
+/**
+ * Sign n bytes each with the one-time keys of count leaves, all their chains in one run.
+ * @param[in] count   1 … wots_batch_leaves() (MUST).
+ * @param[in] secret  S_XMSS, n bytes.
+ * Source: RFC 8391 §3.1.5.
+ */
+void wots_sign(const struct xmss_tree *tree, const uint8_t *secret, const struct wots_signing *jobs,
+               size_t count);
+
+/** One signature to be checked. */
+struct wots_check {
+    uint32_t leaf;
+    const uint8_t *value; /* n bytes */
+    const uint8_t *sig;   /* wots_sig_len() bytes */
+    uint8_t *out;         /* the leaf that it leads to, n bytes */
+};
+
+/**
+ * The leaves that signatures lead to (RFC 8391 §3.1.6, §4.1.5).
+ * @param[in] count  1 … wots_batch_leaves() (MUST).
+ */
+void wots_candidates(const struct xmss_tree *tree, const struct wots_check *jobs, size_t count);
 
 #endif

@@ -5,6 +5,7 @@
 
 #include "base/bytes.h"
 #include "hbs/hash.h"
+#include "hbs/kernel_lanes.h" /* LEFT_AS_IS */
 
 #define NODE_BATCH 256
 
@@ -120,34 +121,78 @@ void xmss_message_close(struct xmss_message *m)
     m->handle = NULL;
 }
 
+void xmss_tree_sign_batch(const struct xmss_tree *tree, const uint8_t *secret,
+                          const struct xmss_signing *jobs, size_t count)
+{
+    MUST(count <= HBS_BATCH_MAX);
+    struct wots_signing each[HBS_BATCH_MAX] LEFT_AS_IS;
+    /* I1: first of all. Whatever happens below, a signal or a fault included, these leases are
+     * gone. */
+    for (size_t k = 0; k < count; k++) {
+        struct ots_lease taken = *jobs[k].lease;
+        wipe(jobs[k].lease, sizeof(*jobs[k].lease));
+        MUST(taken.epoch != 0);
+        MUST(taken.index < xmss_leaf_count(tree));
+        each[k] = (struct wots_signing){(uint32_t)taken.index, jobs[k].value, jobs[k].sig};
+    }
+    const struct xmss_params *params = tree->x.params;
+    for (size_t k = 0; k < count; k++) {
+        for (size_t other = 0; other < k; other++)
+            MUST(each[other].leaf != each[k].leaf);
+        memcpy(jobs[k].sig + wots_sig_len(params), jobs[k].path,
+               (size_t)xmss_layer_height(params) * params->n);
+    }
+    size_t batch = wots_batch_leaves(params);
+    for (size_t done = 0; done < count; done += batch)
+        wots_sign(tree, secret, each + done, count - done < batch ? count - done : batch);
+}
+
 void xmss_tree_sign(struct ots_lease *lease, const struct xmss_tree *tree, const uint8_t *secret,
                     const uint8_t *value, const uint8_t *path, uint8_t *sig)
 {
-    /* I1: first of all. Whatever happens below, a signal or a fault included, this lease is gone.
-     */
-    struct ots_lease taken = *lease;
-    wipe(lease, sizeof(*lease));
-    MUST(taken.epoch != 0);
-    MUST(taken.index < xmss_leaf_count(tree));
+    const struct xmss_signing job = {lease, value, path, sig};
+    xmss_tree_sign_batch(tree, secret, &job, 1);
+}
+
+/* Up to NODE_BATCH signatures of one tree, level by level along their paths. */
+static void climb(const struct xmss_tree *tree, const struct xmss_checking *jobs, size_t count)
+{
     const struct xmss_params *params = tree->x.params;
-    wots_sign(tree, (uint32_t)taken.index, secret, value, sig);
-    memcpy(sig + wots_sig_len(params), path, (size_t)xmss_layer_height(params) * params->n);
+    struct wots_check checks[NODE_BATCH] LEFT_AS_IS;
+    struct hbs_xmss_node nodes[NODE_BATCH] LEFT_AS_IS;
+    uint8_t at[NODE_BATCH][XMSS_N_MAX] LEFT_AS_IS;
+    for (size_t k = 0; k < count; k++)
+        checks[k] = (struct wots_check){jobs[k].leaf, jobs[k].value, jobs[k].sig, at[k]};
+    wots_candidates(tree, checks, count);
+    for (uint32_t level = 0; level < xmss_layer_height(params); level++) {
+        size_t path = wots_sig_len(params) + (size_t)level * params->n;
+        for (size_t k = 0; k < count; k++) {
+            uint32_t r = (xmss_leaf_count(tree) + jobs[k].leaf) >> level;
+            const uint8_t *beside = jobs[k].sig + path;
+            node_make(&nodes[k], tree, r / 2, r % 2 == 1 ? beside : at[k],
+                      r % 2 == 1 ? at[k] : beside, at[k]);
+        }
+        hbs_xmss_nodes(&tree->x, nodes, count);
+    }
+    for (size_t k = 0; k < count; k++)
+        memcpy(jobs[k].root, at[k], params->n);
+}
+
+void xmss_tree_candidates(const struct xmss_tree *tree, const struct xmss_checking *jobs,
+                          size_t count)
+{
+    MUST(count <= HBS_BATCH_MAX);
+    for (size_t k = 0; k < count; k++)
+        MUST(jobs[k].leaf < xmss_leaf_count(tree));
+    size_t batch = wots_batch_leaves(tree->x.params);
+    batch = batch < NODE_BATCH ? batch : NODE_BATCH;
+    for (size_t done = 0; done < count; done += batch)
+        climb(tree, jobs + done, count - done < batch ? count - done : batch);
 }
 
 void xmss_tree_candidate(const struct xmss_tree *tree, uint32_t leaf, const uint8_t *value,
                          const uint8_t *sig, uint8_t *root)
 {
-    MUST(leaf < xmss_leaf_count(tree));
-    const struct xmss_params *params = tree->x.params;
-    const uint8_t *path = sig + wots_sig_len(params);
-    uint32_t r = xmss_leaf_count(tree) + leaf;
-    uint8_t node[XMSS_N_MAX];
-    wots_candidate(tree, leaf, value, sig, node);
-    for (; r > 1; r /= 2, path += params->n) {
-        if (r % 2 == 1)
-            xmss_node(tree, r / 2, path, node, node);
-        else
-            xmss_node(tree, r / 2, node, path, node);
-    }
-    memcpy(root, node, params->n);
+    const struct xmss_checking job = {leaf, value, sig, root};
+    xmss_tree_candidates(tree, &job, 1);
 }

@@ -79,6 +79,34 @@ void xmss_message_close(struct xmss_message *m);
 void xmss_tree_sign(struct ots_lease *lease, const struct xmss_tree *tree, const uint8_t *secret,
                     const uint8_t *value, const uint8_t *path, uint8_t *sig);
 
+/** One signature of a batch; the parameters of xmss_tree_sign(). */
+struct xmss_signing {
+    struct ots_lease *lease;
+    const uint8_t *value;
+    const uint8_t *path;
+    uint8_t *sig;
+};
+
+/**
+ * xmss_tree_sign() for many leases of one tree at once, with full lanes. All leases are zeroed
+ * before anything is computed. No two may be of one index (MUST).
+ * @param[in,out] jobs  Up to HBS_BATCH_MAX (MUST); 0 does nothing.
+ */
+void xmss_tree_sign_batch(const struct xmss_tree *tree, const uint8_t *secret,
+                          const struct xmss_signing *jobs, size_t count);
+
+/** One signature of a batch; the parameters of xmss_tree_candidate(). */
+struct xmss_checking {
+    uint32_t leaf;
+    const uint8_t *value;
+    const uint8_t *sig;
+    uint8_t *root;
+};
+
+/** xmss_tree_candidate() for many signatures of one tree at once. Up to HBS_BATCH_MAX (MUST). */
+void xmss_tree_candidates(const struct xmss_tree *tree, const struct xmss_checking *jobs,
+                          size_t count);
+
 /**
  * The root that one layer of a signature leads to (RFC 8391 §4.1.10 algorithm 13).
  * @param[in]  leaf  Below 2^(h / d) (MUST).

@@ -14,6 +14,7 @@
 #include "base/bytes.h"
 #include "base/secmem.h"
 #include "hbs/lms.h"
+#include "hbs/xmss.h"
 
 #define HEIGHT 5
 #define LEAVES (1U << HEIGHT)
@@ -182,13 +183,68 @@ static void test_verify_mixed_set(void **state)
     assert_answers(jobs, LEAVES, UINT32_MAX);
 }
 
+/* XMSS ----------------------------------------------------------------------------------------- */
+
+#define XMSS_SOME 21 /* more than fit one row of lanes with their chains, and an odd number */
+#define XMSS_SIG_MAX ((67 + 10) * 32)
+
+static struct {
+    struct xmss_tree tree;
+    uint8_t secret[XMSS_N_MAX];
+    uint8_t value[XMSS_SOME][XMSS_N_MAX];
+    uint8_t path[XMSS_SOME][10 * 32];
+    uint8_t one[XMSS_SOME][XMSS_SIG_MAX];
+    uint8_t sig[XMSS_SOME][XMSS_SIG_MAX];
+    uint8_t root_one[XMSS_SOME][XMSS_N_MAX];
+    uint8_t root[XMSS_SOME][XMSS_N_MAX];
+} x;
+
+/* Paths are made up: what counts is that one by one and all at once lead to the same. */
+static void xmss_compare(const char *name, uint32_t first, uint32_t step)
+{
+    const struct xmss_params *params = xmss_params_by_name(name);
+    size_t len = wots_sig_len(params) + 10U * params->n;
+    struct ots_lease leases[XMSS_SOME];
+    struct xmss_signing jobs[XMSS_SOME];
+    struct xmss_checking checks[XMSS_SOME];
+    const struct ots_lease spent = {0};
+    random_bytes(&x, sizeof(x));
+    xmss_tree_init(&x.tree, params, x.secret, params->d - 1U, 0);
+    for (uint32_t k = 0; k < XMSS_SOME; k++) {
+        uint32_t leaf = first + k * step;
+        struct ots_lease lease = {.index = leaf, .epoch = 1};
+        xmss_tree_sign(&lease, &x.tree, x.secret, x.value[k], x.path[k], x.one[k]);
+        xmss_tree_candidate(&x.tree, leaf, x.value[k], x.one[k], x.root_one[k]);
+        leases[k] = (struct ots_lease){.index = leaf, .epoch = 3};
+        jobs[k] = (struct xmss_signing){&leases[k], x.value[k], x.path[k], x.sig[k]};
+        checks[k] = (struct xmss_checking){leaf, x.value[k], x.sig[k], x.root[k]};
+    }
+    xmss_tree_sign_batch(&x.tree, x.secret, jobs, 0);
+    xmss_tree_sign_batch(&x.tree, x.secret, jobs, XMSS_SOME);
+    xmss_tree_candidates(&x.tree, checks, XMSS_SOME);
+    for (uint32_t k = 0; k < XMSS_SOME; k++) {
+        assert_memory_equal(&leases[k], &spent, sizeof(spent));
+        assert_memory_equal(x.sig[k], x.one[k], len);
+        assert_memory_equal(x.root[k], x.root_one[k], params->n);
+        assert_memory_not_equal(x.root[k], x.root[(k + 1) % XMSS_SOME], params->n);
+    }
+}
+
+static void test_xmss(void **state)
+{
+    (void)state;
+    xmss_compare("XMSS-SHA2_10_256", 0, 1);
+    xmss_compare("XMSS-SHA2_10_192", 1003, 1);
+    xmss_compare("XMSSMT-SHAKE256_20/2_192", 7, 48);
+    xmss_compare("XMSS-SHAKE256_10_256", 3, 5);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sign),
-        cmocka_unit_test(test_verify),
-        cmocka_unit_test(test_verify_damage),
-        cmocka_unit_test(test_verify_mixed_set),
+        cmocka_unit_test(test_sign),          cmocka_unit_test(test_verify),
+        cmocka_unit_test(test_verify_damage), cmocka_unit_test(test_verify_mixed_set),
+        cmocka_unit_test(test_xmss),
     };
     if (base_init_public(NULL) != RC_OK)
         return 1;
