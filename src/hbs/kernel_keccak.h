@@ -58,6 +58,9 @@ struct keccak_ops {
     size_t lanes;                                               /* 1 … KECCAK_LANES_MAX */
     void (*steps)(struct keccak_chains *lanes, uint32_t steps); /* 1 or more */
     void (*permute)(uint64_t state[25][KECCAK_LANES_MAX]);      /* Keccak-f[1600] in each lane */
+    /* SHAKE256 of one padded block in each lane, the first 32 bytes of it. out may lie in block. */
+    void (*block)(uint64_t out[4][KECCAK_LANES_MAX],
+                  const uint64_t block[KECCAK_RATE / 8][KECCAK_LANES_MAX]);
 };
 
 /** All lanes empty, but defined: those that nobody uses are computed with the others. */

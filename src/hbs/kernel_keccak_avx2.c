@@ -34,7 +34,13 @@ TARGET static void avx2_permute(uint64_t state[25][KECCAK_LANES_MAX])
     keccak_simd_permute(state);
 }
 
-static const struct keccak_ops ops = {VEC_LANES, avx2_steps, avx2_permute};
+TARGET static void avx2_block(uint64_t out[4][KECCAK_LANES_MAX],
+                              const uint64_t block[KECCAK_RATE / 8][KECCAK_LANES_MAX])
+{
+    keccak_simd_block(out, block);
+}
+
+static const struct keccak_ops ops = {VEC_LANES, avx2_steps, avx2_permute, avx2_block};
 
 static bool avx2_supported(void)
 {

@@ -35,7 +35,13 @@ TARGET static void avx512_permute(uint64_t state[25][KECCAK_LANES_MAX])
     keccak_simd_permute(state);
 }
 
-static const struct keccak_ops ops = {VEC_LANES, avx512_steps, avx512_permute};
+TARGET static void avx512_block(uint64_t out[4][KECCAK_LANES_MAX],
+                                const uint64_t block[KECCAK_RATE / 8][KECCAK_LANES_MAX])
+{
+    keccak_simd_block(out, block);
+}
+
+static const struct keccak_ops ops = {VEC_LANES, avx512_steps, avx512_permute, avx512_block};
 
 static bool avx512_supported(void)
 {

@@ -128,4 +128,16 @@ INLINE void keccak_simd_permute(uint64_t state[25][KECCAK_LANES_MAX])
         V_STORE(state[i], a[i]);
 }
 
+INLINE void keccak_simd_block(uint64_t out[4][KECCAK_LANES_MAX],
+                              const uint64_t block[KECCAK_RATE / 8][KECCAK_LANES_MAX])
+{
+    VEC a[25] LEFT_AS_IS;
+    UNROLL
+    for (size_t i = 0; i < 25; i++)
+        a[i] = i < KECCAK_RATE / 8 ? V_LOAD(block[i]) : V_SET1(0);
+    keccak_rounds(a);
+    for (size_t i = 0; i < 4; i++)
+        V_STORE(out[i], a[i]);
+}
+
 #endif

@@ -6,12 +6,12 @@
 
 /* Hash inputs as in xmss_sha256.c, all in one block of SHAKE256 (FIPS 202 §6.2). Where a part
  * begins is counted in units of four bytes: with n = 24 and toByte(number, 4) nothing lies on a
- * word of eight. A block is made by xor into zeros. */
+ * word of eight. What is constant in a block is written once, the rest again for each hash. */
 enum { PAD_F = 0, PAD_H = 1, PAD_PRF = 3, PAD_PRF_KEYGEN = 4 };
 
-#define STATE_WORDS 25
-#define RATE_WORDS (KECCAK_RATE / 8)
+#define BLOCK_WORDS (KECCAK_RATE / 8)
 #define PAD_FIRST 0x1fU /* SHAKE's suffix 1111 and the first bit of the padding */
+#define LOW UINT64_C(0xffffffff)
 
 typedef uint64_t row[KECCAK_LANES_MAX];
 
@@ -21,20 +21,37 @@ static void row_xor(row to, const row from)
         to[l] ^= from[l];
 }
 
-/* Xor count rows into a block from a unit on. */
-static void rows_absorb(row *block, size_t unit, const row *rows, size_t count)
+/* Write count rows into a block from a unit on; the units around them stay. */
+static void rows_put(row *block, size_t unit, const row *rows, size_t count)
 {
     row *to = block + unit / 2;
-    for (size_t i = 0; i < count; i++, to++) {
-        if (unit % 2 == 0) {
-            row_xor(*to, rows[i]);
-            continue;
-        }
-        for (size_t l = 0; l < KECCAK_LANES_MAX; l++) {
-            to[0][l] ^= rows[i][l] << 32;
-            to[1][l] ^= rows[i][l] >> 32;
-        }
+    if (unit % 2 == 0) {
+        memcpy(to, rows, count * sizeof(row));
+        return;
     }
+    for (size_t l = 0; l < KECCAK_LANES_MAX; l++)
+        to[0][l] = (to[0][l] & LOW) | rows[0][l] << 32;
+    for (size_t i = 1; i < count; i++)
+        for (size_t l = 0; l < KECCAK_LANES_MAX; l++)
+            to[i][l] = rows[i - 1][l] >> 32 | rows[i][l] << 32;
+    for (size_t l = 0; l < KECCAK_LANES_MAX; l++)
+        to[count][l] = (to[count][l] & ~LOW) | rows[count - 1][l] >> 32;
+}
+
+static void unit_put(row *block, size_t unit, size_t lane, uint32_t value)
+{
+    unsigned shift = unit % 2 * 32;
+    uint64_t *at = &block[unit / 2][lane];
+    *at = (*at & ~(LOW << shift)) | (uint64_t)value << shift;
+}
+
+/* One unit in all lanes. */
+static void units_put(row *block, size_t unit, const uint32_t values[KECCAK_LANES_MAX])
+{
+    unsigned shift = unit % 2 * 32;
+    uint64_t *to = block[unit / 2];
+    for (size_t l = 0; l < KECCAK_LANES_MAX; l++)
+        to[l] = (to[l] & ~(LOW << shift)) | (uint64_t)values[l] << shift;
 }
 
 static uint32_t le_get32(const uint8_t *p)
@@ -42,71 +59,45 @@ static uint32_t le_get32(const uint8_t *p)
     return p[0] | ((uint32_t)p[1] << 8) | ((uint32_t)p[2] << 16) | ((uint32_t)p[3] << 24);
 }
 
-static void unit_xor(row *block, size_t unit, size_t lane, uint32_t value)
-{
-    block[unit / 2][lane] ^= (uint64_t)value << (unit % 2 * 32);
-}
-
 /* The same bytes in all lanes. */
-static void bytes_absorb(row *block, size_t unit, const uint8_t *bytes, size_t len)
+static void bytes_put(row *block, size_t unit, const uint8_t *bytes, size_t len)
 {
     for (size_t i = 0; i < len / 4; i++)
         for (size_t l = 0; l < KECCAK_LANES_MAX; l++)
-            unit_xor(block, unit + i, l, le_get32(bytes + 4 * i));
+            unit_put(block, unit + i, l, le_get32(bytes + 4 * i));
 }
 
 static void lane_get(row *to, size_t lane, const uint8_t *bytes, size_t words)
 {
     for (size_t r = 0; r < words; r++)
-        to[r][lane] = le_get32(bytes + 8 * r) | ((uint64_t)le_get32(bytes + 8 * r + 4) << 32);
+        to[r][lane] = keccak_get(bytes + 8 * r);
 }
 
 static void lane_put(uint8_t *bytes, const row *from, size_t lane, size_t words)
 {
     for (size_t r = 0; r < words; r++)
-        for (size_t i = 0; i < 8; i++)
-            bytes[8 * r + i] = (uint8_t)(from[r][lane] >> (8 * i));
+        keccak_put(bytes + 8 * r, from[r][lane]);
 }
 
 /* A block of zeros but for toByte(number, pad) and the padding behind `units` units of text. */
-static void block_open(row block[STATE_WORDS], uint8_t pad, uint8_t number, size_t units)
+static void block_open(row block[BLOCK_WORDS], uint8_t pad, uint8_t number, size_t units)
 {
-    memset(block, 0, STATE_WORDS * sizeof(row));
+    memset(block, 0, BLOCK_WORDS * sizeof(row));
     for (size_t l = 0; l < KECCAK_LANES_MAX; l++) {
-        unit_xor(block, pad / 4U - 1, l, (uint32_t)number << 24);
-        unit_xor(block, units, l, PAD_FIRST);
-        block[RATE_WORDS - 1][l] ^= UINT64_C(0x80) << 56;
+        unit_put(block, pad / 4U - 1, l, (uint32_t)number << 24);
+        unit_put(block, units, l, PAD_FIRST);
+        block[BLOCK_WORDS - 1][l] |= UINT64_C(0x80) << 56;
     }
-}
-
-/* Addresses in a block: word by word, with the last ones counted up by the runs below. */
-struct addressed {
-    alignas(64) row block[STATE_WORDS];
-    size_t unit; /* where the address begins */
-};
-
-static void address_put(struct addressed *a, size_t lane, size_t word, uint32_t value)
-{
-    size_t unit = a->unit + word;
-    unsigned shift = unit % 2 * 32;
-    uint64_t *at = &a->block[unit / 2][lane];
-    *at = (*at & ~(UINT64_C(0xffffffff) << shift)) | ((uint64_t)__builtin_bswap32(value) << shift);
-}
-
-static void address_all(struct addressed *a, size_t word, uint32_t value)
-{
-    for (size_t l = 0; l < KECCAK_LANES_MAX; l++)
-        address_put(a, l, word, value);
 }
 
 /* What chains and nodes have in common: PRF, and the sizes. */
 struct prf_lanes {
-    struct addressed in;
-    row work[STATE_WORDS];
+    alignas(64) row block[BLOCK_WORDS];
     const struct keccak_ops *ops;
     size_t pad;   /* units of toByte() */
     size_t n;     /* units of a value */
     size_t words; /* n / 8 */
+    size_t adrs;  /* where the address begins */
 };
 
 static void prf_open(struct prf_lanes *p, const struct keccak_ops *ops, const struct hbs_xmss *x)
@@ -116,34 +107,34 @@ static void prf_open(struct prf_lanes *p, const struct keccak_ops *ops, const st
     p->pad = params->pad / 4U;
     p->n = params->n / 4U;
     p->words = params->n / 8U;
-    p->in.unit = p->pad + p->n;
-    block_open(p->in.block, params->pad, PAD_PRF, p->in.unit + ADRS_WORDS);
-    bytes_absorb(p->in.block, p->pad, x->seed, params->n);
+    p->adrs = p->pad + p->n;
+    block_open(p->block, params->pad, PAD_PRF, p->adrs + ADRS_WORDS);
+    bytes_put(p->block, p->pad, x->seed, params->n);
 }
 
-/* Xor PRF(SEED, ADRS) with this keyAndMask into a block. */
-static void prf_absorb(struct prf_lanes *p, uint32_t key_and_mask, row *block, size_t unit)
+static void prf_address(struct prf_lanes *p, size_t lane, const uint32_t *adrs, size_t words)
 {
-    address_all(&p->in, ADRS_KEY_AND_MASK, key_and_mask);
-    memcpy(p->work, p->in.block, sizeof(p->work));
-    p->ops->permute(p->work);
-    rows_absorb(block, unit, p->work, p->words);
+    for (size_t i = 0; i < words; i++)
+        unit_put(p->block, p->adrs + i, lane, __builtin_bswap32(adrs[i]));
 }
 
-/* The functions of a kernel spill secrets to the stack. Called from where they were called, this
- * one lies over the same bytes. */
-static __attribute__((noinline)) void scrub(void)
+/* out := PRF(SEED, ADRS) with this keyAndMask, four rows; of them p->words count. */
+static void prf_run(struct prf_lanes *p, uint32_t key_and_mask, row *out)
 {
-    uint8_t below[FRAME_MAX] LEFT_AS_IS;
-    wipe(below, sizeof(below));
+    uint32_t values[KECCAK_LANES_MAX];
+    for (size_t l = 0; l < KECCAK_LANES_MAX; l++)
+        values[l] = __builtin_bswap32(key_and_mask);
+    units_put(p->block, p->adrs + ADRS_KEY_AND_MASK, values);
+    p->ops->block(out, p->block);
 }
 
 /* Chains --------------------------------------------------------------------------------------- */
 
 struct chain_run {
     struct prf_lanes prf;
-    alignas(64) row empty[STATE_WORDS]; /* F before key and value */
-    row value[STATE_WORDS];             /* the first words of it, after each step */
+    alignas(64) row f[BLOCK_WORDS];
+    alignas(64) row parts[8]; /* of F: key and masked value, one behind the other */
+    alignas(64) row value[4];
     const struct hbs_wots_chain *chains;
     uint32_t hash[KECCAK_LANES_MAX];
 };
@@ -158,8 +149,7 @@ static void chain_load(void *ctx, size_t lane, size_t item)
 {
     struct chain_run *run = ctx;
     const struct hbs_wots_chain *chain = run->chains + item;
-    for (size_t i = 0; i < ADRS_HASH; i++)
-        address_put(&run->prf.in, lane, i, chain->adrs[i]);
+    prf_address(&run->prf, lane, chain->adrs, ADRS_HASH);
     run->hash[lane] = chain->from;
     lane_get(run->value, lane, chain->value, run->prf.words);
 }
@@ -173,8 +163,8 @@ static void chain_store(void *ctx, size_t lane, size_t item)
 static void chain_move(void *ctx, size_t to, size_t from)
 {
     struct chain_run *run = ctx;
-    for (size_t r = 0; r < STATE_WORDS; r++)
-        run->prf.in.block[r][to] = run->prf.in.block[r][from];
+    for (size_t r = 0; r < BLOCK_WORDS; r++)
+        run->prf.block[r][to] = run->prf.block[r][from];
     for (size_t r = 0; r < run->prf.words; r++)
         run->value[r][to] = run->value[r][from];
     run->hash[to] = run->hash[from];
@@ -186,18 +176,20 @@ static void chain_steps(void *ctx, size_t active, size_t steps)
     (void)active; /* one register, full or not */
     struct chain_run *run = ctx;
     struct prf_lanes *prf = &run->prf;
-    row next[STATE_WORDS];
+    row *masked = run->parts + prf->words;
     for (; steps > 0; steps--) {
+        uint32_t hash[KECCAK_LANES_MAX];
         for (size_t l = 0; l < KECCAK_LANES_MAX; l++)
-            address_put(&prf->in, l, ADRS_HASH, run->hash[l]++);
-        memcpy(next, run->empty, sizeof(next));
-        prf_absorb(prf, 0, next, prf->pad);
-        prf_absorb(prf, 1, next, prf->pad + prf->n);
-        rows_absorb(next, prf->pad + prf->n, run->value, prf->words);
-        memcpy(run->value, next, sizeof(next));
-        prf->ops->permute(run->value);
+            hash[l] = __builtin_bswap32(run->hash[l]++);
+        units_put(prf->block, prf->adrs + ADRS_HASH, hash);
+        /* Four rows are written each time: with n = 24 the mask overwrites the last of the key. */
+        prf_run(prf, 0, run->parts);
+        prf_run(prf, 1, masked);
+        for (size_t r = 0; r < prf->words; r++)
+            row_xor(masked[r], run->value[r]);
+        rows_put(run->f, prf->pad, run->parts, 2 * prf->words);
+        prf->ops->block(run->value, run->f);
     }
-    wipe(next, sizeof(next));
 }
 
 void xmss_keccak_chains(const struct keccak_ops *ops, const struct hbs_xmss *x,
@@ -207,10 +199,10 @@ void xmss_keccak_chains(const struct keccak_ops *ops, const struct hbs_xmss *x,
                                    chain_store, chain_move,   chain_steps};
     struct chain_run run = {.chains = chains};
     prf_open(&run.prf, ops, x);
-    block_open(run.empty, x->params->pad, PAD_F, run.prf.pad + 2 * run.prf.n);
+    block_open(run.f, x->params->pad, PAD_F, run.prf.pad + 2 * run.prf.n);
     deal(&dealt, &run, count);
-    wipe(run.value, sizeof(run.value));
-    scrub();
+    wipe(&run, sizeof(run));
+    keccak_scrub();
 }
 
 /* Starts of chains ----------------------------------------------------------------------------- */
@@ -219,24 +211,26 @@ void xmss_keccak_starts(const struct keccak_ops *ops, const struct hbs_xmss *x,
                         const uint8_t *secret, const struct hbs_wots_chain *chains, size_t count)
 {
     const struct xmss_params *params = x->params;
-    struct addressed in = {.unit = params->pad / 4U + 2 * (params->n / 4U)};
-    alignas(64) row work[STATE_WORDS];
-    block_open(in.block, params->pad, PAD_PRF_KEYGEN, in.unit + ADRS_WORDS);
-    bytes_absorb(in.block, params->pad / 4U, secret, params->n);
-    bytes_absorb(in.block, params->pad / 4U + params->n / 4U, x->seed, params->n);
+    alignas(64) row block[BLOCK_WORDS];
+    alignas(64) row out[4];
+    size_t pad = params->pad / 4U;
+    size_t n = params->n / 4U;
+    size_t adrs = pad + 2 * n;
+    block_open(block, params->pad, PAD_PRF_KEYGEN, adrs + ADRS_WORDS);
+    bytes_put(block, pad, secret, params->n);
+    bytes_put(block, pad + n, x->seed, params->n);
     for (size_t done = 0; done < count; done += ops->lanes) {
         size_t now = count - done < ops->lanes ? count - done : ops->lanes;
         for (size_t l = 0; l < now; l++)
             for (size_t i = 0; i < ADRS_HASH; i++)
-                address_put(&in, l, i, chains[done + l].adrs[i]);
-        memcpy(work, in.block, sizeof(work));
-        ops->permute(work);
+                unit_put(block, adrs + i, l, __builtin_bswap32(chains[done + l].adrs[i]));
+        ops->block(out, block);
         for (size_t l = 0; l < now; l++)
-            lane_put(chains[done + l].value, work, l, params->n / 8U);
+            lane_put(chains[done + l].value, out, l, params->n / 8U);
     }
-    wipe(&in, sizeof(in));
-    wipe(work, sizeof(work));
-    scrub();
+    wipe(block, sizeof(block));
+    wipe(out, sizeof(out));
+    keccak_scrub();
 }
 
 /* Nodes ---------------------------------------------------------------------------------------- */
@@ -244,30 +238,28 @@ void xmss_keccak_starts(const struct keccak_ops *ops, const struct hbs_xmss *x,
 void xmss_keccak_nodes(const struct keccak_ops *ops, const struct hbs_xmss *x,
                        const struct hbs_xmss_node *nodes, size_t count)
 {
-    struct prf_lanes prf = {0};
+    struct prf_lanes prf;
+    alignas(64) row h[BLOCK_WORDS];
+    alignas(64) row parts[12]; /* key and the two masked children */
+    alignas(64) row children[8];
     prf_open(&prf, ops, x);
-    alignas(64) row empty[STATE_WORDS]; /* H before key and children */
-    alignas(64) row work[STATE_WORDS];
-    row children[2][4];
-    size_t at = prf.pad + prf.n;
-    block_open(empty, x->params->pad, PAD_H, at + 2 * prf.n);
-    memset(children, 0, sizeof(children));
+    size_t words = prf.words;
+    block_open(h, x->params->pad, PAD_H, prf.pad + 3 * prf.n);
+    memset(children, 0, sizeof(children)); /* lanes that nobody uses are computed too */
     for (size_t done = 0; done < count; done += ops->lanes) {
         size_t now = count - done < ops->lanes ? count - done : ops->lanes;
         for (size_t l = 0; l < now; l++) {
-            for (size_t i = 0; i < ADRS_KEY_AND_MASK; i++)
-                address_put(&prf.in, l, i, nodes[done + l].adrs[i]);
-            lane_get(children[0], l, nodes[done + l].left, prf.words);
-            lane_get(children[1], l, nodes[done + l].right, prf.words);
+            prf_address(&prf, l, nodes[done + l].adrs, ADRS_KEY_AND_MASK);
+            lane_get(children, l, nodes[done + l].left, words);
+            lane_get(children + words, l, nodes[done + l].right, words);
         }
-        memcpy(work, empty, sizeof(work));
-        prf_absorb(&prf, 0, work, prf.pad);
-        prf_absorb(&prf, 1, work, at);
-        prf_absorb(&prf, 2, work, at + prf.n);
-        rows_absorb(work, at, children[0], prf.words);
-        rows_absorb(work, at + prf.n, children[1], prf.words);
-        ops->permute(work);
+        for (uint32_t k = 0; k < 3; k++)
+            prf_run(&prf, k, parts + k * words);
+        for (size_t r = 0; r < 2 * words; r++)
+            row_xor(parts[words + r], children[r]);
+        rows_put(h, prf.pad, parts, 3 * words);
+        ops->block(parts, h);
         for (size_t l = 0; l < now; l++)
-            lane_put(nodes[done + l].out, work, l, prf.words);
+            lane_put(nodes[done + l].out, parts, l, words);
     }
 }
