@@ -36,6 +36,14 @@ step() {
     return 1
 }
 
+# told LINES NAME COMMAND...: a step whose last lines are worth seeing when it passes, too.
+told() {
+    local lines=$1
+    shift
+    step "$@" || return 1
+    tail -n "$lines" "$here/build/step.log" | sed 's/^/      /'
+}
+
 # suite NAME DIR: count the tests of `make check` in a build folder one by one.
 suite() {
     local name=$1 dir=$2 start=$SECONDS
@@ -81,6 +89,7 @@ step "layers" scripts/check-layers
 step "headers" scripts/check-headers
 step "house rules" scripts/check-house-rules
 step "format" scripts/check-format
+told 1 "mutants apply" scripts/mutants --check-apply
 
 step "configure (gcc)" configured build/gcc CC=gcc || finish
 step "build (gcc)" make -C build/gcc -j"$jobs" || finish
@@ -93,6 +102,8 @@ if [ $quick = no ]; then
         TIDEMARK_QUICK=1 suite "tests (clang, sanitizers)" build/san
     step "configure (clang)" configured build/clang CC=clang &&
         step "build (clang)" make -C build/clang -j"$jobs"
+    # Mistakes made on purpose: other ones each day; "make mutants" makes all of them.
+    told 6 "mutants, a few" scripts/mutants --some 4
     # The tests ran twice above; here it matters that the tarball holds all it needs.
     step "release tarball (make distcheck)" env TIDEMARK_QUICK=1 make -C build/gcc -j"$jobs" distcheck
     step "install" make -C build/gcc -j"$jobs" install DESTDIR="$here/build/installed"
