@@ -231,3 +231,24 @@ void allocate_intent(const struct allocator *alloc, uint64_t index, uint64_t anc
     lease->index = index;
     lease->epoch = anchored_epoch;
 }
+
+void allocate_branch(const struct allocator *alloc, uint64_t first, struct ots_lease *lease)
+{
+    const struct key *key = alloc->key;
+    MUST((int64_t)(first / key->plan.window_size) <= key_floor(key));
+    memcpy(lease->key_id, key->record.key_id, KEY_ID_LEN);
+    lease->index = first;
+    lease->epoch = key->l;
+    MUST(lease->epoch > 0);
+}
+
+enum rc allocate_record_branch(const struct allocator *alloc, struct ledger_branch *branch,
+                               const uint8_t *record, struct err *err)
+{
+    enum rc rc = ledger_begin(alloc->ledger, err);
+    if (rc == RC_OK)
+        rc = ledger_add_branch(alloc->ledger, alloc->key->record.id, branch, record, now_s(alloc),
+                               err);
+    rc = commit(alloc, rc, err);
+    return rc == RC_OK ? allocate_settle(alloc, err) : rc;
+}

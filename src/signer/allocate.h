@@ -80,4 +80,15 @@ void allocate_next(const struct allocator *alloc, struct ots_lease *lease);
 void allocate_intent(const struct allocator *alloc, uint64_t index, uint64_t anchored_epoch,
                      struct ots_lease *lease);
 
+/**
+ * Hypertrees: permission for the one-time keys above the bottom tree that begins at `first`, once
+ * its window is open (MUST: W stands at it or above). After a crash that left no record it is given
+ * again, and then signs the same roots, which follow from the window's secret.
+ */
+void allocate_branch(const struct allocator *alloc, uint64_t first, struct ots_lease *lease);
+
+/** The record of such a branch: ledger, sync, A. Anything signed under it comes later. */
+enum rc allocate_record_branch(const struct allocator *alloc, struct ledger_branch *branch,
+                               const uint8_t *record, struct err *err) MUST_CHECK;
+
 #endif

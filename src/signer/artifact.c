@@ -12,7 +12,7 @@
 /* Where the bytes of one pass go: up to three hashes at a time. */
 struct sinks {
     struct digest *digests[2];
-    struct lms_message *message;
+    struct hbs_message *message;
 };
 
 static void feed(const struct sinks *sinks, const uint8_t *data, size_t len)
@@ -21,7 +21,7 @@ static void feed(const struct sinks *sinks, const uint8_t *data, size_t len)
         if (sinks->digests[i] != NULL)
             digest_update(sinks->digests[i], data, len);
     if (sinks->message != NULL)
-        lms_message_update(sinks->message, data, len);
+        hbs_message_update(sinks->message, data, len);
 }
 
 static enum rc read_all(int fd, uint64_t size, const struct sinks *sinks, struct err *err)
@@ -122,7 +122,7 @@ enum rc artifact_open(struct artifact *a, const struct request *request, int fd,
     return open_handle(a, request, mode, err);
 }
 
-static enum rc raw_value(const struct artifact *a, struct lms_message *message, struct err *err)
+static enum rc raw_value(const struct artifact *a, struct hbs_message *message, struct err *err)
 {
     struct digest sha256 CLEANUP(digest_close) = {0};
     enum rc rc = digest_open(&sha256, DIGEST_SHA256, err);
@@ -139,18 +139,18 @@ static enum rc raw_value(const struct artifact *a, struct lms_message *message, 
     return RC_OK;
 }
 
-enum rc artifact_value(const struct artifact *a, const struct lms_tree *tree, uint32_t q,
+enum rc artifact_value(const struct artifact *a, const struct hbs_branch *branch, uint64_t index,
                        const uint8_t *c, uint8_t *value, struct err *err)
 {
-    struct lms_message message CLEANUP(lms_message_close) = {0};
-    enum rc rc = lms_message_open(&message, tree, q, c, err);
+    struct hbs_message message CLEANUP(hbs_message_close) = {0};
+    enum rc rc = hbs_message_open(&message, branch, index, c, err);
     if (rc != RC_OK)
         return rc;
     if (a->message_len > 0)
-        lms_message_update(&message, a->message, a->message_len);
+        hbs_message_update(&message, a->message, a->message_len);
     else
         rc = raw_value(a, &message, err);
     if (rc == RC_OK)
-        lms_message_final(&message, value);
+        hbs_message_final(&message, value);
     return rc;
 }

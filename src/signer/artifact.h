@@ -11,7 +11,7 @@
 #ifndef SIGNER_ARTIFACT_H
 #define SIGNER_ARTIFACT_H
 
-#include "hbs/lms.h"
+#include "hbs/branch.h"
 #include "policy/plan.h"
 #include "signer/request.h"
 
@@ -37,12 +37,14 @@ enum rc artifact_open(struct artifact *artifact, const struct request *request, 
                       enum plan_message mode, struct err *err) MUST_CHECK;
 
 /**
- * The value that leaf q would sign: H(I || q || D_MESG || C || message).
+ * The value that the one-time key of an index would sign: the message hashed as the scheme says.
+ * @param[in]  c      Randomizer of the index.
  * @param[out] value  n bytes.
  * @retval RC_REFUSED_DIGEST  The handle's bytes are not those of artifact_open() any more.
  * @retval RC_RETRY_SYSTEM    The handle cannot be read, or no memory.
  */
-enum rc artifact_value(const struct artifact *artifact, const struct lms_tree *tree, uint32_t q,
-                       const uint8_t *c, uint8_t *value, struct err *err) MUST_CHECK;
+enum rc artifact_value(const struct artifact *artifact, const struct hbs_branch *branch,
+                       uint64_t index, const uint8_t *c, uint8_t *value,
+                       struct err *err) MUST_CHECK;
 
 #endif

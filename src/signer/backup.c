@@ -16,7 +16,7 @@
 #include "base/jcs.h"
 #include "base/secmem.h"
 #include "hbs/nodes_file.h"
-#include "hbs/verify.h"
+#include "signer/scheme.h"
 
 #define MAGIC "TIDEBKUP"
 #define MAGIC_LEN 8
@@ -344,15 +344,12 @@ static enum rc check_header(struct backup *b, struct err *err)
 {
     const struct backup_header *h = &b->header;
     struct plan plan CLEANUP(plan_free) = {0};
-    struct hss_public public;
-    struct lms_set set;
+    struct hbs_key hbs;
     if (plan_parse(&plan, b->plan, b->plan_len, NULL, NULL) != RC_OK ||
-        hss_public_parse(&public, h->public_key, h->public_key_len, NULL) != RC_OK ||
-        provision_set(&plan, &set, NULL) != RC_OK)
+        scheme_read(&hbs, &plan, h->public_key, h->public_key_len, NULL) != RC_OK)
         return malformed(err, "its plan or its public key cannot be used");
-    if (strcmp(plan.key, h->key) != 0 || set.lms != public.top.set.lms ||
-        set.ots != public.top.set.ots || public.levels != 1 || h->through < 0 ||
-        h->first_window >= plan.window_count || h->count != plan.window_count - h->first_window)
+    if (strcmp(plan.key, h->key) != 0 || h->through < 0 || h->first_window >= plan.window_count ||
+        h->count != plan.window_count - h->first_window)
         return malformed(err, "its header does not fit its plan");
     return RC_OK;
 }
@@ -423,24 +420,24 @@ enum rc backup_secret(struct backup *b, uint64_t window, struct window_secret *s
     return rc;
 }
 
-/* Leaves of one window against the node file inside the backup. */
-static enum rc check_window(struct backup *b, const struct plan *plan,
-                            const struct hss_public *public, uint64_t window, struct err *err)
+/* What one window has in the top tree, against the node file inside the backup. */
+static enum rc check_window(struct backup *b, const struct plan *plan, const struct hbs_key *hbs,
+                            uint64_t window, struct err *err)
 {
     struct window_secret secret CLEANUP(window_secret_wipe) = {0};
     enum rc rc = backup_secret(b, window, &secret, err);
     if (rc != RC_OK)
         return rc;
-    size_t m = public->top.set.lms->m;
-    const struct hbs_tree tree = hbs_tree_of_lms(&public->top);
-    uint32_t leaves = UINT32_C(1) << public->top.set.lms->h;
-    uint32_t first = (uint32_t)plan_window_first(plan, window);
-    for (uint32_t i = 0; i < plan->window_size; i++) {
+    const struct hbs_tree top = hbs_key_top(hbs);
+    uint32_t leaves = UINT32_C(1) << top.height;
+    uint32_t count = (uint32_t)(plan->window_size >> (hbs->height - top.height));
+    uint32_t first = (uint32_t)(window * count);
+    for (uint32_t i = 0; i < count; i++) {
         uint8_t derived[HBS_N_MAX];
         uint8_t stored[HBS_N_MAX];
-        lms_leaves(&public->top, first + i, 1, &secret, derived);
-        off_t at = b->nodes_at + nodes_offset(&tree, leaves + first + i);
-        if (!pread_full(b->fd, stored, m, at) || !ct_equal(derived, stored, m))
+        hbs_tree_leaves(&top, first + i, 1, secret.seed, derived);
+        off_t at = b->nodes_at + nodes_offset(&top, leaves + first + i);
+        if (!pread_full(b->fd, stored, top.n, at) || !ct_equal(derived, stored, top.n))
             return FAIL(err, RC_HALT_NODES, "", 0,
                         "the secret of window %" PRIu64 " does not fit the node file in the backup",
                         window);
@@ -451,10 +448,10 @@ static enum rc check_window(struct backup *b, const struct plan *plan,
 enum rc backup_check(struct backup *b, hbs_progress progress, void *progress_ctx, struct err *err)
 {
     struct plan plan = {0};
-    struct hss_public public;
+    struct hbs_key hbs;
     enum rc rc = plan_parse(&plan, b->plan, b->plan_len, NULL, err);
     if (rc == RC_OK)
-        rc = hss_public_parse(&public, b->header.public_key, b->header.public_key_len, err);
+        rc = scheme_read(&hbs, &plan, b->header.public_key, b->header.public_key_len, err);
     for (uint64_t i = 0; rc == RC_OK && i < b->header.count; i++) {
         struct window_secret secret CLEANUP(window_secret_wipe) = {0};
         rc = backup_secret(b, b->header.first_window + i, &secret, err);
@@ -462,9 +459,9 @@ enum rc backup_check(struct backup *b, hbs_progress progress, void *progress_ctx
             rc = FAIL(err, RC_RETRY_BUSY, "", 0, "stopped");
     }
     if (rc == RC_OK)
-        rc = check_window(b, &plan, &public, b->header.first_window, err);
+        rc = check_window(b, &plan, &hbs, b->header.first_window, err);
     if (rc == RC_OK)
-        rc = check_window(b, &plan, &public, b->header.first_window + b->header.count - 1, err);
+        rc = check_window(b, &plan, &hbs, b->header.first_window + b->header.count - 1, err);
     plan_free(&plan);
     return rc;
 }

@@ -6,9 +6,9 @@
 
 #include "base/bytes.h"
 #include "base/log.h"
+#include "signer/branches.h"
+#include "signer/scheme.h"
 #include "signer/view.h"
-
-#define HSS_PREFIX_LEN 4 /* u32 Nspk = 0: HSS with one level (RFC 8554 §6.2) */
 
 /* Ends of a job ------------------------------------------------------------------------------- */
 
@@ -138,55 +138,136 @@ enum rc batch_export_check(struct batch *b, int64_t window, struct err *err)
 
 /* Computing ----------------------------------------------------------------------------------- */
 
+static struct allocator allocator_of(const struct batch *b)
+{
+    return (struct allocator){
+        .key = b->key, .world = b->world, .ledger = b->ledger, .wall_s = b->wall_s};
+}
+
 enum rc job_value(struct batch *b, struct job *job, struct err *err)
 {
-    const struct window_secret *secret = NULL;
-    enum rc rc = key_secret(b->key, b->world, b->tpm, job->place.window, &secret, err);
+    const struct hbs_branch *branch = NULL;
+    struct allocator alloc = allocator_of(b);
+    enum rc rc = branches_of(&alloc, b->tpm, job->place.window, job->place.index, &branch, err);
     if (rc != RC_OK)
         return rc;
-    uint32_t q = (uint32_t)job->place.index;
-    lms_randomizer(&b->key->tree, q, secret, job->c);
-    return artifact_value(&job->artifact, &b->key->tree, q, job->c, job->value, err);
+    hbs_branch_randomizer(branch, job->place.index, job->c);
+    return artifact_value(&job->artifact, branch, job->place.index, job->c, job->value, err);
 }
 
-/* One signature, verified as it will be by others before any byte of it leaves (I10). */
-static enum rc compute(struct key *key, const struct window_secret *secret, struct ots_lease *lease,
-                       const uint8_t *c, const uint8_t *value, uint8_t *signature, struct err *err)
+/* Sign, and verify as others will, before any byte leaves (I10). A signature that does not verify
+ * is wiped. */
+static void sign_checked(const struct hbs_branch *branch, const struct hbs_branch_signing *jobs,
+                         size_t sig_len, size_t count, bool *good)
 {
-    const struct lms_set *set = &key->tree.set;
-    uint32_t q = (uint32_t)lease->index;
-    uint8_t path[LMS_H_MAX * HBS_N_MAX];
-    hbs_nodes_path(key->nodes, q, path);
-    be_put32(signature, 0);
-    hbs_sign(lease, &key->tree, secret, c, value, path, signature + HSS_PREFIX_LEN);
-    if (lms_verify_release(&key->tree, key->root, q, c, value, signature + HSS_PREFIX_LEN,
-                           lms_sig_len(set)))
-        return RC_OK;
-    memset(signature, 0, HSS_PREFIX_LEN + lms_sig_len(set));
-    return FAIL(
-        err, RC_BURNED_VERIFY, "", 0,
-        "the signature of index %" PRIu32 " does not verify: memory or node file is damaged", q);
+    struct hbs_branch_checking checks[BATCH_MAX];
+    for (size_t i = 0; i < count; i++)
+        checks[i] = (struct hbs_branch_checking){.index = jobs[i].lease->index,
+                                                 .c = jobs[i].c,
+                                                 .value = jobs[i].value,
+                                                 .sig = jobs[i].sig,
+                                                 .sig_len = sig_len};
+    hbs_branch_sign(branch, jobs, count); /* the leases are spent now, whatever comes */
+    hbs_branch_verify(branch, checks, count, good);
+    for (size_t i = 0; i < count; i++)
+        if (!good[i])
+            memset(jobs[i].sig, 0, sig_len);
 }
 
-static enum rc compute_job(struct batch *b, struct job *job, lease_source lease_of, struct err *err)
+static enum rc not_verified(uint64_t index, struct err *err)
 {
-    const struct window_secret *secret = NULL;
-    /* First, whatever comes of it: the index of a job that fails further down is spent like any
-     * other, or the next job would be given it. */
-    struct ots_lease lease = {0};
-    lease_of(b, job, &lease);
-    MUST(lease.index == job->place.index);
-    enum rc rc = key_secret(b->key, b->world, b->tpm, job->place.window, &secret, err);
-    if (rc != RC_OK)
-        return rc;
-    job->signature_len = HSS_PREFIX_LEN + lms_sig_len(&b->key->tree.set);
-    job->signature = malloc(job->signature_len);
-    if (job->signature == NULL)
-        return FAIL(err, RC_RETRY_SYSTEM, "errno", 0, "no memory for a signature");
-    rc = compute(b->key, secret, &lease, job->c, job->value, job->signature, err);
-    if (rc == RC_OK)
-        request_move(&job->life, LIFE_SIGNED);
-    return rc;
+    return FAIL(err, RC_BURNED_VERIFY, "", 0,
+                "the signature of index %" PRIu64
+                " does not verify: memory or node file is damaged",
+                index);
+}
+
+/* What became of each job of a batch, and of the permission it was given. */
+struct outcome {
+    enum rc rc;
+    struct ots_lease lease;
+};
+
+static void drop_signature(struct job *job)
+{
+    free(job->signature);
+    job->signature = NULL;
+    job->signature_len = 0;
+}
+
+/* Memory for the signatures of a run. @return how many jobs of it have theirs, in front. */
+static size_t make_room(struct batch *b, struct job **jobs, struct outcome *outcomes, size_t count,
+                        struct err *err)
+{
+    for (size_t i = 0; i < count; i++) {
+        jobs[i]->signature_len = hbs_key_sig_len(&b->key->hbs);
+        jobs[i]->signature = malloc(jobs[i]->signature_len);
+        if (jobs[i]->signature != NULL)
+            continue;
+        jobs[i]->signature_len = 0;
+        for (size_t k = i; k < count; k++)
+            outcomes[k].rc = FAIL(err, RC_RETRY_SYSTEM, "errno", 0, "no memory for a signature");
+        return i;
+    }
+    return count;
+}
+
+/* Jobs of one branch: all chains of all signatures together, so that every lane is full. */
+static void compute_run(struct batch *b, const struct hbs_branch *branch, struct job **jobs,
+                        struct outcome *outcomes, size_t count, struct err *err)
+{
+    struct hbs_branch_signing signings[BATCH_MAX];
+    bool good[BATCH_MAX];
+    count = make_room(b, jobs, outcomes, count, err);
+    for (size_t i = 0; i < count; i++)
+        signings[i] = (struct hbs_branch_signing){.lease = &outcomes[i].lease,
+                                                  .c = jobs[i]->c,
+                                                  .value = jobs[i]->value,
+                                                  .sig = jobs[i]->signature};
+    sign_checked(branch, signings, hbs_key_sig_len(&b->key->hbs), count, good);
+    for (size_t i = 0; i < count; i++) {
+        if (good[i]) {
+            request_move(&jobs[i]->life, LIFE_SIGNED);
+            continue;
+        }
+        drop_signature(jobs[i]);
+        outcomes[i].rc = not_verified(jobs[i]->place.index, err);
+    }
+}
+
+static size_t run_of_branch(const struct hbs_branch *branch, struct job *const *jobs, size_t count)
+{
+    size_t run = 1;
+    while (run < count && jobs[run]->place.window == jobs[0]->place.window &&
+           hbs_branch_holds(branch, jobs[run]->place.index))
+        run++;
+    return run;
+}
+
+/* Compute the signatures of a batch; outcomes[i] says what became of each. err: the first cause. */
+static void compute(struct batch *b, struct job **jobs, struct outcome *outcomes, size_t count,
+                    lease_source lease_of, struct err *err)
+{
+    struct allocator alloc = allocator_of(b);
+    /* First of all: the index of a job that fails further down is spent like any other, or the next
+     * job would be given it. */
+    for (size_t i = 0; i < count; i++) {
+        outcomes[i] = (struct outcome){.rc = RC_OK};
+        lease_of(b, jobs[i], &outcomes[i].lease);
+        MUST(outcomes[i].lease.index == jobs[i]->place.index);
+    }
+    for (size_t i = 0; i < count;) {
+        const struct hbs_branch *branch = NULL;
+        const struct plan_place *place = &jobs[i]->place;
+        enum rc rc = branches_of(&alloc, b->tpm, place->window, place->index, &branch, err);
+        if (rc != RC_OK) {
+            outcomes[i++].rc = rc;
+            continue;
+        }
+        size_t run = run_of_branch(branch, jobs + i, count - i);
+        compute_run(b, branch, jobs + i, outcomes + i, run, err);
+        i += run;
+    }
 }
 
 /* Receipts ------------------------------------------------------------------------------------ */
@@ -214,12 +295,13 @@ static enum rc burn_entry(struct batch *b, const struct job *job, const char *wh
 }
 
 /* Receipts of the good ones and burns of the bad ones, in one sync. */
-static enum rc record(struct batch *b, struct job **jobs, size_t count, const bool *good,
-                      struct ledger_receipt *receipts, const char *why, struct err *err)
+static enum rc record(struct batch *b, struct job **jobs, size_t count,
+                      const struct outcome *outcomes, struct ledger_receipt *receipts,
+                      const char *why, struct err *err)
 {
     enum rc rc = ledger_begin(b->ledger, err);
     for (size_t i = 0; i < count && rc == RC_OK; i++) {
-        if (!good[i]) {
+        if (outcomes[i].rc != RC_OK) {
             rc = burn_entry(b, jobs[i], why, err);
             continue;
         }
@@ -232,13 +314,6 @@ static enum rc record(struct batch *b, struct job **jobs, size_t count, const bo
         return rc_class(rc) == RC_CLASS_HALT ? rc : RC_HALT_INVARIANT;
     }
     return ledger_commit(b->ledger, err);
-}
-
-static void drop_signature(struct job *job)
-{
-    free(job->signature);
-    job->signature = NULL;
-    job->signature_len = 0;
 }
 
 static void burn_all(struct job **jobs, size_t count, enum rc rc, const struct err *err)
@@ -273,38 +348,28 @@ enum rc batch_release(struct batch *b, struct job **jobs, size_t count, lease_so
         burn_all(jobs, count, rc, err);
         return rc;
     }
-    bool good[BATCH_MAX] = {false};
     struct err problem = {0};
-    enum rc job_rc[BATCH_MAX];
-    for (size_t i = 0; i < count; i++) {
-        struct err e = {0};
-        job_rc[i] = compute_job(b, jobs[i], lease_of, &e);
-        good[i] = job_rc[i] == RC_OK;
-        if (!good[i] && problem.rc == RC_OK)
-            problem = e;
-    }
-    if (still_open != NULL && !still_open(b, &problem)) {
-        for (size_t i = 0; i < count; i++) {
-            job_rc[i] = RC_BURNED_CLOCK;
-            good[i] = false;
-        }
-    }
+    struct outcome outcomes[BATCH_MAX];
+    compute(b, jobs, outcomes, count, lease_of, &problem);
+    if (still_open != NULL && !still_open(b, &problem))
+        for (size_t i = 0; i < count; i++)
+            outcomes[i].rc = RC_BURNED_CLOCK;
     struct ledger_receipt *receipts = calloc(count, sizeof(*receipts));
     rc = receipts == NULL ? FAIL(err, RC_HALT_SYSTEM, "errno", 0, "no memory for receipts")
-                          : record(b, jobs, count, good, receipts, err_text(&problem), err);
+                          : record(b, jobs, count, outcomes, receipts, err_text(&problem), err);
     if (rc != RC_OK) {
         free(receipts);
         burn_all(jobs, count, rc, err);
         return rc;
     }
     for (size_t i = 0; i < count; i++) {
-        if (good[i]) {
+        enum rc why = outcomes[i].rc;
+        if (why == RC_OK) {
             answer(b, jobs[i], &receipts[i]);
             continue;
         }
         drop_signature(jobs[i]);
-        bool burned = rc_class(job_rc[i]) == RC_CLASS_BURNED;
-        job_burn(jobs[i], burned ? job_rc[i] : RC_BURNED_VERIFY, &problem);
+        job_burn(jobs[i], rc_class(why) == RC_CLASS_BURNED ? why : RC_BURNED_VERIFY, &problem);
     }
     free(receipts);
     return RC_OK;
@@ -323,21 +388,25 @@ static enum rc complete_one(struct key *key, const struct world *world, void *tp
                             struct ledger *ledger, const struct ledger_intent *intent,
                             int64_t now_s, struct err *err)
 {
-    const struct window_secret *secret = NULL;
-    enum rc rc = key_secret(key, world, tpm, intent->window, &secret, err);
+    static uint8_t signature[HBS_SIG_LEN_MAX];
+    const struct hbs_branch *branch = NULL;
+    const size_t len = hbs_key_sig_len(&key->hbs);
+    struct allocator alloc = {.key = key, .world = world, .ledger = ledger};
+    enum rc rc = branches_of(&alloc, tpm, intent->window, intent->index, &branch, err);
     if (rc != RC_OK)
         return rc;
     struct tpm_time time;
     rc = world->tpm->prove(key->anchor, key->l, &time, err);
     if (rc != RC_OK)
         return rc;
-    struct allocator alloc = {.key = key, .world = world, .ledger = ledger};
     struct ots_lease lease = {0};
     allocate_intent(&alloc, intent->index, key->l, &lease);
-    uint8_t signature[HSS_PREFIX_LEN + LMS_SIG_LEN_MAX];
-    rc = compute(key, secret, &lease, intent->randomizer, intent->value, signature, err);
-    if (rc != RC_OK)
-        return rc;
+    bool good = false;
+    const struct hbs_branch_signing signing = {
+        .lease = &lease, .c = intent->randomizer, .value = intent->value, .sig = signature};
+    sign_checked(branch, &signing, len, 1, &good);
+    if (!good)
+        return not_verified(intent->index, err);
     struct ledger_receipt receipt = {.epoch = intent->epoch,
                                      .window = intent->window,
                                      .index = intent->index,
@@ -347,8 +416,7 @@ static enum rc complete_one(struct key *key, const struct world *world, void *tp
     text_copy(receipt.version, sizeof(receipt.version), intent->version);
     text_copy(receipt.slot, sizeof(receipt.slot), intent->slot);
     memcpy(receipt.artifact_sha256, intent->artifact_sha256, SHA256_LEN);
-    return ledger_add_receipt(ledger, key->record.id, &receipt, signature,
-                              HSS_PREFIX_LEN + lms_sig_len(&key->tree.set), err);
+    return ledger_add_receipt(ledger, key->record.id, &receipt, signature, len, err);
 }
 
 enum rc batch_complete_intents(struct key *key, const struct world *world, void *tpm,

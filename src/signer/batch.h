@@ -23,7 +23,7 @@ struct job {
     const struct request *request;
     struct artifact artifact;
     struct reply *reply; /* filled when done */
-    uint8_t *signature;  /* malloc'ed when done with RC_OK; HSS form with Nspk; core frees */
+    uint8_t *signature;  /* malloc'ed when done with RC_OK, as on the wire; the loop frees */
     size_t signature_len;
     enum request_life life;
     bool done;
@@ -82,7 +82,7 @@ enum rc job_replay(struct batch *b, struct job *job, const struct ledger_receipt
 bool job_rate(struct batch *b, struct job *job) MUST_CHECK;
 
 /** Derive C and the value that the job's index will sign. @retval as artifact_value(),
- * key_secret(). */
+ * branches_of(). */
 enum rc job_value(struct batch *b, struct job *job, struct err *err) MUST_CHECK;
 
 /**

@@ -4,6 +4,7 @@
 
 #include "base/bytes.h"
 #include "signer/batch.h"
+#include "signer/scheme.h"
 #include "signer/view.h"
 
 /* A version that is bound already ------------------------------------------------------------- */
@@ -233,7 +234,7 @@ static enum rc add_intent(struct batch *b, const struct job *job, struct err *er
                                    .line = job->place.line,
                                    .rank = job->place.rank,
                                    .artifact_size = job->artifact.size,
-                                   .value_len = b->key->tree.set.ots->n,
+                                   .value_len = scheme_value_len(&b->key->hbs),
                                    .at_s = b->now_s};
     text_copy(intent.version, sizeof(intent.version), job->version);
     text_copy(intent.slot, sizeof(intent.slot), job->slot);

@@ -12,9 +12,9 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/secmem.h"
-#include "hbs/verify.h"
 #include "signer/allocate.h"
 #include "signer/batch.h"
+#include "signer/scheme.h"
 #include "signer/seeds.h"
 #include "signer/start.h"
 
@@ -56,6 +56,7 @@ void key_check_invariants(const struct key *key)
 
 static void secret_drop(struct open_secret *s)
 {
+    hbs_branch_close(&s->branch);
     secmem_free(s->secret);
     *s = (struct open_secret){.window = -1};
 }
@@ -89,27 +90,22 @@ static enum rc unseal(struct key *key, const struct world *world, void *tpm, uin
 }
 
 /* A blob can be closed but not trusted: whoever may use the storage key can make another one. So
- * every leaf of the window is derived and compared with the public tree before the first signature.
- */
-static enum rc compare_leaves(const struct key *key, uint64_t window,
-                              const struct window_secret *secret, struct err *err)
+ * what the window has in the public tree is derived and compared before the first signature. */
+static enum rc compare(const struct key *key, uint64_t window, const struct window_secret *secret,
+                       struct err *err)
 {
-    size_t m = key->tree.set.lms->m;
-    uint32_t first = (uint32_t)plan_window_first(&key->plan, window);
-    uint32_t leaves = UINT32_C(1) << key->tree.set.lms->h;
-    uint32_t left = (uint32_t)key->plan.window_size;
-    uint8_t derived[64 * HBS_N_MAX];
-    while (left > 0) {
-        uint32_t count = left < 64 ? left : 64;
-        lms_leaves(&key->tree, first, count, secret, derived);
-        if (!ct_equal(derived, hbs_nodes_at(key->nodes, leaves + first), count * m))
-            return FAIL(err, RC_HALT_SEEDS, "", 0,
-                        "the sealed secret of window %" PRIu64 " does not belong to this key",
-                        window);
-        first += count;
-        left -= count;
-    }
-    return RC_OK;
+    if (hbs_key_secret_fits(&key->hbs, key->nodes, key->plan.window_size, window, secret))
+        return RC_OK;
+    return FAIL(err, RC_HALT_SEEDS, "", 0,
+                "the sealed secret of window %" PRIu64 " does not belong to this key", window);
+}
+
+struct open_secret *key_open_secret(struct key *key, uint64_t window)
+{
+    for (size_t i = 0; i < SECRETS_OPEN_MAX; i++)
+        if (key->secrets[i].window == (int64_t)window)
+            return &key->secrets[i];
+    return NULL;
 }
 
 static struct open_secret *secret_slot(struct key *key)
@@ -129,20 +125,19 @@ enum rc key_secret(struct key *key, const struct world *world, void *tpm, uint64
                    const struct window_secret **secret, struct err *err)
 {
     *secret = NULL;
-    for (size_t i = 0; i < SECRETS_OPEN_MAX; i++) {
-        if (key->secrets[i].window == (int64_t)window) {
-            key->secrets[i].used = ++key->secret_clock;
-            *secret = key->secrets[i].secret;
-            return RC_OK;
-        }
+    struct open_secret *slot = key_open_secret(key, window);
+    if (slot != NULL) {
+        slot->used = ++key->secret_clock;
+        *secret = slot->secret;
+        return RC_OK;
     }
-    struct open_secret *slot = secret_slot(key);
+    slot = secret_slot(key);
     slot->secret = secmem_alloc(sizeof(*slot->secret));
     if (slot->secret == NULL)
         return FAIL(err, RC_RETRY_SYSTEM, "gcrypt", 0, "no locked memory for a window secret");
     enum rc rc = unseal(key, world, tpm, window, slot->secret, err);
     if (rc == RC_OK)
-        rc = compare_leaves(key, window, slot->secret, err);
+        rc = compare(key, window, slot->secret, err);
     if (rc != RC_OK) {
         secret_drop(slot);
         return rc;
@@ -175,15 +170,12 @@ static enum rc load_plan(struct key *key, struct err *err)
 
 static enum rc load_tree(struct key *key, struct err *err)
 {
-    struct hss_public public = {0};
-    enum rc rc = hss_public_parse(&public, key->record.public_key, key->record.public_key_len, err);
-    if (rc != RC_OK)
-        return rc;
-    key->tree = public.top;
-    memcpy(key->root, public.root, sizeof(key->root));
+    const struct ledger_key *record = &key->record;
     bool repaired = false;
-    const struct hbs_tree tree = hbs_tree_of_lms(&key->tree);
-    rc = hbs_nodes_open(&key->nodes, key->dirfd, KEY_FILE_NODES, &tree, key->root, &repaired, err);
+    enum rc rc =
+        scheme_read(&key->hbs, &key->plan, record->public_key, record->public_key_len, err);
+    if (rc == RC_OK)
+        rc = hbs_key_nodes_open(&key->nodes, key->dirfd, KEY_FILE_NODES, &key->hbs, &repaired, err);
     if (rc == RC_OK && repaired)
         log_event(LOG_LEVEL_WARNING, &(struct log_fields){.key = key->record.name, .index = -1},
                   "the node file was damaged and has been rebuilt from its leaves");

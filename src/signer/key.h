@@ -11,7 +11,7 @@
 #ifndef SIGNER_KEY_H
 #define SIGNER_KEY_H
 
-#include "hbs/nodes.h"
+#include "hbs/branch.h"
 #include "ledger/ledger.h"
 #include "policy/bucket.h"
 #include "policy/plan.h"
@@ -45,6 +45,7 @@ struct open_secret {
     int64_t window; /* -1: free */
     uint64_t used;  /* for finding the one that was used longest ago */
     struct window_secret *secret;
+    struct hbs_branch *branch; /* the one that was asked for last; NULL: none yet */
 };
 
 /** The lease in hand of a time or interval plan: indices first + next … first + count - 1 are free.
@@ -58,8 +59,7 @@ struct open_lease {
 struct key {
     struct ledger_key record;
     struct plan plan;
-    struct lms_tree tree;
-    uint8_t root[HBS_N_MAX];
+    struct hbs_key hbs;
     struct hbs_nodes *nodes;
     int dirfd;
     int seeds_fd;
@@ -109,14 +109,17 @@ void key_open(struct key *key, const struct ledger_key *record, int state_dirfd,
 void key_close(struct key *key, const struct world *world);
 
 /**
- * The secret of a window, unsealed if it is not at hand, every leaf compared with the node file
- * (DESIGN section 6 rule 9).
+ * The secret of a window, unsealed if it is not at hand, and compared with the node file through
+ * every leaf of the top tree that it makes (DESIGN section 6 rule 9).
  * @param[out] secret  Borrowed; valid until the next call or key_close().
  * @retval RC_HALT_SEEDS   Not on this device (destroyed, never sealed), damaged, or of another key.
  * @retval RC_HALT_ANCHOR  The TPM failed.
  */
 enum rc key_secret(struct key *key, const struct world *world, void *tpm, uint64_t window,
                    const struct window_secret **secret, struct err *err) MUST_CHECK;
+
+/** Where key_secret() keeps the secret of a window that is at hand; NULL: it is not. */
+struct open_secret *key_open_secret(struct key *key, uint64_t window);
 
 /** Wipe the secrets of windows below `window` from memory and destroy them on disk. */
 enum rc key_destroy_below(struct key *key, uint64_t window, struct err *err) MUST_CHECK;

@@ -14,8 +14,8 @@
 #include "base/digest.h"
 #include "base/file.h"
 #include "base/secmem.h"
-#include "hbs/verify.h"
 #include "signer/key.h"
+#include "signer/scheme.h"
 #include "signer/seeds.h"
 
 #define PINS_FILE "pins"
@@ -27,8 +27,7 @@
 struct work {
     const struct provision *p;
     struct plan plan;
-    struct lms_tree tree;
-    struct hss_public public;
+    struct hbs_key hbs;
     char *canonical;
     size_t canonical_len;
     int keys_dirfd;
@@ -54,23 +53,6 @@ static void work_wipe(struct work *w)
 }
 
 #define WORK_EMPTY ((struct work){.keys_dirfd = -1, .dirfd = -1, .seeds_fd = -1})
-
-enum rc provision_set(const struct plan *plan, struct lms_set *set, struct err *err)
-{
-    *set = (struct lms_set){0};
-    if (plan->scheme != PLAN_LMS || plan->parameter_count != 2)
-        return FAIL(err, RC_REFUSED_UNSUPPORTED, "", 0,
-                    "this version signs with single-tree LMS; a plan for %s can be checked and "
-                    "shown, but no key made under it",
-                    plan_scheme_name(plan->scheme));
-    set->lms = lms_params_by_name(plan->parameters[0]);
-    set->ots = lmots_params_by_name(plan->parameters[1]);
-    if (set->lms == NULL || set->ots == NULL || !lms_set_valid(set))
-        return FAIL(err, RC_REFUSED_UNSUPPORTED, "", 0,
-                    "%s with %s is no set that can be signed with", plan->parameters[0],
-                    plan->parameters[1]);
-    return RC_OK;
-}
 
 /* Leftovers ----------------------------------------------------------------------------------- */
 
@@ -251,11 +233,8 @@ static bool report(void *ctx, uint64_t done, uint64_t total)
 
 static enum rc make_tree(struct work *w, struct err *err)
 {
-    random_bytes(w->tree.i, sizeof(w->tree.i));
-    w->public = (struct hss_public){.levels = 1, .top = w->tree};
-    const struct hbs_tree tree = hbs_tree_of_lms(&w->tree);
-    enum rc rc = hbs_nodes_make(w->dirfd, KEY_FILE_NODES, &tree, w->plan.window_size, draw_secret,
-                                report, w, w->p->threads, w->public.root, err);
+    enum rc rc = hbs_key_nodes_make(&w->hbs, w->dirfd, KEY_FILE_NODES, w->plan.window_size,
+                                    draw_secret, report, w, w->p->threads, err);
     return rc == RC_OK ? sync_file(w->seeds_fd, SEEDS_FILE, err) : rc;
 }
 
@@ -283,9 +262,7 @@ static enum rc check_nodes(struct work *w, struct err *err)
 {
     struct hbs_nodes *nodes = NULL;
     bool repaired = false;
-    const struct hbs_tree tree = hbs_tree_of_lms(&w->tree);
-    enum rc rc =
-        hbs_nodes_open(&nodes, w->dirfd, KEY_FILE_NODES, &tree, w->public.root, &repaired, err);
+    enum rc rc = hbs_key_nodes_open(&nodes, w->dirfd, KEY_FILE_NODES, &w->hbs, &repaired, err);
     hbs_nodes_close(&nodes);
     return rc;
 }
@@ -383,8 +360,8 @@ static enum rc record_key(struct work *w, struct ledger_key *key, struct err *er
     *key = (struct ledger_key){.pins = w->pins, .min_window = w->p->first_window};
     strcpy(key->name, w->plan.key);
     memcpy(key->plan_sha256, w->plan.sha256, SHA256_LEN);
-    uint8_t raw[HSS_PUB_LEN_MAX];
-    key->public_key_len = hss_public_print(&w->public, raw);
+    uint8_t raw[HBS_PUB_LEN_MAX];
+    key->public_key_len = hbs_key_public(&w->hbs, raw);
     MUST(key->public_key_len <= sizeof(key->public_key));
     memcpy(key->public_key, raw, key->public_key_len);
     key_id_of(w, key);
@@ -410,6 +387,15 @@ static enum rc record_key(struct work *w, struct ledger_key *key, struct err *er
 
 /*  -------------------------------------------------------------------------------------------- */
 
+/* Also for a restored key: whether the plan can be signed under must be known before anything is
+ * made, and its public key replaces this one. */
+static enum rc new_key(struct work *w, struct err *err)
+{
+    uint8_t id[HBS_KEY_ID_LEN];
+    random_bytes(id, sizeof(id));
+    return scheme_new(&w->hbs, &w->plan, id, err);
+}
+
 static enum rc begin(struct work *w, const char *text, size_t len, struct plan_fault *fault,
                      struct err *err)
 {
@@ -417,7 +403,7 @@ static enum rc begin(struct work *w, const char *text, size_t len, struct plan_f
     if (rc == RC_OK)
         rc = plan_canonical(text, len, &w->canonical, &w->canonical_len, err);
     if (rc == RC_OK)
-        rc = provision_set(&w->plan, &w->tree.set, err);
+        rc = new_key(w, err);
     if (rc != RC_OK)
         return rc;
     struct ledger_key existing;
@@ -477,11 +463,9 @@ enum rc provision_restored(const struct provision *p, const char *text, size_t l
     w.secrets_ctx = ctx;
     enum rc rc = begin(&w, text, len, NULL, err);
     if (rc == RC_OK)
-        rc = hss_public_parse(&w.public, public_key, public_key_len, err);
-    if (rc == RC_OK) {
-        memcpy(w.tree.i, w.public.top.i, LMS_I_LEN);
+        rc = scheme_read(&w.hbs, &w.plan, public_key, public_key_len, err);
+    if (rc == RC_OK)
         rc = copy_nodes(&w, nodes_fd, nodes_offset, nodes_len, err);
-    }
     if (rc == RC_OK)
         rc = check_nodes(&w, err);
     if (rc == RC_OK)

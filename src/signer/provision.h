@@ -68,10 +68,4 @@ enum rc provision_restored(const struct provision *p, const char *text, size_t l
                            off_t nodes_offset, uint64_t nodes_len, provision_secrets secrets,
                            void *ctx, struct ledger_key *key, struct err *err) MUST_CHECK;
 
-/**
- * The parameter sets of a plan as this version can sign with them.
- * @retval RC_REFUSED_UNSUPPORTED  Any scheme but single-tree LMS.
- */
-enum rc provision_set(const struct plan *plan, struct lms_set *set, struct err *err) MUST_CHECK;
-
 #endif

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "hbs/spki.h"
+#include "signer/scheme.h"
 
 #define NEXT_TRIES_MAX 1000
 
@@ -172,9 +173,9 @@ void view_key(const struct key *key, struct ledger *ledger, int64_t export_margi
     v->scheme = key->plan.scheme;
     memcpy(v->public_key, key->record.public_key, key->record.public_key_len);
     v->public_key_len = (uint32_t)key->record.public_key_len;
-    _Static_assert(HSS_PUB_LEN_MAX + 20 <= sizeof(v->spki), "room for SubjectPublicKeyInfo");
+    _Static_assert(LEDGER_PUBLIC_MAX + 40 <= sizeof(v->spki), "room for SubjectPublicKeyInfo");
     v->spki_len =
-        (uint32_t)spki_der_print(v->spki, HBS_SCHEME_HSS, v->public_key, v->public_key_len);
+        (uint32_t)spki_der_print(v->spki, scheme_of(&key->plan), v->public_key, v->public_key_len);
     struct ledger_totals totals = {0};
     if (ledger_key_totals(ledger, key->record.id, &totals, NULL) == RC_OK) {
         v->signed_total = totals.receipts;

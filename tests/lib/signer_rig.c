@@ -17,9 +17,8 @@
 #include "base/bytes.h"
 #include "base/file.h"
 #include "base/secmem.h"
-#include "hbs/verify.h"
 #include "lib/plan_text.h"
-#include "signer/provision.h"
+#include "signer/scheme.h"
 #include "signer/seeds.h"
 
 #define DISK "signer-rig"
@@ -30,6 +29,7 @@
  */
 
 #define ORACLE_MAX 65536
+#define ORACLE_VALUE 24 /* bytes of a value that are compared: all sets have so many */
 
 struct oracle {
     size_t count, computed;
@@ -102,22 +102,13 @@ void oracle_check(void)
         fail_msg("NoReuse is broken: %s", oracle()->broken);
 }
 
-void __real_hbs_sign(struct ots_lease *lease, const struct lms_tree *tree,
-                     const struct window_secret *secret, const uint8_t *c, const uint8_t *value,
-                     const uint8_t *path, uint8_t *sig);
-void __wrap_hbs_sign(struct ots_lease *lease, const struct lms_tree *tree,
-                     const struct window_secret *secret, const uint8_t *c, const uint8_t *value,
-                     const uint8_t *path, uint8_t *sig);
-
-void __wrap_hbs_sign(struct ots_lease *lease, const struct lms_tree *tree,
-                     const struct window_secret *secret, const uint8_t *c, const uint8_t *value,
-                     const uint8_t *path, uint8_t *sig)
+/* One index, one value; two of them are remembered until somebody asks. */
+static void oracle_computing(const struct ots_lease *lease, const uint8_t *value, size_t len)
 {
     struct oracle *o = oracle();
-    size_t n = tree->set.ots->n;
     struct oracle_seen *old = oracle_find(lease->key_id, lease->index);
     o->computed++;
-    if (old != NULL && memcmp(old->value, value, n) != 0) {
+    if (old != NULL && memcmp(old->value, value, len) != 0) {
         (void)snprintf(o->broken, sizeof(o->broken), "index %" PRIu64 " was computed with 2 values",
                        lease->index);
     } else if (old == NULL) {
@@ -125,9 +116,47 @@ void __wrap_hbs_sign(struct ots_lease *lease, const struct lms_tree *tree,
         struct oracle_seen *fresh = &o->seen[o->count++];
         *fresh = (struct oracle_seen){.index = lease->index};
         memcpy(fresh->key_id, lease->key_id, KEY_ID_LEN);
-        memcpy(fresh->value, value, n);
+        memcpy(fresh->value, value, len);
     }
-    __real_hbs_sign(lease, tree, secret, c, value, path, sig);
+}
+
+void __real_hbs_branch_sign(const struct hbs_branch *branch, const struct hbs_branch_signing *jobs,
+                            size_t count);
+void __wrap_hbs_branch_sign(const struct hbs_branch *branch, const struct hbs_branch_signing *jobs,
+                            size_t count);
+
+void __wrap_hbs_branch_sign(const struct hbs_branch *branch, const struct hbs_branch_signing *jobs,
+                            size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        oracle_computing(jobs[i].lease, jobs[i].value, ORACLE_VALUE);
+    __real_hbs_branch_sign(branch, jobs, count);
+}
+
+enum rc __real_hbs_branch_make(struct hbs_branch **branch, struct ots_lease *lease,
+                               const struct hbs_key *key, const struct hbs_nodes *nodes,
+                               const struct window_secret *secret,
+                               const struct hbs_branch_prior *prior, struct err *err);
+enum rc __wrap_hbs_branch_make(struct hbs_branch **branch, struct ots_lease *lease,
+                               const struct hbs_key *key, const struct hbs_nodes *nodes,
+                               const struct window_secret *secret,
+                               const struct hbs_branch_prior *prior, struct err *err);
+
+/* The one-time keys above a bottom tree: they sign a record, under a number that no index has. */
+enum rc __wrap_hbs_branch_make(struct hbs_branch **branch, struct ots_lease *lease,
+                               const struct hbs_key *key, const struct hbs_nodes *nodes,
+                               const struct window_secret *secret,
+                               const struct hbs_branch_prior *prior, struct err *err)
+{
+    struct ots_lease above = *lease;
+    above.index |= UINT64_C(1) << 63;
+    enum rc rc = __real_hbs_branch_make(branch, lease, key, nodes, secret, prior, err);
+    uint8_t hash[SHA256_LEN];
+    if (rc != RC_OK)
+        return rc;
+    digest_buffer(DIGEST_SHA256, hash, hbs_branch_record(*branch), hbs_branch_record_len(key));
+    oracle_computing(&above, hash, ORACLE_VALUE);
+    return RC_OK;
 }
 
 static void oracle_released(const uint8_t key_id[KEY_ID_LEN], uint64_t index, const uint8_t *sig,
@@ -273,7 +302,7 @@ static int make_file(int dirfd, const char *name, uint64_t records)
 
 /* Folder, seeds and tree, as provision_new() lays them out. */
 static void make_folder(struct rig *rig, unsigned k, const char *json, const uint8_t auth[32],
-                        int64_t first_window, struct hss_public *public)
+                        int64_t first_window, struct hbs_key *hbs)
 {
     struct err err = {0};
     const struct plan *plan = &rig->plan[k];
@@ -300,21 +329,20 @@ static void make_folder(struct rig *rig, unsigned k, const char *json, const uin
         seal_into(rig, fd, w, seed_auth, &secret, sizeof(secret));
     }
     (void)close(fd);
-    const struct hbs_tree tree = hbs_tree_of_lms(&public->top);
-    assert_int_equal(hbs_nodes_make(dirfd, KEY_FILE_NODES, &tree, plan->window_size, rig_secret,
-                                    NULL, &k, 1, public->root, &err),
+    assert_int_equal(hbs_key_nodes_make(hbs, dirfd, KEY_FILE_NODES, plan->window_size, rig_secret,
+                                        NULL, &k, 1, &err),
                      RC_OK);
     (void)close(dirfd);
 }
 
-static void record(struct rig *rig, unsigned k, const struct hss_public *public)
+static void record(struct rig *rig, unsigned k, const struct hbs_key *hbs)
 {
     struct err err = {0};
     struct ledger_key *key = &rig->record[k];
-    uint8_t raw[HSS_PUB_LEN_MAX];
+    uint8_t raw[HBS_PUB_LEN_MAX];
     strcpy(key->name, rig->plan[k].key);
     memcpy(key->plan_sha256, rig->plan[k].sha256, SHA256_LEN);
-    key->public_key_len = hss_public_print(public, raw);
+    key->public_key_len = hbs_key_public(hbs, raw);
     memcpy(key->public_key, raw, key->public_key_len);
     sha256_2(key->key_id, key->plan_sha256, SHA256_LEN, key->public_key, key->public_key_len);
     struct ledger *ledger = rig_ledger(rig);
@@ -341,14 +369,16 @@ void rig_add_key(struct rig *rig, const char *text, int64_t first_window)
     strcpy(rig->limits[k].name, rig->plan[k].key);
     uint8_t auth[ANCHOR_AUTH_LEN];
     memset(auth, (int)(0x40 + k), sizeof(auth));
-    struct hss_public public = {.levels = 1};
+    struct hbs_key hbs;
     struct err err = {0};
-    assert_int_equal(provision_set(&rig->plan[k], &public.top.set, &err), RC_OK);
-    memset(public.top.i, (int)k, sizeof(public.top.i));
-    make_folder(rig, k, json, auth, first_window, &public);
+    uint8_t id[HBS_KEY_ID_LEN];
+    memset(id, (int)k, sizeof(id));
+    if (scheme_new(&hbs, &rig->plan[k], id, &err) != RC_OK)
+        fail_msg("%s", err_text(&err));
+    make_folder(rig, k, json, auth, first_window, &hbs);
     rig->record[k] = (struct ledger_key){.min_window = first_window};
     fake_tpm_define(&rig->fake, k, first_window - 1, auth, &rig->record[k].pins);
-    record(rig, k, &public);
+    record(rig, k, &hbs);
 }
 
 /* Opening and closing ----------------------------------------------------------------------------
@@ -436,12 +466,14 @@ static void write_request(struct rig *rig, struct ask *ask, struct job *job)
 
 static void verify(const struct rig *rig, struct ask *ask)
 {
-    struct hss_public public;
-    struct hss_signature sig;
+    struct hbs_public public;
+    struct hbs_verifier verifier CLEANUP(hbs_verify_close) = {0};
     struct err err = {0};
     const struct ledger_key *key = &rig->record[ask->key];
-    assert_int_equal(hss_public_parse(&public, key->public_key, key->public_key_len, &err), RC_OK);
-    assert_int_equal(hss_signature_parse(&sig, &public, ask->signature, ask->len, &err), RC_OK);
+    assert_int_equal(hbs_public_parse(&public, scheme_of(&rig->plan[ask->key]), key->public_key,
+                                      key->public_key_len, &err),
+                     RC_OK);
+    assert_int_equal(hbs_verify_open(&verifier, &public, ask->signature, ask->len, &err), RC_OK);
     uint8_t message[DIGEST_LEN_MAX];
     size_t len = 0;
     const void *data = message;
@@ -458,11 +490,12 @@ static void verify(const struct rig *rig, struct ask *ask)
         else
             digest_buffer(kind, message, ask->text, strlen(ask->text));
     }
-    assert_int_equal(hss_verify(&public, data, len, ask->signature, ask->len, &err), RC_OK);
-    ask->index = sig.index;
+    hbs_verify_update(&verifier, data, len);
+    assert_int_equal(hbs_verify_finish(&verifier, &err), RC_OK);
+    ask->index = hbs_verify_index(&verifier);
     ask->window = ask->reply.signature.window;
-    assert_int_equal(ask->reply.signature.index, sig.index);
-    oracle_released(key->key_id, sig.index, ask->signature, ask->len);
+    assert_int_equal(ask->reply.signature.index, ask->index);
+    oracle_released(key->key_id, ask->index, ask->signature, ask->len);
 }
 
 static void take_answer(const struct rig *rig, struct ask *ask, struct job *job)

@@ -6,7 +6,8 @@
  * A key's folder and ledger entries are laid out as provision_new() does it, from secrets that
  * follow from the window's number, so that two rigs of one plan make the same bytes.
  *
- * The oracle replaces hbs_sign() (link with -Wl,--wrap=hbs_sign), remembers (key, index, value) and
+ * The oracle replaces hbs_branch_sign() and hbs_branch_make() (link with rig_link of
+ * Makefile-test.am), remembers (key, index, value) and
  * calls the real one. It lives in shared memory, so that what a forked copy of the process signs is
  * seen too. NoReuse: one index, one value, for ever; oracle_check() fails the test otherwise.
  *

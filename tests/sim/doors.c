@@ -10,9 +10,11 @@
 #include "base/bytes.h"
 #include "base/digest.h"
 #include "base/log.h"
+#include "hbs/branch.h"
 #include "hbs/hash.h"
-#include "hbs/lms.h"
 #include "sim/sim.h"
+
+#define SIM_VALUE_LEN 24 /* plans of the simulator have sets of so many bytes */
 
 static bool real_chains;
 static doors_signing signing;
@@ -85,18 +87,18 @@ void __wrap_hbs_chains_run(enum hbs_hash_kind hash, uint8_t n, const uint8_t id[
         cheap_chain(n, id, &chains[c]);
 }
 
-void __real_hbs_sign(struct ots_lease *lease, const struct lms_tree *tree,
-                     const struct window_secret *secret, const uint8_t *c, const uint8_t *value,
-                     const uint8_t *path, uint8_t *sig);
-void __wrap_hbs_sign(struct ots_lease *lease, const struct lms_tree *tree,
-                     const struct window_secret *secret, const uint8_t *c, const uint8_t *value,
-                     const uint8_t *path, uint8_t *sig);
-void __wrap_hbs_sign(struct ots_lease *lease, const struct lms_tree *tree,
-                     const struct window_secret *secret, const uint8_t *c, const uint8_t *value,
-                     const uint8_t *path, uint8_t *sig)
+void __real_hbs_branch_sign(const struct hbs_branch *branch, const struct hbs_branch_signing *jobs,
+                            size_t count);
+void __wrap_hbs_branch_sign(const struct hbs_branch *branch, const struct hbs_branch_signing *jobs,
+                            size_t count);
+void __wrap_hbs_branch_sign(const struct hbs_branch *branch, const struct hbs_branch_signing *jobs,
+                            size_t count)
 {
-    signing(lease->key_id, lease->index, lease->epoch, value, tree->set.ots->n);
-    __real_hbs_sign(lease, tree, secret, c, value, path, sig);
+    for (size_t i = 0; i < count; i++) {
+        const struct ots_lease *lease = jobs[i].lease;
+        signing(lease->key_id, lease->index, lease->epoch, jobs[i].value, SIM_VALUE_LEN);
+    }
+    __real_hbs_branch_sign(branch, jobs, count);
 }
 
 /* The host ------------------------------------------------------------------------------------- */
