@@ -22,6 +22,7 @@
 #include "base/secmem.h"
 #include "hbs/kernel.h"
 #include "hbs/lms.h"
+#include "hbs/xmss.h"
 
 #define LEAVES 32 /* height 5 */
 
@@ -92,6 +93,40 @@ static void sign_with(const char *lms, const char *ots)
     (void)printf("%s %s: no branch and no address depends on the secret\n", lms, ots);
 }
 
+/* The same for the lowest tree of a hypertree whose trees have height 5. */
+static void xmss_sign_with(const char *name)
+{
+    static const uint8_t value[HBS_N_MAX] = "a value that is signed";
+    const struct xmss_params *params = xmss_params_by_name(name);
+    MUST(params != NULL);
+    struct xmss_tree tree;
+    xmss_tree_init(&tree, params, value, 0, 3);
+    struct window_secret *secret = draw_poisoned();
+    static uint8_t nodes[2 * LEAVES * HBS_N_MAX];
+    size_t n = params->n;
+    xmss_leaves(&tree, 0, LEAVES, secret->seed, nodes + LEAVES * n);
+    publish(nodes, sizeof(nodes));
+    for (uint32_t r = LEAVES / 2; r >= 1; r /= 2)
+        xmss_level(&tree, r, r, nodes + 2 * r * n, nodes + r * n);
+    for (uint32_t q = 0; q < LEAVES; q += 31) {
+        uint8_t path[5 * HBS_N_MAX];
+        uint8_t r_out[HBS_N_MAX];
+        uint8_t root[XMSS_N_MAX];
+        static uint8_t sig[(WOTS_LEN_MAX + 5) * XMSS_N_MAX];
+        for (uint32_t r = LEAVES + q, i = 0; r > 1; r /= 2, i++)
+            memcpy(path + i * n, nodes + (r ^ 1) * n, n);
+        xmss_randomizer(params, secret->sk_prf, q, r_out);
+        publish(r_out, sizeof(r_out));
+        struct ots_lease lease = {.index = q, .epoch = 1};
+        xmss_tree_sign(&lease, &tree, secret->seed, value, path, sig);
+        publish(sig, sizeof(sig));
+        xmss_tree_candidate(&tree, q, value, sig, root);
+        MUST(memcmp(root, nodes + n, n) == 0);
+    }
+    secmem_free(secret);
+    (void)printf("%s: no branch and no address depends on the secret\n", name);
+}
+
 int main(int argc, char **argv)
 {
     struct err err = {0};
@@ -110,5 +145,9 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < sizeof(trees) / sizeof(trees[0]); i++)
         for (size_t k = 0; k < 2; k++)
             sign_with(trees[i], ots[i][k]);
+    xmss_sign_with("XMSSMT-SHA2_20/4_256");
+    xmss_sign_with("XMSSMT-SHA2_20/4_192");
+    xmss_sign_with("XMSSMT-SHAKE256_20/4_256");
+    xmss_sign_with("XMSSMT-SHAKE256_20/4_192");
     return 0;
 }
