@@ -86,6 +86,17 @@ bool evidence_take(struct evidence *e, const char *key, const char *request, con
     return keep(e, &shown);
 }
 
+void evidence_copy(struct evidence *to, const struct evidence *from)
+{
+    for (size_t i = 0; i < from->count; i++) {
+        struct shown shown = from->list[i];
+        shown.signature = malloc(shown.signature_len);
+        MUST(shown.signature != NULL);
+        memcpy(shown.signature, from->list[i].signature, shown.signature_len);
+        MUST(keep(to, &shown));
+    }
+}
+
 void evidence_free(struct evidence *e)
 {
     for (size_t i = 0; i < e->count; i++)

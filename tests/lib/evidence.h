@@ -48,6 +48,9 @@ bool evidence_take(struct evidence *e, const char *key, const char *request, con
                    const struct answer *a) MUST_CHECK;
 void evidence_free(struct evidence *e);
 
+/** Everything of `from` into `to` as well. */
+void evidence_copy(struct evidence *to, const struct evidence *from);
+
 /**
  * Each signature verifies over its artifact under the key's public key and carries the index that
  * the answer names; no index has two signatures or two artifacts (NoReuse); a request that was
