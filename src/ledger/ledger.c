@@ -11,6 +11,8 @@
 #include "base/file.h"
 #include "ledger/internal.h"
 
+#define REWRITE_LEN 4096
+
 /* Failure -------------------------------------------------------------------------------------- */
 
 enum rc ledger_halt(struct ledger *l, int native, const char *where, struct err *err,
@@ -188,15 +190,33 @@ static enum rc prepare_statements(struct ledger *l, struct err *err)
     return RC_OK;
 }
 
+/* Write what a file holds over itself, and sync it. */
+static int rewrite(sqlite3_file *file)
+{
+    uint8_t piece[REWRITE_LEN];
+    sqlite3_int64 size = 0;
+    int s = file->pMethods->xFileSize(file, &size);
+    for (sqlite3_int64 at = 0; s == SQLITE_OK && at < size; at += REWRITE_LEN) {
+        int len = size - at < REWRITE_LEN ? (int)(size - at) : REWRITE_LEN;
+        s = file->pMethods->xRead(file, piece, len, at);
+        if (s == SQLITE_OK)
+            s = file->pMethods->xWrite(file, piece, len, at);
+    }
+    return s == SQLITE_OK && size > 0 ? file->pMethods->xSync(file, SQLITE_SYNC_FULL) : s;
+}
+
 /* What a process that ended badly left in the WAL can be read, and need not be on the disk: it was
  * killed between write and sync, or its sync failed. Nobody may act on an entry that a power cut
- * could still take back, so all of it goes into the database, synced, before the first question is
- * answered. (A second sync of the WAL alone would not do: after a failed one the kernel calls the
- * pages clean.) */
+ * could still take back. Another sync alone would not do, since after a failed one the kernel calls
+ * the pages clean, and neither would a checkpoint: if the power then leaves an older part of the
+ * WAL, that is laid over newer pages of the database. */
 static enum rc settle_wal(struct ledger *l, struct err *err)
 {
-    int s = sqlite3_wal_checkpoint_v2(l->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
-    return s == SQLITE_OK ? RC_OK : HALT(l, s, err, "copy the WAL into the database");
+    sqlite3_file *wal = NULL;
+    int s = sqlite3_file_control(l->db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &wal);
+    if (s == SQLITE_OK && wal != NULL && wal->pMethods != NULL)
+        s = rewrite(wal);
+    return s == SQLITE_OK ? RC_OK : HALT(l, s, err, "make the WAL durable");
 }
 
 static enum rc open_steps(struct ledger *l, const struct ledger_options *options, struct err *err)
