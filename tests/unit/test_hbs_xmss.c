@@ -16,9 +16,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
+#include <ucontext.h>
 #include <unistd.h>
+
+#if __has_include(<valgrind/memcheck.h>)
+#include <valgrind/memcheck.h>
+#else
+#define RUNNING_ON_VALGRIND 0
+#endif
 
 #include "base/bytes.h"
 #include "base/secmem.h"
@@ -125,6 +133,17 @@ static enum rc small_verify(const struct small *s, const uint8_t *sig, size_t le
     exact_free(copy, len);
     return rc;
 }
+
+#if defined(__SANITIZE_ADDRESS__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+#ifndef SANITIZED
+#define SANITIZED 0
+#endif
 
 /* Tables --------------------------------------------------------------------------------------- */
 
@@ -391,6 +410,100 @@ static void test_lease_spent(void **state)
     assert_true(aborts(tree_sign, &t));
 }
 
+/* What stays in memory ------------------------------------------------------------------------- */
+
+#define STACK_LEN (4 * 1024 * 1024)
+#define SECRET_WORDS (8 + 12 * 8)
+
+static struct tree_signing on_stack;
+static ucontext_t here, there;
+
+static void sign_there(void)
+{
+    tree_sign(&on_stack);
+}
+
+/* S_XMSS and the starts of some chains whose ends are in no signature, as words. */
+static size_t secret_words(uint32_t words[SECRET_WORDS])
+{
+    const struct xmss_tree *tree = &on_stack.tree;
+    size_t n = tree->x.params->n;
+    size_t count = 0;
+    uint8_t digits[WOTS_LEN_MAX];
+    wots_digits(tree->x.params, on_stack.value, digits);
+    for (size_t i = 0; i < n; i += 4)
+        words[count++] = be_get32(on_stack.secret + i);
+    for (uint32_t chain = 0; chain < 20 && count + n / 4 <= SECRET_WORDS; chain++) {
+        uint8_t start[XMSS_N_MAX];
+        const struct hbs_wots_chain job = {.adrs = {0, 0, 0, HBS_ADRS_OTS, 31, chain},
+                                           .value = start};
+        hbs_gcrypt_wots_starts(&tree->x, on_stack.secret, &job, 1);
+        for (size_t i = 0; digits[chain] > 0 && i < n; i += 4)
+            words[count++] = be_get32(start + i);
+    }
+    return count;
+}
+
+/* Is one of the words anywhere, in either order of bytes? */
+static bool found(const uint8_t *stack, const uint32_t *words, size_t count)
+{
+    for (size_t at = 0; at < STACK_LEN; at += 4) {
+        uint32_t word = be_get32(stack + at);
+        for (size_t i = 0; word != 0 && i < count; i++)
+            if (word == words[i] || word == __builtin_bswap32(words[i]))
+                return true;
+    }
+    return false;
+}
+
+static void run_there(uint8_t *stack)
+{
+    assert_int_equal(getcontext(&there), 0);
+    there.uc_stack.ss_sp = stack;
+    there.uc_stack.ss_size = STACK_LEN;
+    there.uc_link = &here;
+    makecontext(&there, sign_there, 0);
+    assert_int_equal(swapcontext(&here, &there), 0);
+}
+
+static void leaves_nothing(uint8_t *stack, const char *name)
+{
+    uint32_t words[SECRET_WORDS];
+    memset(stack, 0, STACK_LEN);
+    fill(&on_stack, sizeof(on_stack));
+    xmss_tree_init(&on_stack.tree, xmss_params_by_name(name), on_stack.value, 0, 0);
+    on_stack.lease = (struct ots_lease){.index = 31, .epoch = 1};
+    size_t count = secret_words(words);
+    run_there(stack);
+    if (found(stack, words, count))
+        fail_msg("%s: a secret stayed on the stack", name);
+}
+
+/* Under every kernel with lanes; what libgcrypt keeps is its own. */
+static void test_nothing_left_on_the_stack(void **state)
+{
+    (void)state;
+    static const enum hbs_hash_kind hashes[] = {HBS_SHA256, HBS_SHAKE256};
+    if (SANITIZED || RUNNING_ON_VALGRIND)
+        skip();
+    uint8_t *stack =
+        mmap(NULL, STACK_LEN, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_ptr_not_equal(stack, MAP_FAILED);
+    for (size_t h = 0; h < 2; h++) {
+        const struct hbs_kernel *chosen = hbs_kernel_current(hashes[h]);
+        const struct hbs_kernel *kernel = NULL;
+        for (size_t i = 0; (kernel = hbs_kernel_at(hashes[h], i)) != NULL; i++) {
+            if (!kernel->supported() || (kernel->lanes == NULL && kernel->keccak == NULL))
+                continue;
+            hbs_kernel_use(kernel);
+            leaves_nothing(stack, small_sets[2 * h]);
+            leaves_nothing(stack, small_sets[2 * h + 1]);
+        }
+        hbs_kernel_use(chosen);
+    }
+    (void)munmap(stack, STACK_LEN);
+}
+
 /* Malformed ------------------------------------------------------------------------------------ */
 
 static void test_every_length(void **state)
@@ -546,13 +659,21 @@ static void test_scheme_names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_tables),       cmocka_unit_test(test_digits),
-        cmocka_unit_test(test_lanes),        cmocka_unit_test(test_nodes_in_place),
-        cmocka_unit_test(test_self_test),    cmocka_unit_test(test_sign_and_verify),
-        cmocka_unit_test(test_same_bytes),   cmocka_unit_test(test_lease_spent),
-        cmocka_unit_test(test_every_length), cmocka_unit_test(test_every_part_counts),
-        cmocka_unit_test(test_unknown_oid),  cmocka_unit_test(test_spki),
-        cmocka_unit_test(test_der_bytes),    cmocka_unit_test(test_scheme_names),
+        cmocka_unit_test(test_tables),
+        cmocka_unit_test(test_digits),
+        cmocka_unit_test(test_lanes),
+        cmocka_unit_test(test_nodes_in_place),
+        cmocka_unit_test(test_self_test),
+        cmocka_unit_test(test_sign_and_verify),
+        cmocka_unit_test(test_same_bytes),
+        cmocka_unit_test(test_lease_spent),
+        cmocka_unit_test(test_nothing_left_on_the_stack),
+        cmocka_unit_test(test_every_length),
+        cmocka_unit_test(test_every_part_counts),
+        cmocka_unit_test(test_unknown_oid),
+        cmocka_unit_test(test_spki),
+        cmocka_unit_test(test_der_bytes),
+        cmocka_unit_test(test_scheme_names),
     };
     if (base_init(NULL) != RC_OK)
         return 1;
