@@ -104,6 +104,7 @@ struct file *crashvfs_file_make(struct crashvfs *v, const char *path)
 /* fsync of the directory: what is there stays, what is gone stays away. */
 static void sync_directory(struct crashvfs *v)
 {
+    v->settled++;
     for (size_t i = 0; i < FILES_MAX; i++) {
         struct file *f = &v->files[i];
         if (f->path[0] != '\0' && !f->visible && f->handles == 0)
@@ -292,6 +293,7 @@ static int file_sync(sqlite3_file *file, int flags)
     if (h->vfs->lose_syncs)
         return SQLITE_OK;
     struct file *f = h->file;
+    h->vfs->settled++;
     for (size_t i = 0; i < f->change_count; i++)
         survive(h->vfs, f, &f->changes[i], FATE_KEPT);
     changes_forget(f);

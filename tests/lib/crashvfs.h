@@ -93,14 +93,22 @@ struct crashvfs_image {
 void crashvfs_watch(struct crashvfs *vfs, void (*watch)(void *ctx, enum crashvfs_step kind),
                     void *ctx);
 
+/** One thing that is not durable. */
+struct crashvfs_item {
+    bool tears;       /* a write over several sectors */
+    bool writes;      /* a write, or */
+    bool truncates;   /* a truncation; else a name that was made or removed */
+    const char *path; /* of its file */
+    size_t at, len;   /* of a write; the new length */
+};
+
 /**
  * What a power cut at this moment would decide upon: changes, and names that were made or removed,
  * in the order in which that happened.
- * @param[out] tears  Room for CRASHVFS_UNDECIDED_MAX: whether that one can be torn. NULL: not
- * asked.
+ * @param[out] items  Room for CRASHVFS_UNDECIDED_MAX; valid until the next step.
  * @return how many.
  */
-size_t crashvfs_undecided(struct crashvfs *vfs, bool *tears);
+size_t crashvfs_undecided(struct crashvfs *vfs, struct crashvfs_item *items);
 
 /** The disk after such a cut, one fate for each. Frees what the image held before (zero it once).
  */
@@ -109,6 +117,15 @@ void crashvfs_outcome(struct crashvfs *vfs, const enum crashvfs_fate *fates,
 
 /** Forget everything and come up with this disk, power on. No file may be open. */
 void crashvfs_load(struct crashvfs *vfs, const struct crashvfs_image *image);
+
+/** Counts how often something became durable: while it stands, so does the durable disk. */
+uint64_t crashvfs_settled(const struct crashvfs *vfs);
+
+/** Counts how often something was changed, seen or durable. */
+uint64_t crashvfs_changed(const struct crashvfs *vfs);
+
+/** A file's bytes that are durable. */
+const uint8_t *crashvfs_durable(struct crashvfs *vfs, const char *path, size_t *len);
 
 void crashvfs_image_copy(struct crashvfs_image *to, const struct crashvfs_image *from);
 void crashvfs_image_free(struct crashvfs_image *image);

@@ -49,21 +49,50 @@ static void collect(struct crashvfs *v, struct items *items)
     }
 }
 
-static bool tears(const struct item *item)
+static void describe(struct crashvfs_item *out, const struct item *item)
 {
+    *out = (struct crashvfs_item){.path = item->file->path};
     if (item->change == NAME)
-        return false;
+        return;
     const struct change *c = &item->file->changes[item->change];
-    return !c->truncate && c->at / SECTOR != (c->at + c->bytes.len - 1) / SECTOR;
+    out->truncates = c->truncate;
+    out->len = c->len;
+    if (c->truncate)
+        return;
+    out->writes = true;
+    out->at = c->at;
+    out->len = c->bytes.len;
+    out->tears = c->at / SECTOR != (c->at + c->bytes.len - 1) / SECTOR;
 }
 
-size_t crashvfs_undecided(struct crashvfs *v, bool *tearing)
+size_t crashvfs_undecided(struct crashvfs *v, struct crashvfs_item *out)
 {
     static struct items items;
     collect(v, &items);
-    for (size_t i = 0; i < items.count && tearing != NULL; i++)
-        tearing[i] = tears(&items.all[i]);
+    for (size_t i = 0; i < items.count; i++)
+        describe(&out[i], &items.all[i]);
     return items.count;
+}
+
+uint64_t crashvfs_settled(const struct crashvfs *v)
+{
+    return v->settled;
+}
+
+uint64_t crashvfs_changed(const struct crashvfs *v)
+{
+    return v->made + v->settled;
+}
+
+const uint8_t *crashvfs_durable(struct crashvfs *v, const char *path, size_t *len)
+{
+    *len = 0;
+    for (size_t i = 0; i < FILES_MAX; i++)
+        if (v->files[i].visible && strcmp(v->files[i].path, path) == 0) {
+            *len = v->files[i].durable.len;
+            return v->files[i].durable.data;
+        }
+    return NULL;
 }
 
 /* Where a write is torn: at the sector boundary next to its middle. */
@@ -151,7 +180,7 @@ void crashvfs_load(struct crashvfs *v, const struct crashvfs_image *image)
     v->off = false;
     v->steps = 0;
     v->cut_at = 0;
-    v->made = 0;
+    v->settled++;
 }
 
 void crashvfs_image_copy(struct crashvfs_image *to, const struct crashvfs_image *from)

@@ -53,6 +53,7 @@ struct crashvfs {
     const char *answer_name;
     const char *answer_value;
     uint64_t made;
+    uint64_t settled; /* how often something became durable */
     void (*watch)(void *ctx, enum crashvfs_step kind);
     void *watch_ctx;
     bool off;

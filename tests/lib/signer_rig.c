@@ -96,6 +96,11 @@ bool oracle_has(const struct rig *rig, unsigned key, uint64_t index)
     return oracle_find(rig->record[key].key_id, index) != NULL;
 }
 
+bool oracle_is_broken(void)
+{
+    return oracle()->broken[0] != '\0';
+}
+
 void oracle_check(void)
 {
     if (oracle()->broken[0] != '\0')

@@ -159,6 +159,7 @@ bool oracle_has(const struct rig *rig, unsigned key, uint64_t index);
 
 /** Fail the test if an index was computed with two values, or released with two signatures. */
 void oracle_check(void);
+bool oracle_is_broken(void);
 
 /** What the oracle knows of one index. */
 struct oracle_seen {
