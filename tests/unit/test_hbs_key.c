@@ -561,13 +561,17 @@ static void test_read(void **state)
         assert_int_equal(
             hbs_key_read(&key, shape->scheme, shape->names, shape->count, raw, len - 1, NULL),
             RC_REFUSED_INPUT);
-        /* The file of another key: another root, and another kind of tree. */
+        /* The file of another key that has the same root: told by its identity alone. */
         key = m.key;
-        key.public.xmss.seed[0] ^= 1;
-        key.public.hss.root[1] ^= 1;
+        if (key.public.scheme == HBS_SCHEME_HSS)
+            key.public.hss.top.i[0] ^= 1;
+        else
+            key.public.xmss.seed[0] ^= 1;
         struct hbs_nodes *nodes = NULL;
-        assert_int_equal(hbs_key_nodes_open(&nodes, m.dirfd, NODES, &key, &repaired, NULL),
+        struct err err = {0};
+        assert_int_equal(hbs_key_nodes_open(&nodes, m.dirfd, NODES, &key, &repaired, &err),
                          RC_HALT_NODES);
+        assert_non_null(strstr(err.text, "another key"));
     }
 }
 
