@@ -18,10 +18,12 @@ static const uint64_t start_512[8] = {0x6a09e667f3bcc908, 0xbb67ae8584caa73b, 0x
                                       0x1f83d9abfb41bd6b, 0x5be0cd19137e2179};
 #endif
 
+#if TMVI_NEED_KECCAK
 static bool is_shake(const struct tmv_hash *hash)
 {
     return hash->kind == TMV_SHAKE256 || hash->kind == TMV_SHAKE128;
 }
+#endif
 
 /* Bytes of a block, or the rate of a sponge (FIPS 202 §6.2). */
 static size_t block_len(const struct tmv_hash *hash)

@@ -1,7 +1,8 @@
 #!/bin/bash
 # size.sh [TABLE]: builds libtidemark-verify as a boot loader would (-Os, freestanding), each scheme
-# alone and all together, and prints code size and stack. Fails if the library asks for anything but
-# the four memory functions, has data of its own, recurses, or takes more than docs/verify.md says.
+# alone and all together, and prints code size and stack. Fails on a compiler's warning, and if the
+# library asks for anything but the four memory functions, has data of its own, recurses, or takes
+# more than docs/verify.md says.
 #
 # Bounds are those of gcc on x86-64, where CI runs; elsewhere the figures are printed and not judged.
 set -euo pipefail
@@ -9,7 +10,7 @@ src=$(cd "${srcdir:-$(dirname "$0")/../..}" && pwd)
 cc=${CC:-cc}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-flags="-std=c11 -Os -ffreestanding -ffunction-sections -fdata-sections -fno-pie -I$src/src"
+flags="-std=c11 -Wall -Wextra -Werror -Os -ffreestanding -ffunction-sections -fdata-sections -fno-pie -I$src/src"
 for flag in -fno-stack-protector -fcf-protection=none -fno-asynchronous-unwind-tables; do
     # shellcheck disable=SC2086 # a list of words
     if $cc -Werror $flag -c -x c -o "$work/flag.o" /dev/null 2>/dev/null; then flags="$flags $flag"; fi
