@@ -10,6 +10,7 @@
 #include "sim/checks.h"
 #include "sim/client.h"
 #include "sim/files.h"
+#include "sim/image.h"
 #include "sim/operator.h"
 #include "sim/plans.h"
 
@@ -31,6 +32,7 @@ void adversary_begin(void)
 
 void adversary_end(void)
 {
+    image_drop();
     for (size_t i = 0; i < COPIES_MAX; i++)
         disk_free(&copies[i].disk);
 }
@@ -246,13 +248,42 @@ static void clone_disk(struct machine *m)
     disk_restore(to->disk, copy);
     disk_free(&copy);
     sim->counts.clones++;
-    SAY("the disk of %s is copied to %s", m->name, to->name);
+    bool chip = chance_percent(&sim->chance, 70);
+    SAY("the disk of %s is copied to %s, which has %s TPM", m->name, to->name,
+        chip ? "another" : "no");
     to->lineage++;
+    to->port.chip->dead = !chip;
     if (machine_start(to)) {
         client_send(to);
         client_send(to);
         sim->ops += clients_deliver(to, 4);
     }
+    to->port.chip->dead = false;
+}
+
+/* Memory --------------------------------------------------------------------------------------- */
+
+static void keep_image(struct machine *m)
+{
+    image_take(m);
+}
+
+static void resume_image(struct machine *m)
+{
+    image_resume(m, false);
+}
+
+/* What a snapshot of all would do that is woken up, and not started anew: no policy but `refuse`
+ * stands in its way. */
+static void resume_machine(struct machine *m)
+{
+    if (!m->port.chip->identity.is_virtual)
+        return;
+    for (size_t k = 0; k < sim->oracle.key_count; k++)
+        if (sim->oracle.keys[k].on[m->number].provisioned &&
+            m->config.settings.virtual_policy != VIRTUAL_REFUSE)
+            sim->oracle.keys[k].excuses |= EXCUSE_MACHINE;
+    image_resume(m, true);
 }
 
 /* Whole machines: only a virtual TPM goes back with its machine. */
@@ -282,8 +313,10 @@ static void restore_machine(struct machine *m)
 
 static void tpm_fails(struct machine *m)
 {
-    machine_power_on(m);
-    m->port.fault_in = 1 + below(10);
+    if (!machine_start(m))
+        return;
+    check_start(m);
+    m->port.fault_in = 1 + below(8);
     m->port.fault = (enum tpm_fault)chance_between(&sim->chance, TPM_FAULT_REFUSED, TPM_FAULT_LATE);
     work(m);
     sim->counts.tpm_faults += m->port.fault_in == 0;
@@ -537,18 +570,21 @@ static const struct {
     {"chronyd without source", BELONGS(clocks), 4, chronyd_loses_source},
     {"leap second", BELONGS(clocks), 2, leap_second},
     {"time source lies", BELONGS(lies), 6, source_lies},
-    {"copy of a disk kept", BELONGS(rollbacks), 8, keep_copy},
-    {"disk put back", BELONGS(rollbacks), 3, restore_disk},
-    {"ledger put back", BELONGS(rollbacks), 3, restore_ledger},
-    {"sealed secrets put back", BELONGS(rollbacks), 2, restore_seeds},
-    {"disk copied to another machine", BELONGS(clones), 3, clone_disk},
-    {"machine put back", BELONGS(virtual_machine), 3, restore_machine},
-    {"copy of a machine kept", BELONGS(virtual_machine), 5, keep_copy},
-    {"backup exported", BELONGS(operators), 5, operator_exports},
-    {"recovery here", BELONGS(operators), 2, operator_recovers},
-    {"replacement from a backup", BELONGS(operators), 3, operator_replaces},
-    {"lost device returns", BELONGS(operators), 2, lost_device_returns},
-    {"key made", BELONGS(operators), 1, operator_makes_key},
+    {"copy of a disk kept", BELONGS(rollbacks), 12, keep_copy},
+    {"disk put back", BELONGS(rollbacks), 6, restore_disk},
+    {"ledger put back", BELONGS(rollbacks), 6, restore_ledger},
+    {"sealed secrets put back", BELONGS(rollbacks), 3, restore_seeds},
+    {"disk copied to another machine", BELONGS(clones), 5, clone_disk},
+    {"memory image kept", BELONGS(images), 3, keep_image},
+    {"memory image resumed", BELONGS(images), 4, resume_image},
+    {"machine resumed", BELONGS(virtual_machine), 3, resume_machine},
+    {"machine put back", BELONGS(virtual_machine), 6, restore_machine},
+    {"copy of a machine kept", BELONGS(virtual_machine), 8, keep_copy},
+    {"backup exported", BELONGS(operators), 16, operator_exports},
+    {"recovery here", BELONGS(operators), 4, operator_recovers},
+    {"replacement from a backup", BELONGS(operators), 10, operator_replaces},
+    {"lost device returns", BELONGS(operators), 6, lost_device_returns},
+    {"key made", BELONGS(operators), 3, operator_makes_key},
 };
 
 #define ROWS (sizeof(table) / sizeof(table[0]))
@@ -583,23 +619,40 @@ void adversary_act(struct machine *m)
     }
 }
 
+static bool yes(struct chance *c, unsigned percent)
+{
+    return chance_percent(c, percent);
+}
+
 void temper_draw(struct temper *t, struct chance *c)
 {
-    *t = (struct temper){.name = "crashes", .crashes = true};
     uint64_t dice = chance_below(c, 100);
-    if (dice < 25)
+    *t = (struct temper){.name = "crashes", .crashes = true};
+    if (dice < 20)
         return;
-    t->name = "faults";
-    t->faults = true;
-    t->clocks = chance_percent(c, 60);
-    if (dice < 50)
-        return;
-    t->name = "hostile";
-    t->rollbacks = chance_percent(c, 70);
-    t->clones = chance_percent(c, 40);
-    t->images = chance_percent(c, 30);
-    t->operators = chance_percent(c, 60);
-    t->lossy = chance_percent(c, 25);
-    t->lies = chance_percent(c, 15);
-    t->virtual_machine = chance_percent(c, 15);
+    t->faults = yes(c, dice < 40 ? 100 : 50);
+    t->clocks = yes(c, dice < 40 ? 60 : 30);
+    if (dice < 40) {
+        t->name = "faults";
+    } else if (dice < 60) {
+        t->name = "states put back";
+        t->rollbacks = true;
+        t->clones = yes(c, 50);
+        t->images = yes(c, 40);
+        t->lossy = yes(c, 20);
+    } else if (dice < 80) {
+        t->name = "operators";
+        t->operators = true;
+        t->rollbacks = yes(c, 25);
+        t->lies = yes(c, 10);
+    } else if (dice < 88) {
+        t->name = "virtual machines";
+        t->virtual_machine = t->images = true;
+        t->lossy = yes(c, 20);
+    } else {
+        t->name = "everything";
+        t->rollbacks = t->clones = t->images = t->operators = t->faults = t->clocks = true;
+        t->lossy = yes(c, 30);
+        t->lies = yes(c, 30);
+    }
 }

@@ -145,17 +145,17 @@ static void check_window(const struct machine *m, struct oracle_key *key, uint64
     if (window > floor || (window < floor && !older_line))
         oracle_break(oracle(), "I6", "%s: %s signs in window %" PRId64 " but W stands at %" PRId64,
                      m->name, key->plan.key, window, floor);
-    if (key->plan.kind != PLAN_TIME || oracle_window_open(key, (uint64_t)window, sim->now_ns))
+    /* A window may end between the first look at the clock and this; the second look burns it. */
+    struct oracle_index *at = &key->index[index % ORACLE_INDICES];
+    at->in_window =
+        key->plan.kind != PLAN_TIME || oracle_window_open(key, (uint64_t)window, sim->now_ns);
+    if (at->in_window ||
+        llabs(host_clock_lie_now(&sim->clocks[m->number], sim->now_ns)) <= NS_PER_S / 4)
         return;
-    if (llabs(host_clock_lie_now(&sim->clocks[m->number], sim->now_ns)) > NS_PER_S / 4) {
-        key->excuses |= EXCUSE_LIE;
-        SAY("%s signs for %s in window %" PRId64 ", which is not open, because its time source "
-            "lies",
-            m->name, key->plan.key, window);
-        return;
-    }
-    oracle_break(oracle(), "I5", "%s: %s signs in window %" PRId64 ", which is not open now",
-                 m->name, key->plan.key, window);
+    key->excuses |= EXCUSE_LIE;
+    at->in_window = true;
+    SAY("%s signs for %s in window %" PRId64 ", which is not open, because its time source lies",
+        m->name, key->plan.key, window);
 }
 
 static void signing(const uint8_t key_id[KEY_ID_LEN], uint64_t index, uint64_t epoch,
@@ -176,7 +176,8 @@ static void signing(const uint8_t key_id[KEY_ID_LEN], uint64_t index, uint64_t e
     /* A disk with nothing unsynced needs no closer look, but now and then it gets one. */
     if (!ledger_is_durable(m) || chance_one_in(&sim->chance, FULL_CHECK_ONE_IN))
         check_reservation_survives(m, key, index);
-    if (!key->index[index % ORACLE_INDICES].computed)
+    const struct oracle_index *at = &key->index[index % ORACLE_INDICES];
+    if (!at->computed || at->machine != m->number || at->lineage != m->lineage)
         computed_now[m->number][key - oracle()->keys]++;
     oracle_computed(oracle(), key, index, value, len);
     key->index[index % ORACLE_INDICES].machine = (uint8_t)m->number;
@@ -234,6 +235,9 @@ uint64_t check_release(struct machine *m, const struct wish *wish, const uint8_t
     digest_buffer(DIGEST_SHA256, hash, signature, len);
     if (!at->computed)
         oracle_break(oracle(), "I1", "%s: index %" PRIu64 " of %s left and was never computed",
+                     m->name, index, key->plan.key);
+    if (!at->released && !at->in_window)
+        oracle_break(oracle(), "I5", "%s: index %" PRIu64 " of %s left, signed outside its window",
                      m->name, index, key->plan.key);
     if (at->released && memcmp(at->signature_sha256, hash, sizeof(hash)) != 0) {
         if (key->excuses == 0)

@@ -10,7 +10,7 @@
 #include "sim/checks.h"
 #include "sim/files.h"
 
-#define BATCH 12
+#define BATCH 20
 
 static struct reply last_reply;
 static bool quiet; /* the end of the run: no reply is lost */
@@ -30,7 +30,7 @@ static void choose_version(struct wish *w)
     uint64_t index = *cursor;
     if (chance_percent(&sim->chance, 10))
         index = chance_below(&sim->chance, ORACLE_INDICES);
-    else if (chance_percent(&sim->chance, 50))
+    else if (chance_percent(&sim->chance, 85))
         index = *cursor += chance_percent(&sim->chance, 15) ? 4 : 1;
     struct err err = {0};
     char slot[NAME_LEN_MAX + 1] = "";
@@ -90,7 +90,7 @@ void client_send(struct machine *to)
         return;
     struct wish *w = NULL;
     uint64_t dice = chance_below(&sim->chance, 100);
-    if (sim->wish_count == 0 || dice < 55)
+    if (sim->wish_count == 0 || dice < 32)
         w = wish_make((unsigned)chance_below(&sim->chance, sim->oracle.key_count));
     else
         w = dice < 94 ? wish_again() : wish_wrong();
@@ -304,13 +304,13 @@ size_t clients_deliver(struct machine *m, size_t most)
 
 /* The first version behind everything that was ever computed, and from the floor on.
  * @return false if there is none. */
-static bool choose_next(struct wish *w, const struct machine *m, unsigned tried)
+static bool choose_next(struct wish *w, const struct machine *m, unsigned tried, bool from_floor)
 {
     const struct oracle_key *key = key_of(w);
     const struct sim_nv *nv = sim_tpm_nv(m->port.chip, key->on[m->number].w_handle);
     uint64_t index = 0;
     for (uint64_t i = 0; i < ORACLE_INDICES; i++)
-        if (key->index[i].computed)
+        if (key->index[i].computed && !from_floor)
             index = i + 1;
     int64_t floor = nv != NULL ? (int64_t)nv->w - key->on[m->number].w_base : 0;
     if (floor > 0 && index < (uint64_t)floor * key->plan.window_size)
@@ -328,13 +328,14 @@ static bool choose_next(struct wish *w, const struct machine *m, unsigned tried)
     return false;
 }
 
-enum rc client_ask_now(struct machine *m, unsigned key, unsigned tried, struct reply *reply)
+enum rc client_ask_now(struct machine *m, unsigned key, unsigned tried, bool from_floor,
+                       struct reply *reply)
 {
     struct wish *w = wish_make(key);
     quiet = true;
     last_reply = (struct reply){.rc = RC_HALT_SYSTEM};
     machine_enter(m);
-    if (w->by_version && !choose_next(w, m, tried))
+    if (w->by_version && !choose_next(w, m, tried, from_floor))
         return RC_REFUSED_EXHAUSTED;
     prepare(&items[0], w, texts[0]);
     hand_over(m, 1);

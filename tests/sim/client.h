@@ -25,9 +25,11 @@ size_t clients_deliver(struct machine *m, size_t most);
 /**
  * At the end of a run: ask for one new signature, now.
  * @param[in] tried  Versions that were tried before: a later one this time.
+ * @param[in] from_floor  Begin at the window that W stands for, whatever was signed elsewhere.
  * @return what the machine answered (RC_OK: signed); RC_REFUSED_EXHAUSTED without asking if the
  * plan has no version left.
  */
-enum rc client_ask_now(struct machine *m, unsigned key, unsigned tried, struct reply *reply);
+enum rc client_ask_now(struct machine *m, unsigned key, unsigned tried, bool from_floor,
+                       struct reply *reply);
 
 #endif

@@ -18,6 +18,7 @@ struct bytes {
 /* A change of bytes that is visible, but not durable. */
 struct change {
     bool truncate; /* to len; else a write of len bytes, which lie in the file's log */
+    bool given_up; /* a sync failed on it, and no later one will write it */
     size_t at, len;
     size_t logged; /* where in the log */
 };
@@ -452,7 +453,8 @@ static void survive(struct disk *d, struct node *n, const struct change *c, enum
 static void settle_file(struct disk *d, struct node *n, uint64_t mood)
 {
     for (size_t i = 0; i < n->change_count; i++)
-        survive(d, n, &n->changes[i], draw(d, mood, !n->changes[i].truncate));
+        survive(d, n, &n->changes[i],
+                n->changes[i].given_up ? FATE_DROPPED : draw(d, mood, !n->changes[i].truncate));
     n->change_count = 0;
     n->log.len = 0;
     bytes_copy(&n->now, &n->durable);
@@ -655,13 +657,39 @@ int disk_truncate(struct disk *disk, int node, size_t len)
     return half ? cut(disk) : 0;
 }
 
+/* After a failed sync a kernel may call the pages clean: what is written later is synced later, and
+ * what was written before never. It can be read until the power goes. */
+static void give_up(struct disk *d, struct node *n)
+{
+    bool all = chance_percent(&d->fate, 50);
+    for (size_t i = 0; i < n->change_count; i++)
+        n->changes[i].given_up = n->changes[i].given_up || all;
+}
+
+/* What can become durable does; what was given up stays as it is. */
+static void sync_file(struct disk *d, struct node *n)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < n->change_count; i++) {
+        if (n->changes[i].given_up)
+            n->changes[kept++] = n->changes[i];
+        else
+            survive(d, n, &n->changes[i], FATE_KEPT);
+    }
+    n->change_count = kept;
+    if (kept == 0)
+        n->log.len = 0;
+}
+
 int disk_sync(struct disk *disk, int node)
 {
     bool half = false;
     struct node *n = node_at(disk, node);
     int s = step(disk, DISK_SYNC, disk->hook != NULL ? name_of(disk, node) : "", 0, &half);
-    if (s != 0)
+    if (s != 0) {
+        give_up(disk, n);
         return s;
+    }
     if (half)
         return cut(disk); /* how far it came is decided like everything else */
     if (n->kind == FOLDER) {
@@ -669,10 +697,7 @@ int disk_sync(struct disk *disk, int node)
         n->pending_count = 0;
         return 0;
     }
-    for (size_t i = 0; i < n->change_count; i++)
-        survive(disk, n, &n->changes[i], FATE_KEPT);
-    n->change_count = 0;
-    n->log.len = 0;
+    sync_file(disk, n);
     return 0;
 }
 

@@ -47,9 +47,19 @@ static void clock_read(void *ctx, struct clk_reading *reading)
 {
     struct machine *m = ctx;
     struct clk_evidence e;
+    host_clock_run(clock_of(m), sim->now_ns, &sim->chance);
     host_clock_evidence(clock_of(m), sim->now_ns, &e);
     clk_judge(&m->clk, &m->config.settings.clock, &e, reading);
     EVENT(2, reading->reasons);
+}
+
+/* Things take time, and now and then very long: windows end in the middle of a signature. */
+static void take_time(int64_t usual_ms, int64_t stall_s)
+{
+    int64_t ms = (int64_t)chance_below(&sim->chance, (uint64_t)usual_ms + 1);
+    if (chance_one_in(&sim->chance, 150))
+        ms = chance_between(&sim->chance, 1, stall_s) * 1000;
+    sim->now_ns += ms * NS_PER_MS;
 }
 
 static void disk_step_seen(void *ctx, enum disk_step step, const char *name, uint64_t bytes)
@@ -57,6 +67,8 @@ static void disk_step_seen(void *ctx, enum disk_step step, const char *name, uin
     static const char *const what[] = {"writes", "cuts or grows", "syncs", "changes a name:"};
     struct machine *m = ctx;
     EVENT(3 + step, bytes);
+    if (step == DISK_SYNC)
+        take_time(8, 40);
     trace_detail(&sim->trace, "%s %s %s (%llu)", m->name, what[step], name,
                  (unsigned long long)bytes);
 }
@@ -65,6 +77,7 @@ static void tpm_step_seen(void *ctx, enum tpm_command command, enum tpm_fault fa
 {
     struct machine *m = ctx;
     EVENT(16 + command, fault);
+    take_time(30, 40);
     if (fault != TPM_FAULT_NONE)
         SAY("%s: the TPM command %s goes wrong: %s", m->name, tpm_command_name(command),
             tpm_fault_name(fault));

@@ -4,17 +4,21 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/secmem.h"
 #include "base/text.h"
 #include "sim/run.h"
 
 #define VIOLATIONS_TOLD_MAX 5
+#define JOBS_MAX 64
 #define STORY_STEPS 12 /* of a failing seed, in full */
 
 struct options {
-    uint64_t seeds, from, ops, total;
+    uint64_t seeds, from, ops, total, jobs;
     bool story, counts;
     const char *trace, *evidence;
     const char *plan_name;
@@ -49,6 +53,8 @@ static bool take_option(struct options *o, int letter)
     case 'T':
         o->seeds = UINT64_MAX;
         return number(optarg, &o->total);
+    case 'j':
+        return number(optarg, &o->jobs) && o->jobs >= 1 && o->jobs <= JOBS_MAX;
     case 't':
         o->trace = optarg;
         return true;
@@ -72,18 +78,14 @@ static bool take_option(struct options *o, int letter)
 
 static bool parse(struct options *o, int argc, char **argv)
 {
-    static const struct option known[] = {{"seeds", required_argument, NULL, 'n'},
-                                          {"from", required_argument, NULL, 'f'},
-                                          {"seed", required_argument, NULL, 's'},
-                                          {"ops", required_argument, NULL, 'o'},
-                                          {"total", required_argument, NULL, 'T'},
-                                          {"trace", required_argument, NULL, 't'},
-                                          {"story", no_argument, NULL, 'y'},
-                                          {"plan", required_argument, NULL, 'p'},
-                                          {"counts", no_argument, NULL, 'c'},
-                                          {"evidence", required_argument, NULL, 'e'},
-                                          {NULL, 0, NULL, 0}};
-    *o = (struct options){.seeds = 200, .from = 1, .plan = SIM_PLANS};
+    static const struct option known[] = {
+        {"seeds", required_argument, NULL, 'n'},    {"from", required_argument, NULL, 'f'},
+        {"seed", required_argument, NULL, 's'},     {"ops", required_argument, NULL, 'o'},
+        {"total", required_argument, NULL, 'T'},    {"trace", required_argument, NULL, 't'},
+        {"story", no_argument, NULL, 'y'},          {"plan", required_argument, NULL, 'p'},
+        {"counts", no_argument, NULL, 'c'},         {"jobs", required_argument, NULL, 'j'},
+        {"evidence", required_argument, NULL, 'e'}, {NULL, 0, NULL, 0}};
+    *o = (struct options){.seeds = 200, .from = 1, .jobs = 1, .plan = SIM_PLANS};
     for (int c = 0; (c = getopt_long(argc, argv, "", known, NULL)) != -1;)
         if (!take_option(o, c))
             return false;
@@ -188,33 +190,76 @@ static bool one(const struct options *o, uint64_t seed)
     return good;
 }
 
+/* Every jobs-th seed from the first one of this job on. @return true if nothing was violated. */
+static bool work(const struct options *o, uint64_t job)
+{
+    bool good = true;
+    sim_map();
+    run_warm_up();
+    double start = processor_s();
+    uint64_t most = o->total / o->jobs;
+    for (uint64_t i = job; i < o->seeds; i += o->jobs) {
+        if (o->total != 0 && sim->counts.operations >= most)
+            break;
+        good = one(o, o->from + i) && good;
+    }
+    sim->counts.processor_ms = (uint64_t)((processor_s() - start) * 1000);
+    return good;
+}
+
+/* Several jobs side by side, each in a process of its own; their counts are added. */
+static bool work_in_parallel(const struct options *o, struct counts *total)
+{
+    struct counts *each = mmap(NULL, o->jobs * sizeof(*each), PROT_READ | PROT_WRITE,
+                               MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    bool good = each != MAP_FAILED;
+    for (uint64_t job = 0; good && job < o->jobs; job++) {
+        (void)fflush(NULL);
+        pid_t pid = fork();
+        MUST(pid >= 0);
+        if (pid == 0) {
+            bool all = work(o, job);
+            each[job] = sim->counts;
+            (void)fflush(NULL);
+            _exit(all ? 0 : 1);
+        }
+    }
+    int status = 0;
+    while (wait(&status) > 0)
+        good = good && status == 0;
+    for (uint64_t job = 0; each != MAP_FAILED && job < o->jobs; job++)
+        report_add(total, &each[job]);
+    return good;
+}
+
 int main(int argc, char **argv)
 {
     struct options o;
     struct err err = {0};
+    struct counts total = {0};
     if (!parse(&o, argc, argv)) {
         (void)fprintf(stderr,
                       "usage: sim [--seeds N | --total OPERATIONS | --seed S] [--from SEED] "
-                      "[--ops N]\n           [--plan time|strict|per-line|interval] [--story] "
-                      "[--trace FILE] [--counts] [--evidence FILE]\n");
+                      "[--ops N] [--jobs N]\n           [--plan time|strict|per-line|interval] "
+                      "[--story] [--trace FILE] [--counts] [--evidence FILE]\n");
         return 2;
     }
     if (base_init(&err) != RC_OK) {
         (void)fprintf(stderr, "sim: %s\n", err_text(&err));
         return 2;
     }
-    sim_map();
-    run_warm_up();
-    double start = processor_s();
     bool good = true;
-    for (uint64_t i = 0; i < o.seeds && (o.total == 0 || sim->counts.operations < o.total); i++)
-        good = one(&o, o.from + i) && good;
-    double seconds = processor_s() - start;
+    if (o.jobs > 1) {
+        good = work_in_parallel(&o, &total);
+    } else {
+        good = work(&o, 0);
+        total = sim->counts;
+    }
     if (o.counts)
-        report_print(stdout, &sim->counts);
-    if (o.evidence != NULL && !report_write(o.evidence, &sim->counts, seconds)) {
+        report_print(stdout, &total);
+    if (o.evidence != NULL && !report_write(o.evidence, &total)) {
         (void)fprintf(stderr, "sim: %s has no place for the figures\n", o.evidence);
         good = false;
     }
-    return report_last_line(&sim->counts, seconds) && good ? 0 : 1;
+    return report_last_line(&total) && good ? 0 : 1;
 }

@@ -45,6 +45,22 @@ void operator_end(void)
     disk_free(&shelf);
 }
 
+void operator_give_ledger(struct machine *m)
+{
+    static struct disk *made;
+    if (made == NULL) {
+        made = disk_make(chance_make(0, 0));
+        struct vfs *vfs = vfs_open("sim-made", made, chance_make(0, 1));
+        struct ledger *ledger = NULL;
+        struct ledger_options options = {
+            .path = m->config.ledger_path, .vfs = "sim-made", .create = true};
+        MUST(ledger_open(&ledger, &options, NULL) == RC_OK);
+        ledger_close(&ledger);
+        vfs_close(&vfs);
+    }
+    disk_restore_name(m->disk, made, "ledger.db");
+}
+
 static int64_t now_s(const struct host *h)
 {
     return h->m->source.real_ns(h->m) / NS_PER_S;

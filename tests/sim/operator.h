@@ -26,6 +26,9 @@ struct shelved {
 void operator_begin(void);
 void operator_end(void);
 
+/** An empty ledger onto an empty disk, as the first offline command would make it. */
+void operator_give_ledger(struct machine *m);
+
 /** Make a key under a plan document. @return true if it was made. */
 bool operator_key_new(struct machine *m, const char *plan_text);
 

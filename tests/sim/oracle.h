@@ -25,6 +25,7 @@
 struct oracle_index {
     bool computed;
     bool released;
+    bool in_window; /* when it was computed last, by true time; a time plan releases nothing else */
     uint8_t value[32];            /* the value that was signed */
     uint8_t signature_sha256[32]; /* of the bytes that left */
     uint16_t wish;

@@ -6,6 +6,21 @@
 
 #define FILE_MAX (1024 * 1024)
 
+void report_add(struct counts *total, const struct counts *c)
+{
+#define X(name, text) total->name += c->name;
+    COUNTS(X)
+#undef X
+    total->processor_ms += c->processor_ms;
+    if (c->burned_most > total->burned_most)
+        total->burned_most = c->burned_most;
+}
+
+static double rate(const struct counts *c)
+{
+    return c->processor_ms > 0 ? (double)c->operations * 1000 / (double)c->processor_ms : 0;
+}
+
 void report_print(FILE *out, const struct counts *c)
 {
 #define X(name, text) (void)fprintf(out, "%12" PRIu64 "  %s\n", c->name, text);
@@ -14,13 +29,13 @@ void report_print(FILE *out, const struct counts *c)
     (void)fprintf(out, "%12" PRIu64 "  most indices that one crash gave up\n", c->burned_most);
 }
 
-bool report_last_line(const struct counts *c, double seconds)
+bool report_last_line(const struct counts *c)
 {
-    double rate = seconds > 0 ? (double)c->operations / seconds : 0;
-    (void)printf(
-        "sim: seeds=%" PRIu64 " operations=%" PRIu64 " cuts=%" PRIu64 " rollbacks=%" PRIu64
-        " clones=%" PRIu64 " reuses=%" PRIu64 " violations=%" PRIu64 " ops_per_second=%.0f\n",
-        c->seeds, c->operations, c->cuts, c->rollbacks, c->clones, c->reuses, c->violations, rate);
+    (void)printf("sim: seeds=%" PRIu64 " operations=%" PRIu64 " cuts=%" PRIu64 " rollbacks=%" PRIu64
+                 " clones=%" PRIu64 " reuses=%" PRIu64 " violations=%" PRIu64
+                 " ops_per_second=%.0f\n",
+                 c->seeds, c->operations, c->cuts, c->rollbacks, c->clones, c->reuses,
+                 c->violations, rate(c));
     return c->reuses == 0 && c->violations == 0;
 }
 
@@ -39,7 +54,7 @@ static char *read_all(const char *path)
     return NULL;
 }
 
-static void table(FILE *out, const struct counts *c, double seconds)
+static void table(FILE *out, const struct counts *c)
 {
     (void)fprintf(out, "\n| counted | number |\n|---|---|\n");
 #define X(name, text) (void)fprintf(out, "| %s | %" PRIu64 " |\n", text, c->name);
@@ -49,11 +64,10 @@ static void table(FILE *out, const struct counts *c, double seconds)
         out,
         "| most indices that one crash gave up, in leases (at most 1 is allowed) | %" PRIu64 " |\n",
         c->burned_most);
-    (void)fprintf(out, "| operations a second of one core | %.0f |\n\n",
-                  seconds > 0 ? (double)c->operations / seconds : 0.0);
+    (void)fprintf(out, "| operations a second of one core | %.0f |\n\n", rate(c));
 }
 
-bool report_write(const char *path, const struct counts *c, double seconds)
+bool report_write(const char *path, const struct counts *c)
 {
     char *text = read_all(path);
     char *begin = text != NULL ? strstr(text, REPORT_BEGIN) : NULL;
@@ -63,7 +77,7 @@ bool report_write(const char *path, const struct counts *c, double seconds)
     if (ok) {
         begin += strlen(REPORT_BEGIN);
         ok = fwrite(text, 1, (size_t)(begin - text), f) == (size_t)(begin - text);
-        table(f, c, seconds);
+        table(f, c);
         ok = fputs(end, f) >= 0 && ok;
         ok = fclose(f) == 0 && ok;
     }

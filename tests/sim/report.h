@@ -62,15 +62,18 @@
     X(uncovered_lie, "runs with reuse after a lie of the time source (not covered)")               \
     X(uncovered_machine,                                                                           \
       "runs with reuse after a machine was put back with its TPM (not covered)")                   \
-    X(uncovered_rewind, "runs with reuse after disk and TPM both went back (not covered)")         \
-    X(uncovered_loss, "runs that lost signatures by a sync that failed (not covered)")
+    X(uncovered_rewind, "runs with reuse after disk and TPM both went back (not covered)")
 
 struct counts {
 #define X(name, text) uint64_t name;
     COUNTS(X)
 #undef X
+    uint64_t processor_ms;
     uint64_t burned_most; /* by one crash, relative to the lease: at most 1 is allowed */
 };
+
+/** Add the counts of another job. */
+void report_add(struct counts *total, const struct counts *c);
 
 /** Every count, one a line. */
 void report_print(FILE *out, const struct counts *c);
@@ -79,11 +82,11 @@ void report_print(FILE *out, const struct counts *c);
  * Write the figures between the two marker lines of a file (REPORT_BEGIN, REPORT_END).
  * @return false if they are not there, or the file cannot be read or written.
  */
-bool report_write(const char *path, const struct counts *c, double seconds);
+bool report_write(const char *path, const struct counts *c);
 #define REPORT_BEGIN "<!-- figures of the simulator: make sim-report writes them -->"
 #define REPORT_END "<!-- end of the figures -->"
 
 /** The last line. @return true if nothing is wrong. */
-bool report_last_line(const struct counts *c, double seconds);
+bool report_last_line(const struct counts *c);
 
 #endif

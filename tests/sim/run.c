@@ -52,7 +52,7 @@ static void begin(const struct run_options *o)
 {
     sim_begin(o->seed, o->telling, o->fully);
     temper_draw(&sim->temper, &sim->chance);
-    sim->ops_wanted = 60 + below(200);
+    sim->ops_wanted = 60 + below(640);
     bool real = chance_percent(&sim->chance, 3);
     doors_set_chains(real);
     /* SQLite keeps one generator of its own for the whole program. */
@@ -73,6 +73,9 @@ static void begin(const struct run_options *o)
         : kind == TPM_VIRTUAL ? "virtual"
                               : "firmware");
     world_advance(90 * NS_PER_S);
+    /* Most worlds begin with an empty ledger that was made once; some make theirs. */
+    if (!chance_percent(&sim->chance, 15))
+        operator_give_ledger(&machines[0]);
     make_keys(o, real);
     if (machine_start(&machines[0]))
         check_start(&machines[0]);
@@ -107,24 +110,40 @@ static void start_again(struct machine *m)
 static void traffic(struct machine *m)
 {
     start_again(m);
-    for (uint64_t i = 1 + below(5); i > 0; i--)
+    for (uint64_t i = 2 + below(16); i > 0; i--)
         client_send(m);
     if (!m->running)
         return;
-    size_t count = clients_deliver(m, 1 + below(8));
+    size_t count = clients_deliver(m, 1 + below(20));
     sim->ops += count;
+}
+
+/* Seconds, parts of a window, to the edge of one, or over it. */
+static int64_t draw_span(void)
+{
+    int64_t window_s = 3600;
+    int64_t to_edge_s = 1800;
+    if (oracle()->key_count > 0) {
+        const struct plan *plan = &oracle()->keys[below(oracle()->key_count)].plan;
+        if (plan->kind == PLAN_TIME) {
+            window_s = plan->window_s;
+            to_edge_s = window_s - (sim->now_ns / NS_PER_S - plan->start_s) % window_s;
+        }
+    }
+    uint64_t dice = below(100);
+    int64_t parts = chance_between(&sim->chance, 1, 100);
+    if (dice < 45)
+        return parts * NS_PER_S / 4;
+    if (dice < 75)
+        return window_s * NS_PER_S / 400 * parts;
+    if (dice < 88)
+        return to_edge_s * NS_PER_S + (parts - 50) * NS_PER_S / 10;
+    return window_s * NS_PER_S / 70 * parts;
 }
 
 static void time_goes_on(void)
 {
-    static const int64_t spans[] = {1, 1, 5, 30, 30, 300, 1200, 3600};
-    int64_t span = spans[below(8)] * NS_PER_S + (int64_t)below((uint64_t)NS_PER_S);
-    if (chance_percent(&sim->chance, 8) && oracle()->key_count > 0) {
-        const struct plan *plan = &oracle()->keys[below(oracle()->key_count)].plan;
-        if (plan->kind == PLAN_TIME)
-            span =
-                plan->window_s * (int64_t)(NS_PER_S / 100) * chance_between(&sim->chance, 20, 130);
-    }
+    int64_t span = draw_span() + (int64_t)below((uint64_t)NS_PER_S);
     SAY("%" PRId64 ".%03" PRId64 " s go by", span / NS_PER_S, span % NS_PER_S / NS_PER_MS);
     world_advance(span);
     sim->counts.time_steps++;
@@ -135,11 +154,11 @@ static void operation(void)
 {
     struct machine *m = some_machine();
     uint64_t dice = below(100);
-    if (m == NULL || dice < 15) {
+    if (m == NULL || dice < 18) {
         time_goes_on();
-    } else if (dice < 80) {
+    } else if (dice < 72) {
         traffic(m);
-    } else if (dice < 82) {
+    } else if (dice < 74) {
         check_account(m);
     } else {
         adversary_act(m);
@@ -174,58 +193,73 @@ static void mend(struct machine *m)
     host_clock_mend(&sim->clocks[m->number], sim->now_ns);
 }
 
-/* One more step of an operator who reads docs/operations.md. @return false: nothing helps. */
-static bool help(struct machine *m, unsigned key, enum rc rc, const struct reply *reply,
-                 bool *recovered)
+/* What an operator who reads docs/operations.md does next. */
+enum help { HELP_TRY_AGAIN, HELP_END /* the key is at its end, as DESIGN says */, HELP_NOTHING };
+
+static enum help recover(struct machine *m, unsigned key)
 {
-    struct oracle_key *k = &oracle()->keys[key];
+    enum rc rc = operator_recover_here(m, key);
+    /* No window is left; or the TPM lost the counters themselves, and only a backup would help. */
+    if (rc == RC_REFUSED_EXHAUSTED || rc == RC_REFUSED_UNSUPPORTED || rc == RC_REFUSED_OUTSIDE_PLAN)
+        return HELP_END;
+    return rc == RC_OK || rc_class(rc) == RC_CLASS_RETRY ? HELP_TRY_AGAIN : HELP_NOTHING;
+}
+
+static enum help wait_until_open(const struct reply *reply)
+{
+    if (reply->window_opens_s < 0)
+        return HELP_END; /* behind the plan's last window */
+    int64_t wait = reply->window_opens_s * NS_PER_S - sim->now_ns;
+    world_advance((wait > 0 ? wait : 0) + 4 * NS_PER_S);
+    return HELP_TRY_AGAIN;
+}
+
+/* A window that a recovery made the last one cannot be acknowledged, since no window is left to
+ * export; so it never signs (docs/evidence.md, "What the simulator found"). */
+static bool nothing_to_export(const struct machine *m, const struct oracle_key *k)
+{
+    const struct sim_nv *nv = sim_tpm_nv(m->port.chip, k->on[m->number].w_handle);
+    return nv != NULL &&
+           (int64_t)nv->w - k->on[m->number].w_base + 1 >= (int64_t)k->plan.window_count;
+}
+
+static enum help help(struct machine *m, unsigned key, enum rc rc, const struct reply *reply,
+                      bool *recovered)
+{
+    const struct oracle_key *k = &oracle()->keys[key];
     switch (rc) {
-    case RC_RETRY_CLOCK:
-    case RC_RETRY_ANCHOR:
-    case RC_RETRY_BUSY:
-    case RC_RETRY_STARTING:
-    case RC_RETRY_SYSTEM:
-        world_advance(60 * NS_PER_S);
-        return true;
+    case RC_REFUSED_EXHAUSTED:
+    case RC_REFUSED_OUTSIDE_PLAN:
+    case RC_HALT_VIRTUAL:
+        return HELP_END;
+    case RC_REFUSED_NO_KEY:
+    case RC_REFUSED_NOT_FOUND:
+        /* The ledger went back to before the key was made. */
+        return m->disk_went_back ? HELP_END : HELP_NOTHING;
     case RC_RETRY_WINDOW_FULL:
-        if (k->plan.kind != PLAN_TIME)
-            return true;
-        world_advance((reply->retry_after_s + 4) * NS_PER_S);
-        return reply->retry_after_s >= 0;
+        if (k->plan.kind == PLAN_TIME)
+            world_advance((reply->retry_after_s > 0 ? reply->retry_after_s + 4 : 60) * NS_PER_S);
+        return HELP_TRY_AGAIN;
     case RC_REFUSED_NOT_OPEN:
-        if (reply->window_opens_s >= 0)
-            world_advance(reply->window_opens_s * NS_PER_S - sim->now_ns + 4 * NS_PER_S);
-        return reply->window_opens_s >= 0;
-    case RC_REFUSED_BELOW_FLOOR:
-    case RC_REFUSED_BOUND:
-    case RC_REFUSED_SPENT:
-    case RC_REFUSED_JUMP:
-        return true; /* another version */
+        return wait_until_open(reply);
     case RC_REFUSED_EXPORT:
-        return operator_export(m, key, true) && machine_start(m);
+        if (nothing_to_export(m, k))
+            return HELP_END;
+        return operator_export(m, key, true) ? HELP_TRY_AGAIN : HELP_NOTHING;
     case RC_HALT_REGRESSION:
     case RC_HALT_TPM_BEHIND:
     case RC_HALT_INVARIANT:
     case RC_HALT_SEEDS:
         *recovered = true;
-        return operator_recover_here(m, key) == RC_OK && machine_start(m);
-    case RC_HALT_LEDGER:
-    case RC_HALT_ANCHOR:
-    case RC_HALT_CANARY:
-    case RC_HALT_SYSTEM:
-    case RC_HALT_STATE_DIR:
-        machine_stop(m);
-        return machine_start(m);
+        return recover(m, key);
     default:
-        return false;
+        break;
     }
-}
-
-/* Reasons for which a key may be at its end. */
-static bool at_its_end(const struct oracle_key *k, enum rc rc)
-{
-    (void)k;
-    return rc == RC_REFUSED_EXHAUSTED || rc == RC_REFUSED_OUTSIDE_PLAN || rc == RC_HALT_VIRTUAL;
+    if (rc_class(rc) == RC_CLASS_HALT)
+        machine_stop(m); /* and start it again */
+    if (rc_class(rc) == RC_CLASS_RETRY)
+        world_advance(60 * NS_PER_S);
+    return HELP_TRY_AGAIN;
 }
 
 static void must_sign_again(unsigned key)
@@ -236,6 +270,7 @@ static void must_sign_again(unsigned key)
     enum rc rc = RC_OK;
     bool recovered = false;
     unsigned tried = 0;
+    bool from_floor = false; /* a window that others may not be near yet */
     if (m == NULL)
         return;
     bool plain = !sim->temper.rollbacks && !sim->temper.clones && !sim->temper.lossy &&
@@ -244,7 +279,7 @@ static void must_sign_again(unsigned key)
         if (!machine_start(m))
             continue;
         check_start(m);
-        rc = client_ask_now(m, key, tried, &reply);
+        rc = client_ask_now(m, key, tried, from_floor, &reply);
         if (rc == RC_OK) {
             *(recovered ? &sim->counts.next_window : &sim->counts.same_window) += 1;
             if (recovered && plain)
@@ -253,10 +288,14 @@ static void must_sign_again(unsigned key)
             return;
         }
         tried += rc_class(rc) == RC_CLASS_REFUSED && rc != RC_REFUSED_EXPORT;
-        if (at_its_end(k, rc) || !help(m, key, rc, &reply, &recovered))
+        from_floor = from_floor || rc == RC_REFUSED_EXPORT;
+        enum help h = help(m, key, rc, &reply, &recovered);
+        if (h == HELP_END)
             return;
+        if (h == HELP_NOTHING)
+            break;
     }
-    if (plain && !oracle()->broken)
+    if (!oracle()->broken)
         oracle_break(oracle(), "Liveness", "%s: %s does not sign again: %s: %s", m->name,
                      k->plan.key, rc_name(rc), reply.text);
 }

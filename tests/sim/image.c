@@ -1,0 +1,139 @@
+#include "sim/image.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/types.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "sim/checks.h"
+#include "sim/client.h"
+
+#define REQUESTS 4
+
+/* What the sleeping copy is told. */
+enum order { ORDER_END, ORDER_RESUME, ORDER_RESUME_WITH_TPM };
+
+static struct {
+    pid_t pid;    /* 0: none */
+    int orders;   /* this program writes */
+    int finished; /* and reads */
+    unsigned machine;
+    uint64_t lineage;
+    struct sim_tpm chip;
+} image;
+
+static char hear(int fd)
+{
+    char c = 0;
+    ssize_t got = 0;
+    do
+        got = read(fd, &c, 1);
+    while (got < 0 && errno == EINTR);
+    return got == 1 ? c : (char)ORDER_END;
+}
+
+static void tell(int fd, char c)
+{
+    ssize_t put = 0;
+    do
+        put = write(fd, &c, 1);
+    while (put < 0 && errno == EINTR);
+}
+
+/* The image wakes up: the process does not know that it was away. */
+static void live(struct machine *m, bool with_tpm)
+{
+    struct sim_tpm now = sim->chips[m->number];
+    if (with_tpm)
+        sim->chips[m->number] = image.chip;
+    m->lineage += 1000; /* what it forgets, nobody counts on */
+    m->disk_went_back = true;
+    machine_turn(m, NULL, 0);
+    for (int i = 0; i < REQUESTS && m->running; i++)
+        client_send(m);
+    sim->ops += clients_deliver(m, REQUESTS);
+    /* It ends by itself; its supervisor starts it again on the disk that it has. */
+    if (!m->running && machine_start(m)) {
+        client_send(m);
+        sim->ops += clients_deliver(m, REQUESTS);
+    }
+    if (with_tpm)
+        sim->chips[m->number] = now; /* the snapshot's chip goes with the snapshot */
+}
+
+static _Noreturn void sleep_until_told(struct machine *m, int orders, int finished)
+{
+    char order = hear(orders);
+    if (order != ORDER_END) {
+        live(m, order == ORDER_RESUME_WITH_TPM);
+        tell(finished, 1);
+    }
+    _exit(0);
+}
+
+void image_drop(void)
+{
+    if (image.pid == 0)
+        return;
+    tell(image.orders, ORDER_END);
+    (void)close(image.orders);
+    (void)close(image.finished);
+    (void)waitpid(image.pid, NULL, 0);
+    image.pid = 0;
+}
+
+void image_take(struct machine *m)
+{
+    int orders[2];
+    int finished[2];
+    if (!m->running)
+        return;
+    image_drop();
+    (void)fflush(NULL);
+    MUST(pipe2(orders, O_CLOEXEC) == 0);
+    MUST(pipe2(finished, O_CLOEXEC) == 0);
+    image.machine = m->number;
+    image.lineage = m->lineage;
+    image.chip = *m->port.chip;
+    pid_t pid = fork();
+    MUST(pid >= 0);
+    if (pid == 0) {
+        (void)close(orders[1]);
+        (void)close(finished[0]);
+        image.pid = 0;
+        sleep_until_told(m, orders[0], finished[1]);
+    }
+    (void)close(orders[0]);
+    (void)close(finished[1]);
+    image.pid = pid;
+    image.orders = orders[1];
+    image.finished = finished[0];
+    SAY("somebody keeps an image of %s's memory", m->name);
+}
+
+void image_resume(struct machine *m, bool with_tpm)
+{
+    if (image.pid == 0 || image.machine != m->number)
+        return;
+    MUST(!with_tpm || m->port.chip->identity.is_virtual);
+    SAY("the image of %s's memory is resumed%s", m->name,
+        with_tpm ? ", its virtual TPM with it" : "");
+    sim->counts.images++;
+    tell(image.orders, (char)(with_tpm ? ORDER_RESUME_WITH_TPM : ORDER_RESUME));
+    bool lived = hear(image.finished) == 1;
+    int status = 0;
+    (void)close(image.orders);
+    (void)close(image.finished);
+    (void)waitpid(image.pid, &status, 0);
+    image.pid = 0;
+    if (!lived || status != 0)
+        oracle_break(&sim->oracle, "Image", "the image of %s came to a bad end (%d)", m->name,
+                     status);
+    /* It has used the TPM, so the process that was there before meets another session. */
+    m->lineage++;
+    check_forget(m);
+    SAY("the image of %s is gone again", m->name);
+}
