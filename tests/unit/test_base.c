@@ -534,8 +534,11 @@ static void log_lines_are_json(void **state)
     assert_non_null(strstr(line, "\"rc\":\"RC_HALT_LEDGER\",\"request_id\":\"r1\""));
 }
 
-int main(void)
+/* With an argument, the tests whose names it matches (* and ?). */
+int main(int argc, char **argv)
 {
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
     struct err err = {0};
     if (base_init(&err) != RC_OK || base_init(&err) != RC_OK) {
         print_error("%s\n", err_text(&err));

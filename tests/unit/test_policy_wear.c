@@ -67,8 +67,11 @@ static void version_plans_are_counted_not_refused(void **state)
     assert_true(wear.a > WEAR_ENDURANCE_DEFAULT);
 }
 
-int main(void)
+/* With an argument, the tests whose names it matches (* and ?). */
+int main(int argc, char **argv)
 {
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nightly_plan_fits),
         cmocka_unit_test(small_leases_get_a_proposal),

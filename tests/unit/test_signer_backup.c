@@ -494,8 +494,11 @@ static void recovery_of_a_composed_a(void **state)
     assert_int_equal(rig_key_rc(&rig, 0), RC_OK);
 }
 
-int main(void)
+/* With an argument, the tests whose names it matches (* and ?). */
+int main(int argc, char **argv)
 {
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(round_trip, end),
         cmocka_unit_test_teardown(nothing_left_and_path_taken, end),

@@ -360,8 +360,11 @@ static void names(void **state)
     assert_string_equal(request_life_name(LIFE_BURNED), "burned");
 }
 
-int main(void)
+/* With an argument, the tests whose names it matches (* and ?). */
+int main(int argc, char **argv)
 {
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(agreeing_state_signs),
         cmocka_unit_test(new_key_signs),

@@ -545,8 +545,11 @@ static void attack_36_one_batch_over_two_windows(void **state)
     }
 }
 
-int main(void)
+/* With an argument, the tests whose names it matches (* and ?). */
+int main(int argc, char **argv)
 {
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(version_is_bound_to_one_artifact, end),
         cmocka_unit_test_teardown(order_of_versions, end),
