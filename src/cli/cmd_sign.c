@@ -18,6 +18,7 @@
 #include "cli/cli.h"
 #include "cli/client.h"
 #include "cli/save.h"
+#include "hbs/spki.h"
 
 #define PATH_TEXT_MAX 4096
 #define IDEMPOTENCY_MAX 128
@@ -145,7 +146,7 @@ static enum cli_exit fetch_public(struct sign_job *job, struct cli_fault *fault)
         return check_public_read(&job->public, 0, path, fault);
     char request[CLIENT_URL_MAX] = "";
     client_path_add(request, "/v1/keys/", job->key);
-    client_path_add(request, "/public?format=", "raw");
+    client_path_add(request, "/public?format=", "spki-der"); /* names the scheme */
     struct answer answer CLEANUP(answer_free) = {0};
     enum cli_exit code = client_get(&job->client, request, &answer, fault);
     if (code == CLI_OK)
@@ -153,7 +154,7 @@ static enum cli_exit fetch_public(struct sign_job *job, struct cli_fault *fault)
     if (code != CLI_OK)
         return code;
     struct err err = {0};
-    if (hbs_public_guess(&job->public, (const uint8_t *)answer.body, answer.len, &err) == RC_OK)
+    if (spki_public_read(&job->public, 0, (const uint8_t *)answer.body, answer.len, &err) == RC_OK)
         return CLI_OK;
     return FAULT(fault, CLI_INTERNAL, "compare tidemark --version with the service's",
                  "the service's public key cannot be read: %s", err_text(&err));

@@ -154,7 +154,9 @@ static void handle(void *ctx, const struct fake_request *request, struct fake_an
     else if (strstr(request->target, "/public?format=spki-pem") != NULL) {
         fake_text(answer, 200, "-----BEGIN PUBLIC KEY-----\n");
         strcpy(answer->type, "application/x-pem-file");
-    } else if (strstr(request->target, "/public?format=raw") != NULL) {
+    } else if (strstr(request->target, "/public?format=spki-der") != NULL ||
+               strstr(request->target, "/public?format=raw") != NULL) {
+        /* The command takes a key in any form. */
         strcpy(answer->type, "application/octet-stream");
         answer->body = script.key.raw;
         answer->len = script.key.raw_len;

@@ -366,19 +366,18 @@ static size_t read_all(int fd, char *out, size_t size)
     return used;
 }
 
-int service_tool(const struct service *s, char out[TOOL_OUT], const char *words, ...)
+/* Run a tool with these words and one option more. */
+static int run_tool(const struct service *s, char *out, const char *option, const char *value,
+                    const char *words, va_list args)
 {
     char program[PATH_LEN_MAX];
     char arguments[PATH_LEN_MAX * 2];
     char command[COMMAND_MAX];
     char said[TOOL_OUT];
-    va_list args;
-    va_start(args, words);
     (void)vsnprintf(arguments, sizeof(arguments), words, args);
-    va_end(args);
     bool daemon = arguments[0] == '-';
     put_program(program, sizeof(program), s, daemon ? "tidemarkd" : "tidemark");
-    (void)snprintf(command, sizeof(command), "%s %s --config '%s'", program, arguments, s->config);
+    (void)snprintf(command, sizeof(command), "%s %s %s '%s'", program, arguments, option, value);
     int ends[2];
     assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
     pid_t pid = spawn(command, ends[1]);
@@ -392,6 +391,34 @@ int service_tool(const struct service *s, char out[TOOL_OUT], const char *words,
         memcpy(out, said, sizeof(said));
     else if (status != 0)
         (void)fprintf(stderr, "%s\n%s\n", command, said);
+    return status;
+}
+
+int service_tool(const struct service *s, char out[TOOL_OUT], const char *words, ...)
+{
+    va_list args;
+    va_start(args, words);
+    int status = run_tool(s, out, "--config", s->config, words, args);
+    va_end(args);
+    return status;
+}
+
+int service_client(const struct service *s, char out[TOOL_OUT], const char *words, ...)
+{
+    va_list args;
+    va_start(args, words);
+    int status = run_tool(s, out, "--socket", s->socket, words, args);
+    va_end(args);
+    return status;
+}
+
+int service_verify(const struct service *s, char out[TOOL_OUT], const char *public,
+                   const char *words, ...)
+{
+    va_list args;
+    va_start(args, words);
+    int status = run_tool(s, out, "--public", public, words, args);
+    va_end(args);
     return status;
 }
 

@@ -110,6 +110,14 @@ void service_end(struct service *s);
 int service_tool(const struct service *s, char out[TOOL_OUT], const char *words, ...)
     PRINTF_LIKE(3, 4);
 
+/** The same for commands that talk to the service: `tidemark WORDS --socket …`. */
+int service_client(const struct service *s, char out[TOOL_OUT], const char *words, ...)
+    PRINTF_LIKE(3, 4);
+
+/** The same for those that need neither: `tidemark WORDS --public FILE`. */
+int service_verify(const struct service *s, char out[TOOL_OUT], const char *public,
+                   const char *words, ...) PRINTF_LIKE(4, 5);
+
 /** Make a key under a plan (with ' for ") with `tidemark key new`. */
 void service_key(const struct service *s, const char *plan);
 
