@@ -67,14 +67,33 @@ static bool has(const struct words *w, const char *word)
     return false;
 }
 
+/* [-]digits[.digits], as chrony.conf has them; anything else is not a number. */
+static bool parse(const char *text, double *value)
+{
+    double sign = *text == '-' ? -1 : 1;
+    double scale = 1;
+    bool point = false;
+    size_t digits = 0;
+    *value = 0;
+    for (text += *text == '-'; *text != '\0'; text++) {
+        if (*text == '.' && !point) {
+            point = true;
+            continue;
+        }
+        if (!isdigit((unsigned char)*text) || ++digits > 18)
+            return false;
+        *value = *value * 10 + (*text - '0');
+        scale *= point ? 10 : 1;
+    }
+    *value = sign * *value / scale;
+    return digits > 0;
+}
+
 /* The number behind word number `at`, or otherwise if there is none that can be read. */
 static double number(const struct words *w, size_t at, double otherwise)
 {
-    if (at >= w->count)
-        return otherwise;
-    char *end = NULL;
-    double value = strtod(w->word[at], &end);
-    return *end == '\0' ? value : otherwise;
+    double value = 0;
+    return at < w->count && parse(w->word[at], &value) ? value : otherwise;
 }
 
 static double option(const struct words *w, const char *name, double otherwise)
@@ -126,9 +145,11 @@ static void take_line(struct clk_review *r, const struct words *w)
     for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++)
         if (is(w, 0, flags[i].name))
             *(bool *)((char *)r + flags[i].flag) = true;
-    for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++)
+    for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
+        double *value = (double *)(void *)((char *)r + values[i].value);
         if (is(w, 0, values[i].name))
-            *(double *)(void *)((char *)r + values[i].value) = number(w, 1, 0);
+            *value = number(w, 1, *value); /* what cannot be read changes nothing */
+    }
     if (is(w, 0, "authselectmode"))
         r->require = is(w, 1, "require");
     if (is(w, 0, "makestep")) {

@@ -92,6 +92,7 @@ static void test_each_line_too_many(void **state)
     static const char *const more[] = {"local stratum 10",       "manual",
                                        "allow 10.0.0.0/8",       "cmdallow all",
                                        "nocerttimecheck 1",      "sourcedir /run/chrony-dhcp",
+                                       "maxdistance 0.51",       "maxclockerror 49.99",
                                        "makestep 1 -1",          "makestep 0.1 10",
                                        "minsources 1",           "pool pool.example nts maxpoll 6",
                                        "server plain maxpoll 6", "server slow nts",
@@ -169,6 +170,9 @@ static void test_odd_texts(void **state)
     assert_true(bad > 0);
     review("");
     assert_true(bad > 0 && good == 0);
+    unsigned silent = bad;
+    review("maxdrift 1e1\nmaxslewrate 12345678901234567890\nmaxclockerror 9.9.9\nminsources -\n");
+    assert_int_equal(bad, silent);
 }
 
 int main(void)
