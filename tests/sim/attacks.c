@@ -20,6 +20,7 @@
 #define PARTS 2
 
 #define BACKUP "tests/unit/test_signer_backup"
+#define SCHEMES "tests/unit/test_signer_schemes"
 #define START "tests/unit/test_signer_start"
 #define VERSION "tests/unit/test_signer_version"
 #define WEAR "tests/unit/test_policy_wear"
@@ -48,7 +49,7 @@ static const struct row {
     {"9", "attack_09_windows_handed_over", {{0}}, "hand-over"},
     {"10", "attack_10_other_bytes_than_announced", {{VERSION, "attack_10_*"}}, NULL},
     {"11", "attack_11_completion_gives_the_same_bytes", {{VERSION, "attack_11_*"}}, NULL},
-    {"12", "attack_12_wrong_root_signed", {{0}}, "keys with hypertrees"},
+    {"12", "attack_12_wrong_root_signed", {{SCHEMES, "attack_12_*"}}, NULL},
     {"13", "attack_13_line_opened_and_the_old_disk", {{VERSION, "attack_13_*"}}, NULL},
     {"14", "attack_14_two_keys_in_one_ledger", {{WINDOW, "attack_14_*"}}, NULL},
     {"15", "attack_15_crash_before_the_increment", {{WINDOW, "attack_15_*"}}, NULL},

@@ -249,14 +249,59 @@ static void test_power_cut_while_a_tree_is_signed(void **state)
     }
 }
 
-int main(void)
+/* A memory fault in the n-th run of leaves from now; 0: none. */
+static unsigned fault_at;
+
+void __real_hbs_tree_leaves(const struct hbs_tree *tree, uint32_t first, uint32_t count,
+                            const uint8_t *seed, uint8_t *leaves);
+void __wrap_hbs_tree_leaves(const struct hbs_tree *tree, uint32_t first, uint32_t count,
+                            const uint8_t *seed, uint8_t *leaves);
+void __wrap_hbs_tree_leaves(const struct hbs_tree *tree, uint32_t first, uint32_t count,
+                            const uint8_t *seed, uint8_t *leaves)
 {
+    __real_hbs_tree_leaves(tree, first, count, seed, leaves);
+    if (fault_at > 0 && --fault_at == 0)
+        leaves[0] ^= 1;
+}
+
+/* Every tree that is built for a window, wrong once: no root of it is signed, and the right one is
+ * later. */
+static void attack_12_wrong_root_signed(void **state)
+{
+    (void)state;
+    bool reached = true;
+    unsigned builds = 0;
+    for (unsigned n = 1; reached; n++) {
+        begin(HSS_WEEKS);
+        fault_at = n;
+        struct ask *a = fresh();
+        (void)rig_sign(&rig, a, 1);
+        reached = fault_at == 0;
+        fault_at = 0;
+        if (reached) {
+            builds++;
+            assert_int_equal(rc_class(a->rc), RC_CLASS_HALT);
+            assert_int_equal(oracle_computed(), 0);
+            assert_int_equal(branches_recorded(), 0);
+        }
+        go_on();
+        assert_int_equal(branches_recorded(), 1);
+        rig_end(&rig);
+    }
+    assert_true(builds >= 3); /* the window's leaves on top, and two builds below */
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(test_every_scheme, end),
         cmocka_unit_test_teardown(test_bottom_trees_are_signed_once, end),
         cmocka_unit_test_teardown(test_batch_over_two_trees, end),
         cmocka_unit_test_teardown(test_tpm_fails_while_a_tree_is_signed, end),
         cmocka_unit_test_teardown(test_power_cut_while_a_tree_is_signed, end),
+        cmocka_unit_test_teardown(attack_12_wrong_root_signed, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
