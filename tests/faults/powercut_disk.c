@@ -37,6 +37,7 @@
 #define DISK "/disk"
 #define CONTROL "/control"
 #define MIB_MAX 4096
+#define THREADS_MAX 8 /* more than the loop device ever asks at once */
 #define STATUS_MAX 512
 
 struct volatile_write {
@@ -344,6 +345,24 @@ static uint8_t *make_store(size_t size)
     return p == MAP_FAILED ? NULL : p;
 }
 
+/* Not fuse_main(), which wants to be a daemon and to be told of signals: whoever kills us means it.
+ */
+static int serve(const char *mount_point)
+{
+    char *words[] = {"powercut_disk", "-o", "fsname=powercut", NULL};
+    struct fuse_args args = FUSE_ARGS_INIT(3, words);
+    struct fuse *fuse = fuse_new(&args, &operations, sizeof(operations), NULL);
+    struct fuse_loop_config *loop = fuse_loop_cfg_create();
+    if (fuse == NULL || loop == NULL || fuse_mount(fuse, mount_point) != 0)
+        return 1;
+    fuse_loop_cfg_set_max_threads(loop, THREADS_MAX);
+    int result = fuse_loop_mt(fuse, loop);
+    fuse_loop_cfg_destroy(loop);
+    fuse_unmount(fuse);
+    fuse_destroy(fuse);
+    return result == 0 ? 0 : 1;
+}
+
 int main(int argc, char **argv)
 {
     unsigned mib = 0;
@@ -359,6 +378,5 @@ int main(int argc, char **argv)
         perror("powercut_disk");
         return 1;
     }
-    char *words[] = {argv[0], "-f", "-o", "fsname=powercut,max_threads=8", argv[1], NULL};
-    return fuse_main(5, words, &operations, NULL);
+    return serve(argv[1]);
 }
