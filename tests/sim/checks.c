@@ -249,8 +249,8 @@ uint64_t check_release(struct machine *m, const struct wish *wish, const uint8_t
         check_receipt_survives(m, key, index, signature, len);
     sim->counts.released += !at->released;
     at->released = true;
-    at->machine = (uint8_t)m->number;
-    at->lineage = m->lineage;
+    at->released_by = (uint8_t)m->number;
+    at->released_in = m->lineage;
     memcpy(at->signature_sha256, hash, sizeof(hash));
     return index;
 }
@@ -378,7 +378,7 @@ static bool check_index(struct machine *m, const struct oracle_key *key, uint64_
         oracle_break(oracle(), "I9",
                      "%s: index %" PRIu64 " of %s counts as unused and was computed", m->name,
                      index, key->plan.key);
-    if (at->released && ours)
+    if (at->released && at->released_by == m->number && at->released_in == m->lineage)
         check_stored(m, key, index);
     return state == INDEX_SIGNED;
 }

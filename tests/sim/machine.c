@@ -115,7 +115,7 @@ static void configure(struct machine *m, enum virtual_policy policy)
                      .clock = {.max_error_ms = 250,
                                .max_age_s = 512,
                                .max_stratum = 4,
-                               .warmup = 3,
+                               .warmup = MACHINE_WARMUP,
                                .guard_ms = 2000,
                                .kernel_witness = true},
                      .edge_wait_ms = 5000,

@@ -15,6 +15,9 @@
 #include "sim/sim.h"
 #include "sim/vfs.h"
 
+/** Updates of chronyd that a service wants to see before it signs by the clock. */
+#define MACHINE_WARMUP 3
+
 struct machine {
     unsigned number;
     const char *name;

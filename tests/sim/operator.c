@@ -74,6 +74,9 @@ static enum rc host_open(struct host *h, struct machine *m, bool create, struct 
     if (!m->powered)
         return FAIL(err, RC_HALT_SYSTEM, "", 0, "the power went");
     machine_current = m;
+    m->clk = (struct clk_state){0};
+    /* One update is enough to place a key in time; signing asks for more. */
+    m->config.settings.clock.warmup = 1;
     files_mount(m->disk, h->process);
     h->state_dirfd = files_root();
     enum rc rc = lock_take(h->state_dirfd, SERVICE_LOCK, 0, &h->locks[0], err);
@@ -99,6 +102,7 @@ static void host_close(struct host *h)
         m->world.tpm->close(m->world.tpm_ctx, &h->tpm);
     ledger_close(&h->ledger);
     files_process_end(h->process);
+    m->config.settings.clock.warmup = MACHINE_WARMUP;
     machine_settle(m);
 }
 

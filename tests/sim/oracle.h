@@ -29,8 +29,10 @@ struct oracle_index {
     uint8_t value[32];            /* the value that was signed */
     uint8_t signature_sha256[32]; /* of the bytes that left */
     uint16_t wish;
-    uint8_t machine;  /* that released it (last) */
+    uint8_t machine;  /* that computed it (last) */
     uint32_t lineage; /* of that machine's history then */
+    uint8_t released_by;
+    uint32_t released_in; /* lineage */
 };
 
 /** Why reuse of a key's indices would be no fault of the signer: DESIGN says that it is not

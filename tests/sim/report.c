@@ -54,17 +54,29 @@ static char *read_all(const char *path)
     return NULL;
 }
 
-static void table(FILE *out, const struct counts *c)
+/* Rows of the table of mutants that scripts/mutants keeps in the same file. */
+static unsigned mutants(const char *text)
+{
+    unsigned n = 0;
+    const char *end = strstr(text, "<!-- mutants: end");
+    for (const char *row = strstr(text, "<!-- mutants: begin"); row != NULL && row < end;
+         row = strchr(row + 1, '\n'))
+        n += strncmp(row, "\n| `", 4) == 0;
+    return n;
+}
+
+static void table(FILE *out, const struct counts *c, unsigned noticed)
 {
     (void)fprintf(out, "\n| counted | number |\n|---|---|\n");
 #define X(name, text) (void)fprintf(out, "| %s | %" PRIu64 " |\n", text, c->name);
     COUNTS(X)
 #undef X
-    (void)fprintf(
-        out,
-        "| most indices that one crash gave up, in leases (at most 1 is allowed) | %" PRIu64 " |\n",
-        c->burned_most);
-    (void)fprintf(out, "| operations a second of one core | %.0f |\n\n", rate(c));
+    (void)fprintf(out,
+                  "| most indices that one crash gave up (never more than one lease, or it is a "
+                  "violation) | %" PRIu64 " |\n",
+                  c->burned_most);
+    (void)fprintf(out, "| operations a second of processor time | %.0f |\n", rate(c));
+    (void)fprintf(out, "| mutants that the tests notice (below) | %u |\n\n", noticed);
 }
 
 bool report_write(const char *path, const struct counts *c)
@@ -77,7 +89,7 @@ bool report_write(const char *path, const struct counts *c)
     if (ok) {
         begin += strlen(REPORT_BEGIN);
         ok = fwrite(text, 1, (size_t)(begin - text), f) == (size_t)(begin - text);
-        table(f, c);
+        table(f, c, mutants(text));
         ok = fputs(end, f) >= 0 && ok;
         ok = fclose(f) == 0 && ok;
     }
