@@ -43,8 +43,24 @@ static int serve(const struct config *config)
     if (rc == RC_OK)
         rc = hbs_kernel_start(&err);
     if (rc == RC_OK)
+        log_event(LOG_LEVEL_INFO, &LOG_NOTHING, "hash kernels: %s", hbs_kernel_summary());
+    if (rc == RC_OK)
         rc = supervisor_run(config, &err);
     return rc == RC_OK ? 0 : stop(&err, rc);
+}
+
+/* Versions, and which hash kernels this machine and TIDEMARK_KERNEL lead to. */
+static int version(void)
+{
+    struct err err = {0};
+    (void)printf("tidemarkd %s, libmicrohttpd %s\n", PACKAGE_VERSION, MHD_get_version());
+    enum rc rc = base_init_public(&err);
+    if (rc == RC_OK)
+        rc = hbs_kernel_start(&err);
+    if (rc != RC_OK)
+        return stop(&err, rc);
+    (void)printf("hash kernels: %s\n", hbs_kernel_summary());
+    return 0;
 }
 
 int main(int argc, char **argv)
@@ -69,8 +85,7 @@ int main(int argc, char **argv)
             (void)fputs(usage, stdout);
             return 0;
         case 'V':
-            (void)printf("tidemarkd %s, libmicrohttpd %s\n", PACKAGE_VERSION, MHD_get_version());
-            return 0;
+            return version();
         default:
             (void)fputs(usage, stderr);
             return 2;

@@ -75,6 +75,13 @@ enum rc hbs_kernel_start(struct err *err) MUST_CHECK;
  */
 const struct hbs_kernel *hbs_kernel_current(enum hbs_hash_kind hash);
 
+/**
+ * What was chosen, in one line for logs and people: "SHA-256 avx512+sha-ni, SHAKE256 avx512".
+ * Chooses if nobody has yet, and stops the process if that fails. Static; not while another thread
+ * calls it.
+ */
+const char *hbs_kernel_summary(void);
+
 /** For tests and the benchmark: from now on use this one for its hash. Not while another thread
  * hashes. */
 void hbs_kernel_use(const struct hbs_kernel *kernel);

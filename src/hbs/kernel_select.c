@@ -263,6 +263,14 @@ const struct hbs_kernel *hbs_kernel_current(enum hbs_hash_kind hash)
     return hash == HBS_SHA256 ? current_sha256 : current_shake256;
 }
 
+const char *hbs_kernel_summary(void)
+{
+    static char text[128];
+    (void)snprintf(text, sizeof(text), "SHA-256 %s, SHAKE256 %s",
+                   hbs_kernel_current(HBS_SHA256)->name, hbs_kernel_current(HBS_SHAKE256)->name);
+    return text;
+}
+
 void hbs_kernel_use(const struct hbs_kernel *kernel)
 {
     MUST(pthread_once(&once, start) == 0);

@@ -423,8 +423,7 @@ int main(int argc, char **argv)
         return 1;
     }
     if (!options.json)
-        printf("Kernels: SHA-256 %s, SHAKE256 %s\n", hbs_kernel_current(HBS_SHA256)->name,
-               hbs_kernel_current(HBS_SHAKE256)->name);
+        printf("Hash kernels: %s\n", hbs_kernel_summary());
     (void)best_kernel(HBS_SHA256, true);
     (void)best_kernel(HBS_SHAKE256, true);
     bool good = scheme_bench(&bench_lms) && scheme_bench(&bench_xmss);

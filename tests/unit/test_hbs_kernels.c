@@ -484,6 +484,15 @@ static void test_environment(void **state)
     assert_non_null(strstr(out, "no hash kernel is named 'sse9'"));
     assert_int_equal(again("sse9", "--hash", out), -SIGABRT);
     assert_non_null(strstr(out, "no hash kernel is named 'sse9'"));
+    /* What only one hash has leaves the other to libgcrypt. */
+    assert_int_equal(again("libgcrypt", "--summary", out), 0);
+    assert_string_equal(out, "SHA-256 libgcrypt, SHAKE256 libgcrypt");
+#ifdef __x86_64__
+    if (hbs_kernel_shani.supported()) {
+        assert_int_equal(again("sha-ni", "--summary", out), 0);
+        assert_string_equal(out, "SHA-256 sha-ni, SHAKE256 libgcrypt");
+    }
+#endif
     assert_int_equal(again(NULL, "--start", out), 0);
     assert_int_equal(again("", "--start", out), 0);
     assert_int_equal(again("", "--hash", out), 0);
@@ -750,6 +759,10 @@ static int start_and_say(void)
         return err.rc == RC_REFUSED_CONFIG && hbs_kernel_start(NULL) == err.rc ? 3 : 4;
     }
     printf("%s", hbs_kernel_current(HBS_SHA256)->name);
+    const char *both = hbs_kernel_summary();
+    if (strstr(both, hbs_kernel_current(HBS_SHA256)->name) == NULL ||
+        strstr(both, hbs_kernel_current(HBS_SHAKE256)->name) == NULL)
+        return 6;
     return hbs_kernel_start(NULL) == RC_OK ? 0 : 5;
 }
 
@@ -770,6 +783,8 @@ int main(int argc, char **argv)
         return 1;
     if (argc > 1 && strcmp(argv[1], "--start") == 0)
         return start_and_say();
+    if (argc > 1 && strcmp(argv[1], "--summary") == 0)
+        return printf("%s", hbs_kernel_summary()) < 0;
     if (argc > 1 && strcmp(argv[1], "--hash") == 0)
         return start_by_hashing();
     if (argc > 1 && strcmp(argv[1], "--names") == 0) {
