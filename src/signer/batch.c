@@ -435,8 +435,14 @@ enum rc batch_complete_intents(struct key *key, const struct world *world, void 
         if (rc != RC_OK)
             return FAIL(err, rc, "", 0, "%s", err_text(&none));
         after = intent.seq;
-        rc = ledger_begin(ledger, err);
-        if (rc == RC_OK && closed_for_good(key, intent.window))
+        const bool closed = closed_for_good(key, intent.window);
+        const struct hbs_branch *branch = NULL;
+        struct allocator alloc = {.key = key, .world = world, .ledger = ledger};
+        /* Outside the transaction: a branch without a record would get one now. */
+        rc = closed ? RC_OK : branches_of(&alloc, tpm, intent.window, intent.index, &branch, err);
+        if (rc == RC_OK)
+            rc = ledger_begin(ledger, err);
+        if (rc == RC_OK && closed)
             rc = ledger_add_burn(ledger, key->record.id, intent.window, intent.index, 1,
                                  "the window was closed before the intent could be completed",
                                  now_s, err);
