@@ -190,8 +190,6 @@ static enum rc window_by_interval(struct batch *b, struct opening *o, struct err
                                            &first, &count, NULL) == RC_RETRY_WINDOW_FULL)
             o->window++;
     }
-    if (must_wait(b) && o->window <= key->started_window)
-        o->window = key->started_window + 1;
     if ((uint64_t)o->window >= key->plan.window_count)
         return FAIL(err, RC_REFUSED_EXHAUSTED, "", 0, "the last window of the plan is full");
     return batch_export_check(b, o->window, err);

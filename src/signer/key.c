@@ -325,13 +325,14 @@ static enum rc virtual_allowed(struct key *key, const struct world *world, void 
     key->is_virtual = world->tpm->identify(tpm)->is_virtual;
     if (!key->is_virtual || settings->virtual_policy == VIRTUAL_DEMO)
         return RC_OK;
-    if (settings->virtual_policy == VIRTUAL_WAIT && key->plan.kind != PLAN_VERSION)
+    /* Only time says which windows the machine may have opened after the snapshot was taken. */
+    if (settings->virtual_policy == VIRTUAL_WAIT && key->plan.kind == PLAN_TIME)
         return RC_OK;
     return FAIL(
         err, RC_HALT_VIRTUAL, "", 0,
         "the TPM is a virtual one, which cannot see a snapshot of the whole machine, and the "
         "configuration says tpm.virtual = %s",
-        settings->virtual_policy == VIRTUAL_WAIT ? "wait, which cannot protect a version plan"
+        settings->virtual_policy == VIRTUAL_WAIT ? "wait, which protects time plans only"
                                                  : "refuse");
 }
 
@@ -350,8 +351,6 @@ void key_open(struct key *key, const struct ledger_key *record, int state_dirfd,
         key->rc = virtual_allowed(key, world, tpm, settings, &key->err);
     if (key->rc == RC_OK)
         key->rc = start(key, world, tpm, ledger, &key->err);
-    if (key->plan.kind == PLAN_INTERVAL)
-        key->started_window = key_floor(key);
     if (key->rc == RC_OK)
         key->rc = batch_complete_intents(key, world, tpm, ledger, &key->err);
 }

@@ -84,8 +84,8 @@ struct key {
 };
 
 /**
- * Remember the window in which this process began to work, for virtual_policy wait: time plans by
- * the first trusted second they are told, interval plans by the window that was open at the start.
+ * Remember the window in which this process began to work, for virtual_policy wait: that of the
+ * first trusted second it is told. Does nothing for plans without time.
  */
 void key_note_time(struct key *key, int64_t trusted_s);
 

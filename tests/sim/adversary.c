@@ -300,11 +300,11 @@ static void restore_machine(struct machine *m)
     m->lineage++;
     check_forget(m);
     sim->counts.machine_images++;
-    /* Policy `wait` promises something for time plans alone; `refuse` lets nothing sign. */
+    /* Policy `demo` promises nothing; under the others a machine that starts anew reuses nothing.
+     */
     for (size_t k = 0; k < sim->oracle.key_count; k++) {
         struct oracle_key *key = &sim->oracle.keys[k];
-        if (key->on[m->number].provisioned &&
-            (m->config.settings.virtual_policy == VIRTUAL_DEMO || key->plan.kind != PLAN_TIME))
+        if (key->on[m->number].provisioned && m->config.settings.virtual_policy == VIRTUAL_DEMO)
             key->excuses |= EXCUSE_MACHINE;
     }
 }

@@ -375,6 +375,9 @@ static void interval_cap_opens_the_next_window(void **state)
     }
 }
 
+/* A machine put back with its virtual TPM knows only the window of its snapshot, and the window
+ * behind that may have been used since: waiting for it protects nothing. Found by the simulator: an
+ * index signed two messages. */
 static void virtual_tpm_and_intervals(void **state)
 {
     (void)state;
@@ -383,8 +386,10 @@ static void virtual_tpm_and_intervals(void **state)
     rig.fake.tpm->identity.is_virtual = true;
     rig.config.settings.virtual_policy = VIRTUAL_WAIT;
     rig_reopen(&rig);
-    assert_int_equal(one(RC_OK)->window, 1);
-    assert_int_equal(one(RC_OK)->window, 1);
+    (void)one(RC_HALT_VIRTUAL);
+    rig.config.settings.virtual_policy = VIRTUAL_DEMO;
+    rig_reopen(&rig);
+    assert_int_equal(one(RC_OK)->window, 0);
 }
 
 static int key_file(const char *name, int flags)
