@@ -144,8 +144,8 @@ static void second_daemon(struct machine *m)
 static void io_error(struct machine *m)
 {
     machine_power_on(m);
-    disk_fail_in(m->disk, 1 + below(chance_percent(&sim->chance, 70) ? 12 : 60),
-                 chance_percent(&sim->chance, 60) ? EIO : ENOSPC);
+    int error = chance_percent(&sim->chance, 60) ? EIO : ENOSPC;
+    disk_fail_in(m->disk, 1 + below(chance_percent(&sim->chance, 70) ? 12 : 60), error);
     SAY("a step of %s's disk will fail", m->name);
     work(m);
     sim->counts.eio += !disk_armed(m->disk);
@@ -366,7 +366,9 @@ static void set_clock(struct machine *m)
 {
     static const int64_t spans[] = {1, 60, 1200, 86400, 7 * 86400, 400 * 86400};
     struct host_clock *c = &sim->clocks[m->number];
-    int64_t by = spans[below(6)] * (chance_percent(&sim->chance, 50) ? 1 : -1);
+    int64_t by = spans[below(6)];
+    if (!chance_percent(&sim->chance, 50))
+        by = -by;
     SAY("somebody sets the clock of %s by %" PRId64 " s", m->name, by);
     look(m);
     host_clock_step(c, sim->now_ns, by * NS_PER_S);

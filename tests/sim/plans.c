@@ -14,25 +14,29 @@ enum sim_plan plans_by_name(const char *name)
     return kind;
 }
 
+/* One draw a statement: in which order arguments are evaluated is the compiler's choice, and a seed
+ * must be the same run in every build. */
 static void time_plan(struct chance *c, char *out, size_t size)
 {
     static const char *const windows[] = {"PT20M", "P1D", "P7D"};
     unsigned per = 1U << chance_between(c, 1, 3);
     bool seal = per > 2 && chance_percent(c, 30);
+    unsigned lease = (unsigned)chance_between(c, 1, (int64_t)per / 2);
+    const char *window = windows[chance_below(c, 3)];
     (void)snprintf(out, size,
                    "{'kind':'time','start':'2026-12-06T00:00:00Z','window':'%s',"
                    "'signatures_per_window':%u,'lease_size':%u,'seal':%s}",
-                   windows[chance_below(c, 3)], per,
-                   (unsigned)chance_between(c, 1, (int64_t)per / 2), seal ? "true" : "false");
+                   window, per, lease, seal ? "true" : "false");
 }
 
 static void interval_plan(struct chance *c, char *out, size_t size)
 {
     unsigned per = 1U << chance_between(c, 1, 3);
+    bool seal = per > 2 && chance_percent(c, 30);
+    unsigned lease = (unsigned)chance_between(c, 1, (int64_t)per / 2);
     (void)snprintf(out, size,
                    "{'kind':'interval','signatures_per_window':%u,'lease_size':%u,'seal':%s}", per,
-                   (unsigned)chance_between(c, 1, (int64_t)per / 2),
-                   per > 2 && chance_percent(c, 30) ? "true" : "false");
+                   lease, seal ? "true" : "false");
 }
 
 static void version_plan(struct chance *c, const char *order, char *out, size_t size)

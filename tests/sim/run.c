@@ -143,7 +143,8 @@ static int64_t draw_span(void)
 
 static void time_goes_on(void)
 {
-    int64_t span = draw_span() + (int64_t)below((uint64_t)NS_PER_S);
+    int64_t span = draw_span();
+    span += (int64_t)below((uint64_t)NS_PER_S);
     SAY("%" PRId64 ".%03" PRId64 " s go by", span / NS_PER_S, span % NS_PER_S / NS_PER_MS);
     world_advance(span);
     sim->counts.time_steps++;
