@@ -63,7 +63,11 @@ static const struct cli_option plan_compile_options[] = {
     END,
 };
 
-static const struct cli_option key_new_options[] = {OPTION_CONFIG, END};
+static const struct cli_option key_new_options[] = {
+    OPTION_CONFIG,
+    {"restart", NULL, "throw away what an earlier, unfinished attempt made", WORDS_NONE, NULL},
+    END,
+};
 
 static const struct cli_option key_public_options[] = {
     {"format", "FORM", "form of the key; default spki-pem", WORDS_CHOICE,
@@ -189,7 +193,10 @@ static const struct cli_command commands[] = {
      .summary = "make a key under a plan, on the signer host",
      .text =
          "Runs tidemarkd key-new while the service is stopped: makes the TPM counters, seals the "
-         "secrets of the\nwindows, builds the tree. The plan can not be changed afterwards.",
+         "secrets of the\nwindows, builds the tree. The plan can not be changed afterwards. It can "
+         "be stopped with Ctrl-C; stopped,\nkilled or cut off from power, the same command goes on "
+         "where it "
+         "was, under the same plan on the same TPM.",
      .example = "tidemark key new router-fw.json",
      .options = key_new_options,
      .run = cmd_local},

@@ -26,30 +26,6 @@
 
 /* People -------------------------------------------------------------------------------------- */
 
-bool show_progress(void *ctx, uint64_t done, uint64_t total)
-{
-    struct bar *bar = ctx;
-    const struct time_source *t = world_time();
-    int64_t now = t->raw_ns(t->ctx);
-    if (bar->start_ns == 0)
-        bar->start_ns = now;
-    /* Only for people, and only when it takes longer than a second. */
-    if (bar->quiet || !isatty(STDERR_FILENO) || now - bar->start_ns < INT64_C(1000000000))
-        return true;
-    static const char full[] = "################################";
-    int width = (int)sizeof(full) - 1;
-    int filled = total == 0 ? width : (int)((uint64_t)width * done / total);
-    int64_t left_s = done == 0 ? 0
-                               : (int64_t)((double)(now - bar->start_ns) / 1e9 *
-                                           (double)(total - done) / (double)done);
-    (void)fprintf(stderr, "\r%-10s [%-*.*s] %3u%%  %" PRId64 " s left ", bar->what, width, filled,
-                  full, (unsigned)(total == 0 ? 100 : 100 * done / total), left_s);
-    if (done == total)
-        (void)fprintf(stderr, "\n");
-    bar->shown = done != total;
-    return true;
-}
-
 int operation_fail(const struct err *err, enum rc rc, const char *next_step)
 {
     (void)fprintf(stderr, "tidemark: %s\n", err->rc != RC_OK ? err_text(err) : rc_text(rc));

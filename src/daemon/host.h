@@ -8,6 +8,7 @@
 #define DAEMON_HOST_H
 
 #include "daemon/config.h"
+#include "daemon/progress.h"
 #include "signer/key.h"
 
 /** Options of all operations; NULL or -1 where one was not given. */
@@ -16,16 +17,8 @@ struct options {
     const char *statement;   /* --old-device-destroyed */
     const char *chrony_conf; /* --chrony-conf */
     int64_t start_window, acknowledged_through, through;
-    bool json, quiet, yes;
+    bool json, quiet, yes, restart;
 };
-
-/** Progress on the terminal, for hbs_progress; zero but for what and quiet. */
-struct bar {
-    const char *what;
-    int64_t start_ns;
-    bool quiet, shown;
-};
-bool show_progress(void *bar, uint64_t done, uint64_t total);
 
 /** Print what went wrong and, if not NULL, the next step. @return the exit code of the command. */
 int operation_fail(const struct err *err, enum rc rc, const char *next_step);

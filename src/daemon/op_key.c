@@ -10,6 +10,12 @@
 #include "policy/wear.h"
 #include "signer/provision.h"
 
+/* What a SIGKILL can cost of the work. */
+#define CHECKPOINT_NS INT64_C(1000000000)
+
+#define HOW_TO_GO_ON                                                                               \
+    "the same command goes on from here; with --restart it begins anew (other secrets, other key)"
+
 static enum rc first_window(struct host *h, const char *text, size_t len, int64_t *window,
                             struct plan_fault *fault, struct err *err)
 {
@@ -59,16 +65,35 @@ static void explain_fault(const struct plan_fault *fault)
                   fault->what, fault->example);
 }
 
+static enum rc make(struct host *h, const struct options *o, struct bar *bar, const char *text,
+                    size_t len, int64_t first, struct ledger_key *key, struct plan_fault *fault,
+                    struct err *err)
+{
+    const struct provision p = {.state_dirfd = h->state_dirfd,
+                                .ledger = h->ledger,
+                                .world = &h->world,
+                                .tpm = h->tpm,
+                                .now_s = host_now_s(),
+                                .first_window = first,
+                                .threads = host_threads(),
+                                .progress = show_progress,
+                                .progress_ctx = bar,
+                                .restart = o->restart,
+                                .checkpoint_ns = CHECKPOINT_NS};
+    return provision_new(&p, text, len, key, fault, err);
+}
+
 int operation_key_new(const struct options *o)
 {
     struct host h CLEANUP(host_close) = HOST_CLOSED;
+    struct bar bar = {.what = "key", .quiet = o->quiet};
     struct err err = {0};
     struct plan_fault fault = {0};
     struct ledger_key key;
     char *text = NULL;
     size_t len = 0;
     if (o->argument == NULL) {
-        (void)fprintf(stderr, "usage: tidemark key new PLAN [--config FILE]\n");
+        (void)fprintf(stderr, "usage: tidemark key new PLAN [--config FILE] [--restart]\n");
         return 2;
     }
     enum rc rc = file_read(AT_FDCWD, o->argument, PLAN_TEXT_MAX, &text, &len, &err);
@@ -79,28 +104,20 @@ int operation_key_new(const struct options *o)
         plan_free(&plan);
     }
     int64_t first = 0;
+    progress_stoppable(&bar);
     if (rc == RC_OK)
         rc = host_open(&h, o, true, &err);
     if (rc == RC_OK)
         rc = check_wear(&h.config, text, len, o->quiet, &err);
     if (rc == RC_OK)
         rc = first_window(&h, text, len, &first, &fault, &err);
-    struct bar bar = {.what = "key", .quiet = o->quiet};
-    struct provision p = {.state_dirfd = h.state_dirfd,
-                          .ledger = h.ledger,
-                          .world = &h.world,
-                          .tpm = h.tpm,
-                          .now_s = host_now_s(),
-                          .first_window = first,
-                          .threads = host_threads(),
-                          .progress = show_progress,
-                          .progress_ctx = &bar};
     if (rc == RC_OK)
-        rc = provision_new(&p, text, len, &key, &fault, &err);
+        rc = make(&h, o, &bar, text, len, first, &key, &fault, &err);
     free(text);
+    progress_end(&bar);
     if (rc == RC_OK)
-        return operation_print_key(o, &key, first, "made");
-    int code = operation_fail(&err, rc, NULL);
+        return operation_print_key(o, &key, key.min_window, "made");
+    int code = operation_fail(&err, rc, bar.stopped ? HOW_TO_GO_ON : NULL);
     explain_fault(&fault);
     return code;
 }

@@ -50,7 +50,8 @@ enum {
     OPT_QUIET,
     OPT_YES,
     OPT_FROM,
-    OPT_CHRONY
+    OPT_CHRONY,
+    OPT_RESTART
 };
 
 static const struct option known_options[] = {
@@ -67,6 +68,7 @@ static const struct option known_options[] = {
     {"json", no_argument, NULL, OPT_JSON},
     {"quiet", no_argument, NULL, OPT_QUIET},
     {"yes", no_argument, NULL, OPT_YES},
+    {"restart", no_argument, NULL, OPT_RESTART},
     {NULL, 0, NULL, 0},
 };
 
@@ -119,6 +121,9 @@ static bool take_option(struct options *o, int letter)
         return true;
     case OPT_YES:
         o->yes = true;
+        return true;
+    case OPT_RESTART:
+        o->restart = true;
         return true;
     default:
         return false; /* getopt has said what is wrong */

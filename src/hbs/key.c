@@ -4,8 +4,9 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/secmem.h"
 
-#define FIT_LEAVES 64 /* derived and compared at once */
+#define FIT_LEAVES 16 /* looked at in one window; a power of two */
 
 static enum rc no_such_set(const char *name, struct err *err)
 {
@@ -182,6 +183,35 @@ enum rc hbs_key_nodes_make(struct hbs_key *key, int dirfd, const char *name, uin
     return rc;
 }
 
+enum rc hbs_key_nodes_continue(struct hbs_key *key, int dirfd, const char *name,
+                               const struct hbs_making *how, struct err *err)
+{
+    MUST(hbs_key_windows(key, how->window_size, NULL) == RC_OK);
+    const struct hbs_tree top = hbs_key_top(key);
+    struct hbs_making in_leaves = *how;
+    in_leaves.window_size = how->window_size >> below_top(key);
+    uint8_t root[HBS_N_MAX];
+    enum rc rc = hbs_nodes_continue(dirfd, name, &top, &in_leaves, root, err);
+    if (rc == RC_OK)
+        memcpy(root_of(key), root, top.n);
+    return rc;
+}
+
+enum rc hbs_key_nodes_found(struct hbs_key *key, int dirfd, const char *name, struct err *err)
+{
+    const struct hbs_tree top = hbs_key_top(key);
+    uint8_t root[HBS_N_MAX];
+    enum rc rc = hbs_nodes_root(dirfd, name, &top, root, err);
+    if (rc != RC_OK)
+        return rc;
+    struct hbs_nodes *nodes CLEANUP(hbs_nodes_close) = NULL;
+    bool repaired = false;
+    rc = hbs_nodes_open(&nodes, dirfd, name, &top, root, &repaired, err);
+    if (rc == RC_OK)
+        memcpy(root_of(key), root, top.n);
+    return rc;
+}
+
 enum rc hbs_key_nodes_open(struct hbs_nodes **nodes, int dirfd, const char *name,
                            const struct hbs_key *key, bool *repaired, struct err *err)
 {
@@ -190,23 +220,31 @@ enum rc hbs_key_nodes_open(struct hbs_nodes **nodes, int dirfd, const char *name
     return hbs_nodes_open(nodes, dirfd, name, &top, root_of(&copy), repaired, err);
 }
 
+static bool leaf_fits(const struct hbs_tree *top, const struct hbs_nodes *nodes, uint32_t q,
+                      const struct window_secret *secret)
+{
+    uint8_t derived[HBS_N_MAX];
+    hbs_tree_leaves(top, q, 1, secret->seed, derived);
+    return ct_equal(derived, hbs_nodes_at(nodes, (UINT32_C(1) << top->height) + q), top->n);
+}
+
 bool hbs_key_secret_fits(const struct hbs_key *key, const struct hbs_nodes *nodes,
                          uint64_t window_size, uint64_t window, const struct window_secret *secret)
 {
     MUST(hbs_key_windows(key, window_size, NULL) == RC_OK);
     const struct hbs_tree top = hbs_key_top(key);
-    uint32_t leaves = UINT32_C(1) << top.height;
-    uint64_t left = window_size >> below_top(key);
-    MUST(window < leaves / left);
-    uint32_t first = (uint32_t)(window * left);
-    uint8_t derived[FIT_LEAVES * HBS_N_MAX];
+    uint64_t count = window_size >> below_top(key);
+    MUST(window < (UINT64_C(1) << top.height) / count);
+    uint32_t first = (uint32_t)(window * count);
+    uint64_t looks = count < FIT_LEAVES ? count : FIT_LEAVES;
     bool fits = true;
-    while (fits && left > 0) {
-        uint32_t count = left < FIT_LEAVES ? (uint32_t)left : FIT_LEAVES;
-        hbs_tree_leaves(&top, first, count, secret->seed, derived);
-        fits = ct_equal(derived, hbs_nodes_at(nodes, leaves + first), (size_t)count * top.n);
-        first += count;
-        left -= count;
+    for (uint64_t i = 0; fits && i < looks; i++) {
+        /* One in each of so many equal parts, whose ends are looked at in the outer two. */
+        uint64_t part = count / looks;
+        uint32_t within = 0;
+        random_bytes(&within, sizeof(within));
+        within = i == 0 ? 0 : (uint32_t)(i == looks - 1 ? part - 1 : within % part);
+        fits = leaf_fits(&top, nodes, first + (uint32_t)(i * part) + within, secret);
     }
     return fits;
 }

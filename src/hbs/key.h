@@ -78,13 +78,25 @@ enum rc hbs_key_nodes_make(struct hbs_key *key, int dirfd, const char *name, uin
                            hbs_secret_source source, hbs_progress progress, void *ctx,
                            unsigned threads, struct err *err) MUST_CHECK;
 
+/** The same as hbs_nodes_continue() does it; how->window_size: in indices, as above. */
+enum rc hbs_key_nodes_continue(struct hbs_key *key, int dirfd, const char *name,
+                               const struct hbs_making *how, struct err *err) MUST_CHECK;
+
+/**
+ * Take the root of *key from a node file that is finished, and check the file with it.
+ * @retval RC_HALT_NODES  The file is damaged, or of another key. Otherwise as hbs_nodes_open().
+ */
+enum rc hbs_key_nodes_found(struct hbs_key *key, int dirfd, const char *name,
+                            struct err *err) MUST_CHECK;
+
 /** Open it. As hbs_nodes_open(). */
 enum rc hbs_key_nodes_open(struct hbs_nodes **nodes, int dirfd, const char *name,
                            const struct hbs_key *key, bool *repaired, struct err *err) MUST_CHECK;
 
 /**
- * Does a secret belong to this window of the key? Derives the leaves of the top tree that it makes
- * and compares them with the node file (DESIGN section 6 rule 9).
+ * Does a secret belong to this window of the key? Derives leaves of the top tree that it makes and
+ * compares them with the node file (DESIGN section 6 rule 9): all of up to 16; of more, the first,
+ * the last and 14 at random between them. What that proves: docs/soundness.md.
  */
 bool hbs_key_secret_fits(const struct hbs_key *key, const struct hbs_nodes *nodes,
                          uint64_t window_size, uint64_t window,

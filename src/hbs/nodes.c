@@ -78,6 +78,15 @@ static enum rc nodes_map(struct hbs_nodes **out, int dirfd, const char *name,
     return RC_OK;
 }
 
+/* Checking walks over the whole map; what it has read is given back in steps, so that the process
+ * stays small with the largest tree too. The pages stay in the cache of the system. */
+#define RELEASE_BYTES ((size_t)8 * 1024 * 1024)
+
+static void map_release(const struct hbs_nodes *nodes)
+{
+    (void)madvise((void *)(uintptr_t)nodes->map, nodes->map_len, MADV_DONTNEED);
+}
+
 /* Does every inner node follow from its children, and node 1 equal the root? Children of
  * consecutive nodes are consecutive too, so levels need not be told apart. */
 static bool inner_nodes_sound(const struct hbs_nodes *nodes, const uint8_t *root)
@@ -85,8 +94,14 @@ static bool inner_nodes_sound(const struct hbs_nodes *nodes, const uint8_t *root
     uint8_t m = nodes->tree.n;
     uint8_t computed[NODES_CHUNK * HBS_N_MAX];
     uint32_t leaves = leaf_count(nodes);
+    size_t read = 0;
     for (uint32_t r = 1; r < leaves; r += NODES_CHUNK) {
         uint32_t count = leaves - r < NODES_CHUNK ? leaves - r : NODES_CHUNK;
+        read += 3 * (size_t)count * m;
+        if (read > RELEASE_BYTES) {
+            map_release(nodes);
+            read = 0;
+        }
         hbs_tree_level(&nodes->tree, r, count, hbs_nodes_at(nodes, 2 * r), computed);
         if (!ct_equal(computed, hbs_nodes_at(nodes, r), (size_t)count * m))
             return false;
@@ -136,6 +151,24 @@ static enum rc damage_report(const struct hbs_nodes *nodes, const char *name, co
                 name, first, first + count - 1);
 }
 
+static enum rc leaves_copy(const struct hbs_nodes *nodes, const struct nodes_temp *temp,
+                           struct err *err)
+{
+    uint32_t end = 2 * leaf_count(nodes);
+    uint32_t each = (uint32_t)(RELEASE_BYTES / nodes->tree.n);
+    for (uint32_t r = leaf_count(nodes); r < end; r += each) {
+        uint32_t count = end - r < each ? end - r : each;
+        if (!pwrite_full(temp->fd, hbs_nodes_at(nodes, r), (size_t)count * nodes->tree.n,
+                         nodes_offset(&nodes->tree, r)))
+            return FAIL(err, RC_HALT_SYSTEM, "errno", errno, "write %s: %s", temp->name,
+                        strerror(errno));
+        map_release(nodes);
+        if (end - r <= each)
+            break;
+    }
+    return RC_OK;
+}
+
 /* Write a new file with the leaves of the old one; it takes the name only if it leads to the root.
  */
 static enum rc nodes_repair(const struct hbs_nodes *nodes, int dirfd, const char *name,
@@ -143,16 +176,14 @@ static enum rc nodes_repair(const struct hbs_nodes *nodes, int dirfd, const char
 {
     const struct hbs_tree *tree = &nodes->tree;
     struct nodes_temp temp CLEANUP(nodes_temp_close) = NODES_TEMP_CLOSED;
-    enum rc rc = nodes_temp_open(&temp, dirfd, name, tree, err);
+    enum rc rc = nodes_temp_open(&temp, dirfd, name, tree, false, err);
     if (rc != RC_OK)
         return rc;
-    uint32_t leaves = leaf_count(nodes);
-    if (!pwrite_full(temp.fd, hbs_nodes_at(nodes, leaves), (size_t)leaves * tree->n,
-                     nodes_offset(tree, leaves)))
-        return FAIL(err, RC_HALT_SYSTEM, "errno", errno, "write %s: %s", temp.name,
-                    strerror(errno));
+    rc = leaves_copy(nodes, &temp, err);
+    if (rc != RC_OK)
+        return rc;
     uint8_t top[HBS_N_MAX];
-    rc = nodes_temp_levels(&temp, tree, top, err);
+    rc = nodes_temp_levels(&temp, tree, NULL, NULL, top, err);
     if (rc != RC_OK)
         return rc;
     if (!ct_equal(top, root, tree->n))

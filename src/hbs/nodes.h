@@ -11,11 +11,13 @@
  * A file is written under the name ".NAME.tmp" and renamed when it is complete and on disk. A make
  * or repair that fails or is stopped removes it; one that is killed leaves it, and the next one
  * takes it over. A lock on that file keeps two processes from writing one NAME at once.
+ * hbs_nodes_continue() keeps it instead, with checkpoints behind the nodes: {magic "TIDECKPT",
+ * digest of the identity, window size, serial, leaves, checksum}, two of them, written in turn.
  *
- * Uses: base, tree; file I/O on these two files only. Memory: a few hundred KiB, whatever the
- * height. Threads: making uses its own worker threads; an open node file is read-only and may be
- * read from any thread. A disk that cannot read a page of an open file back ends the process
- * (SIGBUS).
+ * Uses: base, tree; file I/O on these two files only. Memory: a few hundred KiB for making, and at
+ * most some 10 MiB for checking, whatever the height; signing maps what it touches. Threads: making
+ * uses its own worker threads; an open node file is read-only and may be read from any thread. A
+ * disk that cannot read a page of an open file back ends the process (SIGBUS).
  */
 #ifndef HBS_NODES_H
 #define HBS_NODES_H
@@ -68,6 +70,58 @@ enum rc hbs_nodes_make(int dirfd, const char *name, const struct hbs_tree *tree,
                        uint64_t window_size, hbs_secret_source source, hbs_progress progress,
                        void *ctx, unsigned threads, uint8_t root[HBS_N_MAX],
                        struct err *err) MUST_CHECK;
+
+/** How a node file is made by hbs_nodes_continue(). All callbacks: from the calling thread only. */
+struct hbs_making {
+    uint64_t window_size; /* leaves of one window, a power of two, at most 2^h (MUST) */
+    /* Asked for each window that is not whole yet, in order. */
+    hbs_secret_source source;
+    hbs_progress progress; /* may be NULL */
+    /**
+     * Told once, before any other, where the work goes on: `windows` windows are whole, and if
+     * inside, so is a part of the next one. @return true if source will give the secret of that
+     * part again; otherwise this window is made from its beginning, from a new one. Asked only if
+     * inside or windows is not 0.
+     */
+    bool (*resume)(void *ctx, uint64_t windows, bool inside);
+    /** Is it time for a checkpoint? Asked between units of 32 leaves. */
+    bool (*due)(void *ctx);
+    /** Make durable what source has given so far: before the checkpoint that rests on it. */
+    enum rc (*secure)(void *ctx, struct err *err);
+    void *ctx;        /* handed to all of them */
+    unsigned threads; /* 1 … HBS_NODES_THREADS_MAX (MUST) */
+};
+
+/**
+ * Make the node file as hbs_nodes_make() does, or go on where an earlier call was stopped, failed,
+ * was killed or lost power: at its newest checkpoint that is whole. What is behind it is made
+ * again.
+ *
+ * At a checkpoint at leaf c, secure() has succeeded for all windows that begin below c, and all
+ * leaves below c are on disk. One is made when due() asks for it, behind the last leaf, and when
+ * the work ends early for any reason but a failed write.
+ *
+ * @retval RC_REFUSED_EXISTS  The name exists; it was not touched.
+ * @retval RC_RETRY_BUSY      progress asked to stop: what is made stays, to be gone on with. Or
+ * another process is making this very file.
+ * @retval RC_HALT_NODES      The secret that source gave for a window that was begun is not the one
+ * that its leaves were made from. Nothing was changed.
+ * @return Otherwise as hbs_nodes_make(); but what is made stays.
+ */
+enum rc hbs_nodes_continue(int dirfd, const char *name, const struct hbs_tree *tree,
+                           const struct hbs_making *how, uint8_t root[HBS_N_MAX],
+                           struct err *err) MUST_CHECK;
+
+/**
+ * The root that a finished node file names, checked against nothing but the header's own checksum:
+ * hbs_nodes_open() with it checks the rest.
+ * @param[out] root              n bytes (32 bytes of room).
+ * @retval RC_REFUSED_NOT_FOUND  No such file.
+ * @retval RC_HALT_NODES         No sound header, or one of another tree.
+ * @retval RC_HALT_SYSTEM        The file cannot be read.
+ */
+enum rc hbs_nodes_root(int dirfd, const char *name, const struct hbs_tree *tree,
+                       uint8_t root[HBS_N_MAX], struct err *err) MUST_CHECK;
 
 /**
  * Map a node file and check it against the public key: header, length, and every inner node

@@ -17,6 +17,7 @@
 #define FORMAT_XMSS 2
 #define AT_FORMAT 8
 #define AT_IDENTITY 12
+#define ASK_NODES (128 * NODES_CHUNK)
 
 off_t nodes_offset(const struct hbs_tree *tree, uint64_t r)
 {
@@ -58,6 +59,14 @@ static size_t header_print(uint8_t out[NODES_HEADER_LEN], const struct hbs_tree 
     p += HBS_N_MAX;
     digest_buffer(DIGEST_SHA256, p, out, (size_t)(p - out));
     return (size_t)(p - out);
+}
+
+void nodes_identity_digest(const struct hbs_tree *tree, uint8_t *out)
+{
+    static const uint8_t no_root[HBS_N_MAX];
+    uint8_t header[NODES_HEADER_LEN];
+    size_t len = header_print(header, tree, no_root);
+    digest_buffer(DIGEST_SHA256, out, header, len);
 }
 
 /* Is this the whole header of some tree, of either kind? */
@@ -113,8 +122,16 @@ static enum rc temp_lock(struct nodes_temp *temp, struct err *err)
     return RC_OK;
 }
 
+/* Is it as long as a file that was begun, or one that is whole but for its name? */
+static bool begun(const struct nodes_temp *temp, const struct hbs_tree *tree)
+{
+    struct stat st;
+    return fstat(temp->fd, &st) == 0 &&
+           (st.st_size == nodes_begun_len(tree) || st.st_size == nodes_file_len(tree));
+}
+
 enum rc nodes_temp_open(struct nodes_temp *temp, int dirfd, const char *name,
-                        const struct hbs_tree *tree, struct err *err)
+                        const struct hbs_tree *tree, bool kept, struct err *err)
 {
     *temp = NODES_TEMP_CLOSED;
     temp->dirfd = dirfd;
@@ -130,43 +147,61 @@ enum rc nodes_temp_open(struct nodes_temp *temp, int dirfd, const char *name,
     enum rc rc = temp_lock(temp, err);
     if (rc != RC_OK)
         return rc;
+    if (kept && begun(temp, tree)) {
+        temp->kept = true;
+        return RC_OK;
+    }
     if (ftruncate(temp->fd, 0) != 0)
         return FAIL(err, RC_HALT_SYSTEM, "errno", errno, "%s: %s", temp->name, strerror(errno));
     /* A full disk is found now, not after hours of hashing. */
-    int e = posix_fallocate(temp->fd, 0, nodes_file_len(tree));
+    off_t len = kept ? nodes_begun_len(tree) : nodes_file_len(tree);
+    int e = posix_fallocate(temp->fd, 0, len);
     if (e != 0)
         return FAIL(err, RC_HALT_SYSTEM, "errno", e, "%s needs %lld bytes: %s", temp->name,
-                    (long long)nodes_file_len(tree), strerror(e));
+                    (long long)len, strerror(e));
+    temp->kept = kept;
     return RC_OK;
 }
 
 void nodes_temp_close(struct nodes_temp *temp)
 {
     /* Removed under the lock, so that it cannot be somebody else's. */
-    if (temp->owned)
+    if (temp->owned && !temp->kept)
         (void)unlinkat(temp->dirfd, temp->name, 0);
     temp->owned = false;
     fd_close(&temp->fd);
 }
 
-enum rc nodes_temp_levels(const struct nodes_temp *temp, const struct hbs_tree *tree, uint8_t *root,
-                          struct err *err)
+/* Nodes r … r + count - 1 from their children. */
+static enum rc level_part(const struct nodes_temp *temp, const struct hbs_tree *tree, uint32_t r,
+                          uint32_t count, uint8_t *nodes, struct err *err)
 {
     uint8_t m = tree->n;
+    if (!pread_full(temp->fd, nodes, 2 * (size_t)count * m, nodes_offset(tree, 2 * (uint64_t)r)))
+        return FAIL(err, RC_HALT_SYSTEM, "errno", errno, "read %s: %s", temp->name,
+                    strerror(errno));
+    hbs_tree_level(tree, r, count, nodes, nodes);
+    if (!pwrite_full(temp->fd, nodes, (size_t)count * m, nodes_offset(tree, r)))
+        return FAIL(err, RC_HALT_SYSTEM, "errno", errno, "write %s: %s", temp->name,
+                    strerror(errno));
+    return RC_OK;
+}
+
+enum rc nodes_temp_levels(const struct nodes_temp *temp, const struct hbs_tree *tree,
+                          nodes_go_on go_on, void *ctx, uint8_t *root, struct err *err)
+{
     uint8_t nodes[2 * NODES_CHUNK * HBS_N_MAX];
     for (uint32_t level = UINT32_C(1) << (tree->height - 1); level >= 1; level /= 2) {
         uint32_t count = level < NODES_CHUNK ? level : NODES_CHUNK;
         for (uint32_t r = level; r < 2 * level; r += count) {
-            if (!pread_full(temp->fd, nodes, 2 * (size_t)count * m, nodes_offset(tree, 2 * r)))
-                return FAIL(err, RC_HALT_SYSTEM, "errno", errno, "read %s: %s", temp->name,
-                            strerror(errno));
-            hbs_tree_level(tree, r, count, nodes, nodes);
-            if (!pwrite_full(temp->fd, nodes, (size_t)count * m, nodes_offset(tree, r)))
-                return FAIL(err, RC_HALT_SYSTEM, "errno", errno, "write %s: %s", temp->name,
-                            strerror(errno));
+            if (go_on != NULL && r % ASK_NODES == 0 && !go_on(ctx))
+                return FAIL(err, RC_RETRY_BUSY, "", 0, "stopped behind the last leaf");
+            enum rc rc = level_part(temp, tree, r, count, nodes, err);
+            if (rc != RC_OK)
+                return rc;
         }
     }
-    memcpy(root, nodes, m);
+    memcpy(root, nodes, tree->n);
     return RC_OK;
 }
 
@@ -179,9 +214,32 @@ enum rc nodes_temp_commit(struct nodes_temp *temp, const char *name, const struc
     if (!pwrite_full(temp->fd, header, sizeof(header), 0) || fsync(temp->fd) != 0)
         return FAIL(err, RC_HALT_SYSTEM, "errno", errno, "write %s: %s", temp->name,
                     strerror(errno));
+    /* Behind the sync: a file without checkpoints and with a sound header is a whole one. */
+    if (temp->kept && ftruncate(temp->fd, nodes_file_len(tree)) != 0)
+        return FAIL(err, RC_HALT_SYSTEM, "errno", errno, "%s: %s", temp->name, strerror(errno));
     if (renameat2(temp->dirfd, temp->name, temp->dirfd, name, replace ? 0 : RENAME_NOREPLACE) != 0)
         return FAIL(err, errno == EEXIST ? RC_REFUSED_EXISTS : RC_HALT_SYSTEM, "errno", errno,
                     "rename to %s: %s", name, strerror(errno));
     temp->owned = false;
     return dir_sync(temp->dirfd, err);
+}
+
+enum rc hbs_nodes_root(int dirfd, const char *name, const struct hbs_tree *tree,
+                       uint8_t root[HBS_N_MAX], struct err *err)
+{
+    uint8_t header[NODES_HEADER_LEN];
+    uint8_t top[HBS_N_MAX] = {0};
+    memset(root, 0, HBS_N_MAX);
+    int fd CLEANUP(fd_close) = openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0)
+        return FAIL(err, errno == ENOENT ? RC_REFUSED_NOT_FOUND : RC_HALT_SYSTEM, "errno", errno,
+                    "open %s: %s", name, strerror(errno));
+    if (!pread_full(fd, header, sizeof(header), 0) ||
+        !pread_full(fd, top, tree->n, nodes_offset(tree, 1)))
+        return FAIL(err, RC_HALT_SYSTEM, "errno", errno, "read %s: %s", name, strerror(errno));
+    if (nodes_header_check(header, tree, top) != NODES_HEADER_SOUND)
+        return FAIL(err, RC_HALT_NODES, "", 0, "%.60s is not a finished node file of this key",
+                    name);
+    memcpy(root, top, HBS_N_MAX);
+    return RC_OK;
 }

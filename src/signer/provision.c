@@ -1,27 +1,25 @@
 #include "signer/provision.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
 #include "base/digest.h"
 #include "base/file.h"
 #include "base/secmem.h"
+#include "signer/draft.h"
 #include "signer/key.h"
 #include "signer/scheme.h"
 #include "signer/seeds.h"
 
-#define PINS_FILE "pins"
-/* Handle and Name of W, L and A: enough to undefine what a crash left behind, and nothing else. */
-#define PINS_FILE_LEN (3 * (4 + TPM_NAME_LEN))
 #define COPY_LEN (1024 * 1024)
+/* Checkpoints take at most one part in so many of the time. */
+#define CHECKPOINT_SHARE 50
+#define NO_WINDOW UINT64_MAX
 
 /* One key under construction. */
 struct work {
@@ -30,13 +28,10 @@ struct work {
     struct hbs_key hbs;
     char *canonical;
     size_t canonical_len;
-    int keys_dirfd;
-    int dirfd;
-    int seeds_fd;
-    char folder[NAME_LEN_MAX + 8]; /* ".new-NAME", later "NAME/pins" */
-    uint8_t *auth_secret;
-    uint8_t seed_auth[32];
-    struct anchor_pins pins;
+    struct draft draft;
+    bool begun;         /* what stands under the draft's name is ours to remove */
+    uint64_t continued; /* window whose leaves are made in part: its secret is in the draft */
+    int64_t due_ns;     /* next checkpoint, in raw time */
     provision_secrets secrets;
     void *secrets_ctx;
 };
@@ -45,128 +40,10 @@ static void work_wipe(struct work *w)
 {
     plan_free(&w->plan);
     free(w->canonical);
-    fd_close(&w->seeds_fd);
-    fd_close(&w->dirfd);
-    fd_close(&w->keys_dirfd);
-    secmem_free(w->auth_secret);
-    wipe(w->seed_auth, sizeof(w->seed_auth));
+    draft_close(&w->draft);
 }
 
-#define WORK_EMPTY ((struct work){.keys_dirfd = -1, .dirfd = -1, .seeds_fd = -1})
-
-/* Leftovers ----------------------------------------------------------------------------------- */
-
-static void remove_folder(int parent, const char *name)
-{
-    int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-    DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
-    if (dir == NULL) {
-        fd_close(&fd);
-        return;
-    }
-    for (struct dirent *e = readdir(dir); e != NULL; e = readdir(dir))
-        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
-            (void)unlinkat(fd, e->d_name, 0);
-    (void)closedir(dir);
-    (void)unlinkat(parent, name, AT_REMOVEDIR);
-}
-
-static uint8_t *put_pin(uint8_t *p, uint32_t handle, const uint8_t name[TPM_NAME_LEN])
-{
-    be_put32(p, handle);
-    memcpy(p + 4, name, TPM_NAME_LEN);
-    return p + 4 + TPM_NAME_LEN;
-}
-
-static const uint8_t *get_pin(const uint8_t *p, uint32_t *handle, uint8_t name[TPM_NAME_LEN])
-{
-    *handle = be_get32(p);
-    memcpy(name, p + 4, TPM_NAME_LEN);
-    return p + 4 + TPM_NAME_LEN;
-}
-
-/* An attempt that got as far as its counters. The Names go with the handles, since a handle whose
- * Name is another one has become somebody else's in the meantime. */
-static enum rc undefine_leftover(struct work *w, const char *data, struct err *err)
-{
-    struct anchor_pins pins = {0};
-    const uint8_t *p = (const uint8_t *)data;
-    p = get_pin(p, &pins.w_handle, pins.w_name);
-    p = get_pin(p, &pins.l_handle, pins.l_name);
-    (void)get_pin(p, &pins.a_handle, pins.a_name);
-    return w->p->world->tpm->undefine(w->p->tpm, &pins, err);
-}
-
-/* A folder without ledger entry is what a crashed attempt left. Its counters go first: as long as
- * they cannot be undefined the folder stays, because nothing else knows their handles. */
-static enum rc remove_leftover(struct work *w, const char *name, struct err *err)
-{
-    char path[NAME_LEN_MAX + 8 + sizeof(PINS_FILE) + 1];
-    (void)snprintf(path, sizeof(path), "%s/%s", name, PINS_FILE);
-    char *data = NULL;
-    size_t len = 0;
-    struct err none = {0};
-    enum rc rc = file_read(w->keys_dirfd, path, PINS_FILE_LEN, &data, &len, &none);
-    bool unfinished = rc == RC_OK || name == w->folder;
-    if (rc == RC_OK && len == PINS_FILE_LEN)
-        rc = undefine_leftover(w, data, err);
-    else if (rc == RC_OK || rc == RC_REFUSED_NOT_FOUND)
-        rc = RC_OK;
-    else
-        (void)FAIL(err, rc, "", 0, "%s", err_text(&none));
-    free(data);
-    if (rc != RC_OK)
-        return rc;
-    if (!unfinished && faccessat(w->keys_dirfd, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
-        return FAIL(err, RC_REFUSED_EXISTS, "", 0,
-                    "there is a finished key in the folder '%s' that the ledger does not know: the "
-                    "ledger was lost or replaced; put it back, or recover the key under another "
-                    "state directory",
-                    name);
-    remove_folder(w->keys_dirfd, name);
-    return RC_OK;
-}
-
-/* Folder -------------------------------------------------------------------------------------- */
-
-static enum rc open_folder(struct work *w, struct err *err)
-{
-    const struct provision *p = w->p;
-    if (mkdirat(p->state_dirfd, KEYS_DIR, 0700) != 0 && errno != EEXIST)
-        return FAIL(err, RC_HALT_STATE_DIR, "errno", errno, "mkdir %s: %s", KEYS_DIR,
-                    strerror(errno));
-    /* Its own name, too, must be there after a power cut: the ledger will say that the key is. */
-    enum rc rc = dir_sync(p->state_dirfd, err);
-    if (rc != RC_OK)
-        return rc;
-    w->keys_dirfd = openat(p->state_dirfd, KEYS_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (w->keys_dirfd < 0)
-        return FAIL(err, RC_HALT_STATE_DIR, "errno", errno, "open %s: %s", KEYS_DIR,
-                    strerror(errno));
-    (void)snprintf(w->folder, sizeof(w->folder), ".new-%s", w->plan.key);
-    rc = remove_leftover(w, w->folder, err);
-    if (rc == RC_OK)
-        rc = remove_leftover(w, w->plan.key, err);
-    if (rc != RC_OK)
-        return rc;
-    if (mkdirat(w->keys_dirfd, w->folder, 0700) != 0)
-        return FAIL(err, RC_HALT_STATE_DIR, "errno", errno, "mkdir %s: %s", w->folder,
-                    strerror(errno));
-    w->dirfd = openat(w->keys_dirfd, w->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (w->dirfd < 0)
-        return FAIL(err, RC_HALT_STATE_DIR, "errno", errno, "open %s: %s", w->folder,
-                    strerror(errno));
-    return file_write_new(w->dirfd, KEY_FILE_PLAN, 0600, w->canonical, w->canonical_len, err);
-}
-
-static enum rc make_sparse(struct work *w, const char *name, uint64_t records, int *fd,
-                           struct err *err)
-{
-    *fd = openat(w->dirfd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (*fd < 0 || ftruncate(*fd, (off_t)(records * SEEDS_RECORD_LEN)) != 0)
-        return FAIL(err, RC_HALT_SYSTEM, "errno", errno, "create %s: %s", name, strerror(errno));
-    return RC_OK;
-}
+#define WORK_EMPTY ((struct work){.draft = DRAFT_CLOSED, .continued = NO_WINDOW})
 
 static enum rc sync_file(int fd, const char *name, struct err *err)
 {
@@ -175,54 +52,78 @@ static enum rc sync_file(int fd, const char *name, struct err *err)
     return RC_OK;
 }
 
-/* The authorisation of W, L, A and of the sealed secrets, itself sealed to the TPM. */
-static enum rc make_auth(struct work *w, struct err *err)
-{
-    static const uint8_t no_pin[32];
-    w->auth_secret = secmem_alloc(ANCHOR_AUTH_LEN);
-    if (w->auth_secret == NULL)
-        return FAIL(err, RC_RETRY_SYSTEM, "gcrypt", 0, "no locked memory");
-    random_bytes(w->auth_secret, ANCHOR_AUTH_LEN);
-    hmac_sha256(w->seed_auth, w->auth_secret, ANCHOR_AUTH_LEN, "seed", 4);
-    uint8_t blob[TPM_SEALED_MAX];
-    size_t blob_len = 0;
-    int fd CLEANUP(fd_close) = -1;
-    enum rc rc = w->p->world->tpm->seal(w->p->tpm, no_pin, w->auth_secret, ANCHOR_AUTH_LEN, blob,
-                                        &blob_len, err);
-    if (rc == RC_OK)
-        rc = make_sparse(w, DEVICE_FILE, 1, &fd, err);
-    if (rc == RC_OK)
-        rc = seeds_write(fd, 0, blob, blob_len, err);
-    if (rc == RC_OK)
-        rc = sync_file(fd, DEVICE_FILE, err);
-    if (rc == RC_OK)
-        rc = make_sparse(w, SEEDS_FILE, w->plan.window_count, &w->seeds_fd, err);
-    return rc;
-}
-
 static enum rc seal_secret(struct work *w, uint64_t window, const struct window_secret *secret,
                            struct err *err)
 {
     uint8_t blob[TPM_SEALED_MAX];
     size_t blob_len = 0;
-    enum rc rc = w->p->world->tpm->seal(w->p->tpm, w->seed_auth, secret, sizeof(*secret), blob,
-                                        &blob_len, err);
-    return rc == RC_OK ? seeds_write(w->seeds_fd, window, blob, blob_len, err) : rc;
+    enum rc rc = w->p->world->tpm->seal(w->p->tpm, w->draft.seed_auth, secret, sizeof(*secret),
+                                        blob, &blob_len, err);
+    return rc == RC_OK ? seeds_write(w->draft.seeds_fd, window, blob, blob_len, err) : rc;
 }
 
 /* Tree ---------------------------------------------------------------------------------------- */
 
-/* hbs_nodes_make() asks once for each window: the only moment at which its secret is in memory. */
+/* Windows that are over will never sign; padding behind the last window has leaves but no plan. */
+static bool sealed(const struct work *w, uint64_t window)
+{
+    return (int64_t)window >= w->draft.first_window && window < w->plan.window_count;
+}
+
+static enum rc unseal_secret(struct work *w, uint64_t window, struct window_secret *secret,
+                             struct err *err)
+{
+    uint8_t blob[TPM_SEALED_MAX];
+    size_t blob_len = 0;
+    enum rc rc = seeds_read(w->draft.seeds_fd, window, blob, &blob_len, err);
+    if (rc != RC_OK)
+        return rc;
+    return w->p->world->tpm->unseal(w->p->tpm, w->draft.seed_auth, blob, blob_len, secret,
+                                    sizeof(*secret), err);
+}
+
+/* hbs_nodes_continue() asks once for each window: the only moment at which its secret is in memory.
+ * A window of which leaves stand in the file keeps its secret; every other one gets a new one, also
+ * in place of one that was sealed for leaves that a power cut took away. */
 static enum rc draw_secret(void *ctx, uint64_t window, struct window_secret *secret,
                            struct err *err)
 {
     struct work *w = ctx;
+    if (window == w->continued)
+        return unseal_secret(w, window, secret, err);
     random_bytes(secret, sizeof(*secret));
-    /* Windows that are over will never sign; padding behind the last window has leaves but no plan.
-     */
-    if ((int64_t)window < w->p->first_window || window >= w->plan.window_count)
-        return RC_OK;
-    return seal_secret(w, window, secret, err);
+    return sealed(w, window) ? seal_secret(w, window, secret, err) : RC_OK;
+}
+
+static bool resume(void *ctx, uint64_t windows, bool inside)
+{
+    struct work *w = ctx;
+    bool again = !inside || sealed(w, windows);
+    w->continued = inside && again ? windows : NO_WINDOW;
+    return again;
+}
+
+static int64_t raw_ns(const struct work *w)
+{
+    const struct time_source *t = w->p->world->time;
+    return t->raw_ns(t->ctx);
+}
+
+static bool due(void *ctx)
+{
+    const struct work *w = ctx;
+    return raw_ns(w) >= w->due_ns;
+}
+
+static enum rc secure(void *ctx, struct err *err)
+{
+    struct work *w = ctx;
+    int64_t before = raw_ns(w);
+    enum rc rc = sync_file(w->draft.seeds_fd, SEEDS_FILE, err);
+    /* The other syncs of a checkpoint take as long as this one, more or less. */
+    int64_t pause = 3 * (raw_ns(w) - before) * CHECKPOINT_SHARE;
+    w->due_ns = before + (pause > w->p->checkpoint_ns ? pause : w->p->checkpoint_ns);
+    return rc;
 }
 
 static bool report(void *ctx, uint64_t done, uint64_t total)
@@ -231,17 +132,38 @@ static bool report(void *ctx, uint64_t done, uint64_t total)
     return w->p->progress == NULL || w->p->progress(w->p->progress_ctx, done, total);
 }
 
+/* An earlier attempt may have come as far as a finished file. Its secrets were synced before it got
+ * its name, and it is checked up to the root like any other. */
 static enum rc make_tree(struct work *w, struct err *err)
 {
-    enum rc rc = hbs_key_nodes_make(&w->hbs, w->dirfd, KEY_FILE_NODES, w->plan.window_size,
-                                    draw_secret, report, w, w->p->threads, err);
-    return rc == RC_OK ? sync_file(w->seeds_fd, SEEDS_FILE, err) : rc;
+    const struct hbs_making how = {.window_size = w->plan.window_size,
+                                   .source = draw_secret,
+                                   .progress = report,
+                                   .resume = resume,
+                                   .due = due,
+                                   .secure = secure,
+                                   .ctx = w,
+                                   .threads = w->p->threads};
+    struct err why = {0};
+    w->due_ns = raw_ns(w) + w->p->checkpoint_ns;
+    enum rc rc = hbs_key_nodes_found(&w->hbs, w->draft.dirfd, KEY_FILE_NODES, &why);
+    if (rc == RC_REFUSED_NOT_FOUND) {
+        why = (struct err){0};
+        rc = hbs_key_nodes_continue(&w->hbs, w->draft.dirfd, KEY_FILE_NODES, &how, &why);
+    }
+    if (rc == RC_HALT_NODES || rc == RC_HALT_SEEDS)
+        return FAIL(err, rc, why.origin, why.native,
+                    "what was made of the key is damaged (%.100s); --restart throws it away",
+                    err_text(&why));
+    if (rc != RC_OK)
+        return FAIL(err, rc, why.origin, why.native, "%s", err_text(&why));
+    return RC_OK;
 }
 
 static enum rc copy_nodes(struct work *w, int from, off_t offset, uint64_t len, struct err *err)
 {
     int to CLEANUP(fd_close) =
-        openat(w->dirfd, KEY_FILE_NODES, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+        openat(w->draft.dirfd, KEY_FILE_NODES, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     uint8_t *buffer = malloc(COPY_LEN);
     bool ok = to >= 0 && buffer != NULL;
     for (uint64_t done = 0; ok && done < len;) {
@@ -262,7 +184,8 @@ static enum rc check_nodes(struct work *w, struct err *err)
 {
     struct hbs_nodes *nodes = NULL;
     bool repaired = false;
-    enum rc rc = hbs_key_nodes_open(&nodes, w->dirfd, KEY_FILE_NODES, &w->hbs, &repaired, err);
+    enum rc rc =
+        hbs_key_nodes_open(&nodes, w->draft.dirfd, KEY_FILE_NODES, &w->hbs, &repaired, err);
     hbs_nodes_close(&nodes);
     return rc;
 }
@@ -281,29 +204,10 @@ static enum rc restore_secrets(struct work *w, struct err *err)
         if (!report(w, i + 1, total))
             return FAIL(err, RC_RETRY_BUSY, "", 0, "stopped");
     }
-    return sync_file(w->seeds_fd, SEEDS_FILE, err);
+    return sync_file(w->draft.seeds_fd, SEEDS_FILE, err);
 }
 
 /* Anchor and ledger --------------------------------------------------------------------------- */
-
-static enum rc make_anchor(struct work *w, struct err *err)
-{
-    enum rc rc = w->p->world->tpm->provision(w->p->tpm, w->auth_secret, w->p->first_window - 1,
-                                             &w->pins, err);
-    if (rc != RC_OK)
-        return rc;
-    uint8_t bytes[PINS_FILE_LEN];
-    uint8_t *p = put_pin(bytes, w->pins.w_handle, w->pins.w_name);
-    p = put_pin(p, w->pins.l_handle, w->pins.l_name);
-    (void)put_pin(p, w->pins.a_handle, w->pins.a_name);
-    rc = file_write_new(w->dirfd, PINS_FILE, 0600, bytes, sizeof(bytes), err);
-    if (rc != RC_OK)
-        return rc;
-    if (renameat2(w->keys_dirfd, w->folder, w->keys_dirfd, w->plan.key, RENAME_NOREPLACE) != 0)
-        return FAIL(err, RC_HALT_SYSTEM, "errno", errno, "rename of the key's folder: %s",
-                    strerror(errno));
-    return dir_sync(w->keys_dirfd, err);
-}
 
 /* A holds the head of entries that are not committed yet: if the power goes between the two, the
  * ledger has no such key, and the next attempt removes folder and counters. The other order could
@@ -313,13 +217,16 @@ static enum rc write_first_a(struct work *w, const struct ledger_key *key, struc
     const struct tpm_ops *tpm = w->p->world->tpm;
     void *anchor = NULL;
     struct anchor_state state;
-    enum rc rc = tpm->anchor_open(&anchor, w->p->tpm, &w->pins, w->auth_secret, err);
+    enum rc rc = tpm->anchor_open(&anchor, w->p->tpm, &w->draft.pins, w->draft.auth_secret, err);
     if (rc != RC_OK)
         return rc;
     rc = tpm->read(anchor, &state, err);
+    /* Two copies of one draft: only one of them becomes a key (I1). */
+    if (rc == RC_OK && !draft_untouched(&w->draft, &state))
+        rc = FAIL(err, RC_HALT_REGRESSION, "", 0, "this key was finished from another copy of it");
     if (rc == RC_OK) {
         struct anchor_record a = {.w = state.w,
-                                  .window = (int64_t)state.w - w->pins.w_base,
+                                  .window = (int64_t)state.w - w->draft.pins.w_base,
                                   .l = state.l,
                                   .l_base = state.l,
                                   .early_window = ANCHOR_NO_WINDOW};
@@ -334,12 +241,6 @@ static enum rc write_first_a(struct work *w, const struct ledger_key *key, struc
 static void key_id_of(const struct work *w, struct ledger_key *key)
 {
     sha256_2(key->key_id, w->plan.sha256, SHA256_LEN, key->public_key, key->public_key_len);
-}
-
-static const char *pins_path(struct work *w)
-{
-    (void)snprintf(w->folder, sizeof(w->folder), "%s/%s", w->plan.key, PINS_FILE);
-    return w->folder;
 }
 
 static enum rc record_replacement(struct work *w, const struct ledger_key *key, struct err *err)
@@ -357,7 +258,7 @@ static enum rc record_replacement(struct work *w, const struct ledger_key *key, 
 
 static enum rc record_key(struct work *w, struct ledger_key *key, struct err *err)
 {
-    *key = (struct ledger_key){.pins = w->pins, .min_window = w->p->first_window};
+    *key = (struct ledger_key){.pins = w->draft.pins, .min_window = w->draft.first_window};
     strcpy(key->name, w->plan.key);
     memcpy(key->plan_sha256, w->plan.sha256, SHA256_LEN);
     uint8_t raw[HBS_PUB_LEN_MAX];
@@ -378,32 +279,23 @@ static enum rc record_key(struct work *w, struct ledger_key *key, struct err *er
         return rc;
     }
     rc = ledger_commit(w->p->ledger, err);
-    /* The mark of an unfinished attempt. If the power goes first, it stands beside a ledger entry,
-     * where nobody looks for it. */
     if (rc == RC_OK)
-        (void)unlinkat(w->keys_dirfd, pins_path(w), 0);
+        draft_done(&w->draft);
     return rc;
 }
 
 /*  -------------------------------------------------------------------------------------------- */
 
-/* Also for a restored key: whether the plan can be signed under must be known before anything is
- * made, and its public key replaces this one. */
-static enum rc new_key(struct work *w, struct err *err)
-{
-    uint8_t id[HBS_KEY_ID_LEN];
-    random_bytes(id, sizeof(id));
-    return scheme_new(&w->hbs, &w->plan, id, err);
-}
-
-static enum rc begin(struct work *w, const char *text, size_t len, struct plan_fault *fault,
-                     struct err *err)
+/* The plan first: whether it can be signed under must be known before anything is made. */
+static enum rc read_plan(struct work *w, const char *text, size_t len, struct plan_fault *fault,
+                         struct err *err)
 {
     enum rc rc = plan_parse(&w->plan, text, len, fault, err);
     if (rc == RC_OK)
         rc = plan_canonical(text, len, &w->canonical, &w->canonical_len, err);
+    random_bytes(w->draft.id, sizeof(w->draft.id));
     if (rc == RC_OK)
-        rc = new_key(w, err);
+        rc = scheme_new(&w->hbs, &w->plan, w->draft.id, err);
     if (rc != RC_OK)
         return rc;
     struct ledger_key existing;
@@ -417,22 +309,59 @@ static enum rc begin(struct work *w, const char *text, size_t len, struct plan_f
         return FAIL(err, RC_REFUSED_EXHAUSTED, "", w->p->first_window,
                     "window %" PRId64 " would be the first, but the plan has %" PRIu64 " windows",
                     w->p->first_window, w->plan.window_count);
-    rc = open_folder(w, err);
-    return rc == RC_OK ? make_auth(w, err) : rc;
+    return RC_OK;
 }
 
-/* Take back what this attempt made; a failure here is the next attempt's to clean up. */
+/* @param[in] resumable  Go on with what an earlier attempt left, and let later ones do so. */
+static enum rc begin(struct work *w, bool resumable, struct err *err)
+{
+    struct draft *d = &w->draft;
+    d->world = w->p->world;
+    d->tpm = w->p->tpm;
+    strcpy(d->name, w->plan.key);
+    d->windows = w->plan.window_count;
+    memcpy(d->plan, w->plan.sha256, SHA256_LEN);
+    bool found = false;
+    enum rc rc = draft_open(d, w->p->state_dirfd, err);
+    if (rc == RC_OK && resumable && !w->p->restart)
+        rc = draft_find(d, &found, err);
+    if (rc != RC_OK)
+        return rc;
+    if (found)
+        return scheme_new(&w->hbs, &w->plan, d->id, err);
+    w->begun = true;
+    /* Anew: draft_find() may have read that of a draft that is thrown away. */
+    random_bytes(d->id, sizeof(d->id));
+    d->first_window = w->p->first_window;
+    rc = draft_remove(d, err);
+    if (rc == RC_OK)
+        rc = scheme_new(&w->hbs, &w->plan, d->id, err);
+    if (rc == RC_OK)
+        rc = draft_begin(d, w->canonical, w->canonical_len, resumable, err);
+    return rc;
+}
+
+/* Take back what this attempt made, unless it can be gone on with; a failure here is the next
+ * attempt's to clean up. */
 static void abandon(struct work *w)
 {
     struct err none = {0};
-    if (w->keys_dirfd < 0 || w->folder[0] == '\0')
+    if (!w->begun || w->draft.durable)
         return;
     struct ledger_key existing;
     if (ledger_key_by_name(w->p->ledger, w->plan.key, &existing, &none) != RC_REFUSED_NOT_FOUND)
         return;
     none = (struct err){0};
-    if (remove_leftover(w, w->folder, &none) == RC_OK)
-        (void)!remove_leftover(w, w->plan.key, &none);
+    (void)!draft_remove(&w->draft, &none);
+}
+
+/* From a complete tree to a key. */
+static enum rc finish(struct work *w, struct ledger_key *key, struct err *err)
+{
+    enum rc rc = draft_move(&w->draft, w->p->first_window, err);
+    if (rc == RC_OK)
+        rc = draft_rename(&w->draft, err);
+    return rc == RC_OK ? record_key(w, key, err) : rc;
 }
 
 enum rc provision_new(const struct provision *p, const char *text, size_t len,
@@ -440,13 +369,14 @@ enum rc provision_new(const struct provision *p, const char *text, size_t len,
 {
     struct work w CLEANUP(work_wipe) = WORK_EMPTY;
     w.p = p;
-    enum rc rc = begin(&w, text, len, fault, err);
+    enum rc rc = read_plan(&w, text, len, fault, err);
+    if (rc != RC_OK)
+        return rc;
+    rc = begin(&w, true, err);
     if (rc == RC_OK)
         rc = make_tree(&w, err);
     if (rc == RC_OK)
-        rc = make_anchor(&w, err);
-    if (rc == RC_OK)
-        rc = record_key(&w, key, err);
+        rc = finish(&w, key, err);
     if (rc != RC_OK && rc != RC_HALT_LEDGER)
         abandon(&w);
     return rc;
@@ -461,7 +391,10 @@ enum rc provision_restored(const struct provision *p, const char *text, size_t l
     w.p = p;
     w.secrets = secrets;
     w.secrets_ctx = ctx;
-    enum rc rc = begin(&w, text, len, NULL, err);
+    enum rc rc = read_plan(&w, text, len, NULL, err);
+    if (rc != RC_OK)
+        return rc;
+    rc = begin(&w, false, err);
     if (rc == RC_OK)
         rc = scheme_read(&w.hbs, &w.plan, public_key, public_key_len, err);
     if (rc == RC_OK)
@@ -471,9 +404,7 @@ enum rc provision_restored(const struct provision *p, const char *text, size_t l
     if (rc == RC_OK)
         rc = restore_secrets(&w, err);
     if (rc == RC_OK)
-        rc = make_anchor(&w, err);
-    if (rc == RC_OK)
-        rc = record_key(&w, key, err);
+        rc = finish(&w, key, err);
     if (rc != RC_OK && rc != RC_HALT_LEDGER)
         abandon(&w);
     return rc;

@@ -3,8 +3,11 @@
  * entries.
  *
  * Offline: the caller holds both locks of the state directory. Everything is made in a folder of
- * its own and becomes a key by one ledger commit at the very end; what a crash leaves behind is
- * found and removed (TPM objects too) by the next attempt under the same name.
+ * its own (draft.h) and becomes a key by one ledger commit at the very end. A new key that was
+ * stopped, killed or lost power is gone on with by the next attempt under the same plan; what else
+ * a crash leaves behind is found and removed (TPM objects too) by the next attempt of the same
+ * name. Only an attempt that ends between its first A and the ledger commit, a moment at the very
+ * end, must begin anew: nobody can tell whether that key was known (I1).
  *
  * Uses: everything below signer. One thread; hbs_nodes_make() brings its own workers.
  */
@@ -28,6 +31,8 @@ struct provision {
     unsigned threads;
     hbs_progress progress; /* may be NULL */
     void *progress_ctx;
+    bool restart;          /* throw away what an earlier attempt left, and begin anew */
+    int64_t checkpoint_ns; /* raw time between checkpoints, at least; they take 2 % at most */
     /* A replacement's first entries beside its key, in the same commit: without them it could sign
      * before its own first export is acknowledged (attack 30). NULL: a new key. */
     const char *statement; /* of the operator; at most LEDGER_TEXT_MAX bytes */
@@ -35,18 +40,23 @@ struct provision {
 };
 
 /**
- * Make a new key under a plan: draws I and every window's secret, seals those of windows that may
- * still sign, builds the tree, provisions W, L and A.
+ * Make a new key under a plan, or go on with one that was begun: provisions W, L and A, draws I and
+ * every window's secret, seals those of windows that may still sign, builds the tree.
+ *
+ * first_window may have moved on since a key was begun; key->min_window is what came out.
  *
  * @param[in]  text, len  The plan document.
  * @param[out] key        As recorded in the ledger.
  * @retval RC_OK                   The key is durable in ledger, folder and TPM.
  * @retval RC_REFUSED_PLAN         From plan_parse(); *fault is filled.
  * @retval RC_REFUSED_UNSUPPORTED  A scheme or set that this version cannot sign with.
- * @retval RC_REFUSED_EXISTS       A key of that name exists.
+ * @retval RC_REFUSED_EXISTS       A key of that name exists; or one was begun under another plan,
+ * on another TPM, or was finished from another copy of the disk.
  * @retval RC_REFUSED_EXHAUSTED    The TPM has no room; or first_window is behind the plan's last.
- * @retval RC_RETRY_BUSY           progress asked to stop; nothing is left.
- * @retval RC_HALT_…               TPM, disk or ledger failed; the next attempt cleans up.
+ * @retval RC_RETRY_BUSY           progress asked to stop; the next attempt goes on from there.
+ * @retval RC_HALT_NODES, RC_HALT_SEEDS  What was made earlier is damaged.
+ * @retval RC_HALT_…               TPM, disk or ledger failed; the next attempt goes on or cleans
+ * up.
  */
 enum rc provision_new(const struct provision *p, const char *text, size_t len,
                       struct ledger_key *key, struct plan_fault *fault, struct err *err) MUST_CHECK;

@@ -1,0 +1,107 @@
+/*
+ * draft: a key under construction: its folder, its TPM objects, and what is needed to go on.
+ *
+ * A key is made in the folder ".new-NAME" beside the finished ones. TPM objects come first, then
+ * the file "draft", which says what the key is made of; from then on the work can be stopped,
+ * killed or lose power, and goes on later. The folder gets the key's name when the tree is
+ * complete, and the key is one when the ledger has its entry.
+ *
+ * A draft must never come back to life beside the key that it became: not when the disk is put back
+ * to an earlier state either, since its secrets would sign twice (I1). What tells is in the TPM: a
+ * draft can be gone on with only as long as its A was never written and W and L were never moved,
+ * and A is written before the ledger knows the key.
+ *
+ * Uses: base, hbs (lengths), world, seeds. One thread; the caller holds both locks of the state
+ * directory.
+ */
+#ifndef SIGNER_DRAFT_H
+#define SIGNER_DRAFT_H
+
+#include "base/text.h"
+#include "hbs/key.h"
+#include "signer/world.h"
+
+struct draft {
+    const struct world *world; /* borrowed */
+    void *tpm;                 /* open TPM of world->tpm, borrowed */
+    char name[NAME_LEN_MAX + 1];
+    char folder[NAME_LEN_MAX + 8]; /* ".new-NAME" */
+    int keys_dirfd, dirfd, seeds_fd;
+    uint8_t id[HBS_KEY_ID_LEN];
+    int64_t first_window; /* secrets of windows from here on are sealed */
+    uint64_t windows;     /* records of the seeds file */
+    uint8_t plan[SHA256_LEN];
+    uint8_t *auth_secret; /* ANCHOR_AUTH_LEN bytes, locked */
+    uint8_t seed_auth[32];
+    struct anchor_pins pins;
+    bool durable; /* complete enough to be gone on with */
+};
+
+#define DRAFT_CLOSED ((struct draft){.keys_dirfd = -1, .dirfd = -1, .seeds_fd = -1})
+
+/** Close what is open and wipe; nothing on disk changes. For CLEANUP(). */
+void draft_close(struct draft *d);
+
+/**
+ * Open the folder of all keys, made if need be, durably; world, tpm and name are set.
+ * @retval RC_HALT_STATE_DIR, RC_HALT_SYSTEM  It cannot be made, opened or synced.
+ */
+enum rc draft_open(struct draft *d, int state_dirfd, struct err *err) MUST_CHECK;
+
+/**
+ * Throw away what earlier attempts left under this name, TPM objects first: as long as they cannot
+ * be undefined the folder stays, because nothing else knows their handles.
+ * @retval RC_REFUSED_EXISTS  The folder of a finished key has the name; it stays.
+ * @return Or what undefining them returned.
+ */
+enum rc draft_remove(struct draft *d, struct err *err) MUST_CHECK;
+
+/**
+ * Begin: folder, plan, sealed authorisation, TPM objects, the file of window secrets, the draft.
+ * id, first_window, windows and plan are set; there is nothing of this name (draft_remove()).
+ * @param[in] text  Canonical plan of len bytes.
+ * @retval RC_OK                    The draft is durable, or !resumable.
+ * @param[in] resumable             Write the file "draft"?
+ * @retval RC_REFUSED_EXHAUSTED     No room in the TPM.
+ * @retval RC_HALT_…, RC_RETRY_…    TPM, disk or memory; draft_remove() cleans up.
+ */
+enum rc draft_begin(struct draft *d, const char *text, size_t len, bool resumable,
+                    struct err *err) MUST_CHECK;
+
+/**
+ * Is there a draft to go on with? Opens it: id, first_window, pins, secrets.
+ * @param[in]  d->plan, d->windows  Of the plan that is wanted now.
+ * @param[out] found                False: there is none, or what is left cannot be used and nobody
+ *                                  would miss it; draft_remove() it.
+ * @retval RC_REFUSED_EXISTS        There is one, but of another plan, on another TPM, or damaged;
+ *                                  the text says which. Nothing changed.
+ * @retval RC_RETRY_…, RC_HALT_…    TPM or disk do not answer. Nothing changed.
+ */
+enum rc draft_find(struct draft *d, bool *found, struct err *err) MUST_CHECK;
+
+/**
+ * The tree is made, and the first window that may sign can have moved on since the draft began:
+ * destroy the secrets of windows below, and count W from there. d->first_window is what came out.
+ * @retval RC_REFUSED_EXHAUSTED  All windows are over. Nothing changed.
+ * @retval RC_HALT_SYSTEM, RC_HALT_SEEDS  Secrets could not be read or destroyed.
+ */
+enum rc draft_move(struct draft *d, int64_t first_window, struct err *err) MUST_CHECK;
+
+/**
+ * Nothing was ever signed, given away or recorded with this draft: its A was never written, W and L
+ * stand where they were made. Ask before A is written.
+ * @param[in] state  As read from the TPM.
+ */
+bool draft_untouched(const struct draft *d, const struct anchor_state *state) MUST_CHECK;
+
+/**
+ * The folder gets the key's name.
+ * @retval RC_HALT_SYSTEM  Rename or sync failed.
+ */
+enum rc draft_rename(struct draft *d, struct err *err) MUST_CHECK;
+
+/** The ledger has the key: remove the marks of an unfinished attempt. If the power goes first, they
+ * stand beside a ledger entry, where nobody looks for them. */
+void draft_done(struct draft *d);
+
+#endif
