@@ -114,7 +114,7 @@ static size_t row_count;
  * What may be said while this goes wrong: the table of docs/faults.md. "starting" and
  * "clock-unsafe" are said by every service that has just been started.
  */
-#define BEGIN "starting clock-unsafe "
+#define BEGIN "starting clock-unsafe busy "
 #define DISK "halted outcome-unknown "
 #define TPM "halted anchor-unavailable outcome-unknown "
 #define CLOCK "index-burned outcome-unknown "
