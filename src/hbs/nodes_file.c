@@ -214,8 +214,9 @@ enum rc nodes_temp_commit(struct nodes_temp *temp, const char *name, const struc
     if (!pwrite_full(temp->fd, header, sizeof(header), 0) || fsync(temp->fd) != 0)
         return FAIL(err, RC_HALT_SYSTEM, "errno", errno, "write %s: %s", temp->name,
                     strerror(errno));
-    /* Behind the sync: a file without checkpoints and with a sound header is a whole one. */
-    if (temp->kept && ftruncate(temp->fd, nodes_file_len(tree)) != 0)
+    /* Between two syncs: a file without checkpoints and with a sound header is a whole one, and the
+     * name must never stand over one that is too long. */
+    if (temp->kept && (ftruncate(temp->fd, nodes_file_len(tree)) != 0 || fsync(temp->fd) != 0))
         return FAIL(err, RC_HALT_SYSTEM, "errno", errno, "%s: %s", temp->name, strerror(errno));
     if (renameat2(temp->dirfd, temp->name, temp->dirfd, name, replace ? 0 : RENAME_NOREPLACE) != 0)
         return FAIL(err, errno == EEXIST ? RC_REFUSED_EXISTS : RC_HALT_SYSTEM, "errno", errno,
