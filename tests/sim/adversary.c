@@ -263,9 +263,15 @@ static void clone_disk(struct machine *m)
 
 /* Memory --------------------------------------------------------------------------------------- */
 
+/* An image of a lease in hand is worth most while the rest of the lease is being used. */
 static void keep_image(struct machine *m)
 {
     image_take(m);
+    for (int i = 0; i < 6; i++)
+        client_send(m);
+    sim->ops += clients_deliver(m, 6);
+    if (chance_percent(&sim->chance, 60))
+        image_resume(m, false);
 }
 
 static void resume_image(struct machine *m)
