@@ -41,8 +41,8 @@
 #define LARGE_H 20
 #define LIMIT_KIB (64L * 1024)
 #endif
-#define GROWTH_KIB (24L * 1024) /* 8 MiB between two releases, and pages that a map brings along   \
-                                 */
+/* 8 MiB between two releases, and pages that a map brings along. */
+#define GROWTH_KIB (24L * 1024)
 
 static char dir[] = "test-hbs-memory.XXXXXX";
 static int dirfd;
