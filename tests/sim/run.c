@@ -110,11 +110,11 @@ static void start_again(struct machine *m)
 static void traffic(struct machine *m)
 {
     start_again(m);
-    for (uint64_t i = 2 + below(16); i > 0; i--)
+    for (uint64_t i = 4 + below(20); i > 0; i--)
         client_send(m);
     if (!m->running)
         return;
-    size_t count = clients_deliver(m, 1 + below(20));
+    size_t count = clients_deliver(m, 1 + below(28));
     sim->ops += count;
 }
 
@@ -157,9 +157,9 @@ static void operation(void)
     uint64_t dice = below(100);
     if (m == NULL || dice < 18) {
         time_goes_on();
-    } else if (dice < 72) {
+    } else if (dice < 76) {
         traffic(m);
-    } else if (dice < 74) {
+    } else if (dice < 78) {
         check_account(m);
     } else {
         adversary_act(m);
