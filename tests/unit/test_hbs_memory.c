@@ -1,7 +1,7 @@
 /*
  * Memory of making, checking and repairing a node file: it must not grow with the height. A tree of
- * H20 needs 48 MiB on disk, one of H10 48 KiB; what a process of its own holds at most (VmHWM) is
- * measured for both.
+ * H20 needs 48 MiB on disk, one of H10 48 KiB; what a process of its own holds at most (its peak
+ * resident memory) is measured for both.
  */
 #include <setjmp.h>
 #include <stdarg.h>
