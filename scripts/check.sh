@@ -13,6 +13,8 @@ quick=no
 passed=0
 failed=0
 jobs=$(nproc)
+# Many tests wait for clocks and processes more than they compute.
+at_once=$((jobs * 2))
 
 finish() {
     echo
@@ -47,7 +49,7 @@ told() {
 # suite NAME DIR: count the tests of `make check` in a build folder one by one.
 suite() {
     local name=$1 dir=$2 start=$SECONDS
-    make -C "$dir" -j"$jobs" check >"$dir/check.log" 2>&1
+    make -C "$dir" -j"$at_once" check >"$dir/check.log" 2>&1
     local status=$? pass skip total
     pass=$(awk '/^# PASS:/ {print $3}' "$dir/check.log" | tail -n 1)
     total=$(awk '/^# TOTAL:/ {print $3}' "$dir/check.log" | tail -n 1)
@@ -105,7 +107,7 @@ if [ $quick = no ]; then
     # Mistakes made on purpose: other ones each day; "make mutants" makes all of them.
     told 6 "mutants, a few" scripts/mutants --some 4
     # The tests ran twice above; here it matters that the tarball holds all it needs.
-    step "release tarball (make distcheck)" env TIDEMARK_QUICK=1 make -C build/gcc -j"$jobs" distcheck
+    step "release tarball (make distcheck)" env TIDEMARK_QUICK=1 make -C build/gcc -j"$at_once" distcheck
     step "install" make -C build/gcc -j"$jobs" install DESTDIR="$here/build/installed"
 fi
 finish
