@@ -11,7 +11,7 @@
 #include "base/file.h"
 #include "ledger/internal.h"
 
-#define REWRITE_LEN 4096
+#define REWRITE_LEN (64 * 1024)
 
 /* Failure -------------------------------------------------------------------------------------- */
 
