@@ -368,6 +368,8 @@ static size_t read_all(int fd, char *out, size_t size)
 
 /* Run a tool with these words and one option more. */
 static int run_tool(const struct service *s, char *out, const char *option, const char *value,
+                    const char *words, va_list args) PRINTF_LIKE(5, 0);
+static int run_tool(const struct service *s, char *out, const char *option, const char *value,
                     const char *words, va_list args)
 {
     char program[PATH_LEN_MAX];
