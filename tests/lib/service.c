@@ -405,6 +405,32 @@ int service_tool(const struct service *s, char out[TOOL_OUT], const char *words,
     return status;
 }
 
+int service_tool_killed(const struct service *s, unsigned after_ms, const char *words, ...)
+{
+    char program[PATH_LEN_MAX];
+    char arguments[PATH_LEN_MAX * 2];
+    char command[COMMAND_MAX];
+    va_list args;
+    va_start(args, words);
+    (void)vsnprintf(arguments, sizeof(arguments), words, args);
+    va_end(args);
+    put_program(program, sizeof(program), s, "tidemark");
+    (void)snprintf(command, sizeof(command), "%s %s --config '%s'", program, arguments, s->config);
+    int null CLEANUP(fd_close) = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    pid_t pid = spawn(command, null);
+    int64_t until = lab_now_ms() + after_ms;
+    int status = 0;
+    pid_t ended = 0;
+    while ((ended = waitpid(pid, &status, WNOHANG)) == 0 && lab_now_ms() < until)
+        lab_sleep_ms(1);
+    if (ended == 0) {
+        (void)kill(pid, SIGKILL);
+        ended = waitpid(pid, &status, 0);
+    }
+    assert_int_equal(ended, pid);
+    return exit_status(status);
+}
+
 int service_client(const struct service *s, char out[TOOL_OUT], const char *words, ...)
 {
     va_list args;

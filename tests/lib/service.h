@@ -110,6 +110,13 @@ void service_end(struct service *s);
 int service_tool(const struct service *s, char out[TOOL_OUT], const char *words, ...)
     PRINTF_LIKE(3, 4);
 
+/**
+ * The same, but SIGKILL comes after so many milliseconds. What it says is lost.
+ * @return exit status; 128 + 9 if the end came in between.
+ */
+int service_tool_killed(const struct service *s, unsigned after_ms, const char *words, ...)
+    PRINTF_LIKE(3, 4);
+
 /** The same for commands that talk to the service: `tidemark WORDS --socket …`. */
 int service_client(const struct service *s, char out[TOOL_OUT], const char *words, ...)
     PRINTF_LIKE(3, 4);
