@@ -41,6 +41,13 @@ static enum rc commit(const struct allocator *alloc, enum rc rc, struct err *err
                 err_text(&why));
 }
 
+/* A counts its own writes, so that counting them costs none. */
+static uint32_t written_again(const struct key *key)
+{
+    uint64_t writes = key_writes_of_a(key) + 1;
+    return writes < UINT32_MAX ? (uint32_t)writes : UINT32_MAX;
+}
+
 /* Only forward (I6): A never loses ground against the one before it. */
 static enum rc write_a(const struct allocator *alloc, struct anchor_record *a, struct err *err)
 {
@@ -55,6 +62,7 @@ static enum rc write_a(const struct allocator *alloc, struct anchor_record *a, s
     enum rc rc = ledger_head(alloc->ledger, key->record.id, a->head, err);
     if (rc != RC_OK)
         return rc;
+    a->writes = written_again(key);
     rc = firm(alloc->world->tpm->write(key->anchor, a, err));
     if (rc != RC_OK)
         return rc;

@@ -26,6 +26,16 @@ int64_t key_floor(const struct key *key)
     return (int64_t)key->w - key->record.pins.w_base;
 }
 
+uint64_t key_writes_of_a(const struct key *key)
+{
+    const struct anchor_pins *pins = &key->record.pins;
+    if (key->a.writes > 0)
+        return key->a.writes;
+    uint64_t w = key->w > pins->w_first ? key->w - pins->w_first : 0;
+    uint64_t l = key->l > pins->l_first ? key->l - pins->l_first : 0;
+    return 1 + w + l;
+}
+
 void key_note_time(struct key *key, int64_t trusted_s)
 {
     uint64_t window = 0;

@@ -93,6 +93,13 @@ void key_note_time(struct key *key, int64_t trusted_s);
 int64_t key_floor(const struct key *key);
 
 /**
+ * How often A was written on this device, by its own count. Where that was lost or never kept (a
+ * torn A, one of format 1), the least that W and L allow: one write when the key was made and one
+ * with each of their steps.
+ */
+uint64_t key_writes_of_a(const struct key *key);
+
+/**
  * Load a key and run its start: plan against its hash, node file, TPM objects, then start_decide()
  * until it is done, then completion of anchored intents (batch.h).
  *

@@ -229,7 +229,8 @@ static enum rc write_first_a(struct work *w, const struct ledger_key *key, struc
                                   .window = (int64_t)state.w - w->draft.pins.w_base,
                                   .l = state.l,
                                   .l_base = state.l,
-                                  .early_window = ANCHOR_NO_WINDOW};
+                                  .early_window = ANCHOR_NO_WINDOW,
+                                  .writes = 1};
         rc = ledger_head(w->p->ledger, key->id, a.head, err);
         if (rc == RC_OK)
             rc = tpm->write(anchor, &a, err);

@@ -5,9 +5,8 @@
 #include "base/bytes.h"
 #include "base/digest.h"
 
-#define RECORD_FORMAT 1
-#define CHECKSUM_LEN 12
-#define BODY_LEN (ANCHOR_RECORD_LEN - CHECKSUM_LEN)
+#define FORMAT_UNCOUNTED 1
+#define FORMAT 2
 
 /* Where each field starts. */
 enum {
@@ -19,21 +18,28 @@ enum {
     AT_WALL = 36,
     AT_EARLY = 44,
     AT_HEAD = 52,
-    AT_CHECKSUM = 84,
+    AT_HEAD_END = AT_HEAD + SHA256_LEN,
+    AT_WRITES = AT_HEAD_END,
+    AT_CHECKSUM = AT_WRITES + 4,
 };
-_Static_assert(AT_CHECKSUM == AT_HEAD + SHA256_LEN, "the head ends where the checksum starts");
-_Static_assert(AT_CHECKSUM == BODY_LEN, "the checksum covers all before it");
+_Static_assert(AT_CHECKSUM < ANCHOR_RECORD_LEN, "room for a checksum");
 
-static void checksum(uint8_t out[CHECKSUM_LEN], const uint8_t body[BODY_LEN])
+/* The checksum tells a torn write from a whole one; it is no secret and keeps nobody out. */
+static void checksum(uint8_t out[SHA256_LEN], const uint8_t *in, size_t body_len)
 {
-    uint8_t hash[SHA256_LEN];
-    digest_buffer(DIGEST_SHA256, hash, body, BODY_LEN);
-    memcpy(out, hash, CHECKSUM_LEN);
+    digest_buffer(DIGEST_SHA256, out, in, body_len);
+}
+
+static bool is_whole(const uint8_t in[ANCHOR_RECORD_LEN], size_t body_len)
+{
+    uint8_t sum[SHA256_LEN];
+    checksum(sum, in, body_len);
+    return ct_equal(sum, in + body_len, ANCHOR_RECORD_LEN - body_len);
 }
 
 void anchor_record_encode(const struct anchor_record *a, uint8_t out[ANCHOR_RECORD_LEN])
 {
-    be_put32(out + AT_FORMAT, RECORD_FORMAT);
+    be_put32(out + AT_FORMAT, FORMAT);
     be_put64(out + AT_W, a->w);
     be_put64(out + AT_WINDOW, (uint64_t)a->window);
     be_put64(out + AT_L, a->l);
@@ -41,15 +47,19 @@ void anchor_record_encode(const struct anchor_record *a, uint8_t out[ANCHOR_RECO
     be_put64(out + AT_WALL, (uint64_t)a->wall_s);
     be_put64(out + AT_EARLY, (uint64_t)a->early_window);
     memcpy(out + AT_HEAD, a->head, SHA256_LEN);
-    checksum(out + AT_CHECKSUM, out);
+    be_put32(out + AT_WRITES, a->writes);
+    uint8_t sum[SHA256_LEN];
+    checksum(sum, out, AT_CHECKSUM);
+    memcpy(out + AT_CHECKSUM, sum, ANCHOR_RECORD_LEN - AT_CHECKSUM);
 }
 
 bool anchor_record_decode(struct anchor_record *a, const uint8_t in[ANCHOR_RECORD_LEN])
 {
     *a = (struct anchor_record){0};
-    uint8_t sum[CHECKSUM_LEN];
-    checksum(sum, in);
-    if (!ct_equal(sum, in + AT_CHECKSUM, CHECKSUM_LEN) || be_get32(in + AT_FORMAT) != RECORD_FORMAT)
+    uint32_t format = be_get32(in + AT_FORMAT);
+    if (format != FORMAT && format != FORMAT_UNCOUNTED)
+        return false;
+    if (!is_whole(in, format == FORMAT ? AT_CHECKSUM : AT_HEAD_END))
         return false;
     a->w = be_get64(in + AT_W);
     a->window = (int64_t)be_get64(in + AT_WINDOW);
@@ -58,5 +68,7 @@ bool anchor_record_decode(struct anchor_record *a, const uint8_t in[ANCHOR_RECOR
     a->wall_s = (int64_t)be_get64(in + AT_WALL);
     a->early_window = (int64_t)be_get64(in + AT_EARLY);
     memcpy(a->head, in + AT_HEAD, SHA256_LEN);
+    if (format == FORMAT)
+        a->writes = be_get32(in + AT_WRITES);
     return true;
 }
