@@ -253,7 +253,8 @@ static enum rc make_auth(struct draft *d, struct err *err)
         return rc;
     random_bytes(d->auth_secret, ANCHOR_AUTH_LEN);
     hmac_sha256(d->seed_auth, d->auth_secret, ANCHOR_AUTH_LEN, "seed", 4);
-    rc = d->world->tpm->seal(d->tpm, no_pin, d->auth_secret, ANCHOR_AUTH_LEN, blob, &blob_len, err);
+    rc = d->world->tpm->seal(d->tpm, no_pin, NULL, d->auth_secret, ANCHOR_AUTH_LEN, blob, &blob_len,
+                             err);
     if (rc == RC_OK)
         rc = make_sparse(d, DEVICE_FILE, 1, &fd, err);
     if (rc == RC_OK)
@@ -353,8 +354,8 @@ static enum rc unseal_auth(struct draft *d, struct err *err)
     if (rc == RC_OK)
         rc = seeds_read(fd, 0, blob, &blob_len, err);
     if (rc == RC_OK)
-        rc = d->world->tpm->unseal(d->tpm, no_pin, blob, blob_len, d->auth_secret, ANCHOR_AUTH_LEN,
-                                   err);
+        rc = d->world->tpm->unseal(d->tpm, NULL, no_pin, blob, blob_len, d->auth_secret,
+                                   ANCHOR_AUTH_LEN, err);
     if (rc == RC_OK)
         hmac_sha256(d->seed_auth, d->auth_secret, ANCHOR_AUTH_LEN, "seed", 4);
     return rc;

@@ -94,7 +94,7 @@ static enum rc unseal(struct key *key, const struct world *world, void *tpm, uin
                     window);
     uint8_t auth[32];
     hmac_sha256(auth, key->auth_secret, ANCHOR_AUTH_LEN, "seed", 4);
-    rc = world->tpm->unseal(tpm, auth, blob, blob_len, secret, sizeof(*secret), err);
+    rc = world->tpm->unseal(tpm, key->anchor, auth, blob, blob_len, secret, sizeof(*secret), err);
     wipe(auth, sizeof(auth));
     return rc;
 }
@@ -207,7 +207,8 @@ static enum rc load_auth(struct key *key, const struct world *world, void *tpm, 
     if (key->auth_secret == NULL)
         return FAIL(err, RC_RETRY_SYSTEM, "gcrypt", 0, "no locked memory");
     static const uint8_t no_pin[32];
-    return world->tpm->unseal(tpm, no_pin, blob, blob_len, key->auth_secret, ANCHOR_AUTH_LEN, err);
+    return world->tpm->unseal(tpm, NULL, no_pin, blob, blob_len, key->auth_secret, ANCHOR_AUTH_LEN,
+                              err);
 }
 
 /* The storage key tells which TPM this is; ask before unsealing, so that a cloned disk gets the

@@ -57,8 +57,8 @@ static enum rc seal_secret(struct work *w, uint64_t window, const struct window_
 {
     uint8_t blob[TPM_SEALED_MAX];
     size_t blob_len = 0;
-    enum rc rc = w->p->world->tpm->seal(w->p->tpm, w->draft.seed_auth, secret, sizeof(*secret),
-                                        blob, &blob_len, err);
+    enum rc rc = w->p->world->tpm->seal(w->p->tpm, w->draft.seed_auth, NULL, secret,
+                                        sizeof(*secret), blob, &blob_len, err);
     return rc == RC_OK ? seeds_write(w->draft.seeds_fd, window, blob, blob_len, err) : rc;
 }
 
@@ -78,7 +78,7 @@ static enum rc unseal_secret(struct work *w, uint64_t window, struct window_secr
     enum rc rc = seeds_read(w->draft.seeds_fd, window, blob, &blob_len, err);
     if (rc != RC_OK)
         return rc;
-    return w->p->world->tpm->unseal(w->p->tpm, w->draft.seed_auth, blob, blob_len, secret,
+    return w->p->world->tpm->unseal(w->p->tpm, NULL, w->draft.seed_auth, blob, blob_len, secret,
                                     sizeof(*secret), err);
 }
 

@@ -21,10 +21,16 @@ static const struct tpm_identity *real_identify(void *tpm)
     return tpm_identify(tpm);
 }
 
-static enum rc real_unseal(void *tpm, const uint8_t auth[32], const uint8_t *blob, size_t blob_len,
-                           void *secret, size_t secret_len, struct err *err)
+static enum rc real_unseal(void *tpm, void *anchor, const uint8_t auth[32], const uint8_t *blob,
+                           size_t blob_len, void *secret, size_t secret_len, struct err *err)
 {
-    return tpm_unseal(tpm, auth, blob, blob_len, secret, secret_len, err);
+    return tpm_unseal(tpm, anchor, auth, blob, blob_len, secret, secret_len, err);
+}
+
+static enum rc real_sealed_check(void *tpm, void *anchor, const uint8_t *blob, size_t blob_len,
+                                 struct err *err)
+{
+    return tpm_sealed_check(tpm, anchor, blob, blob_len, err);
 }
 
 static enum rc real_anchor_open(void **anchor, void *tpm, const struct anchor_pins *pins,
@@ -68,10 +74,16 @@ static enum rc real_prove(void *anchor, uint64_t expected_l, struct tpm_time *ti
     return anchor_prove(anchor, expected_l, time, err);
 }
 
-static enum rc real_seal(void *tpm, const uint8_t auth[32], const void *secret, size_t secret_len,
-                         uint8_t *blob, size_t *blob_len, struct err *err)
+static enum rc real_seal(void *tpm, const uint8_t auth[32], const struct tpm_lock *lock,
+                         const void *secret, size_t secret_len, uint8_t *blob, size_t *blob_len,
+                         struct err *err)
 {
-    return tpm_seal(tpm, auth, secret, secret_len, blob, blob_len, err);
+    return tpm_seal(tpm, auth, lock, secret, secret_len, blob, blob_len, err);
+}
+
+static enum rc real_pcrs_read(void *tpm, struct tpm_pcrs *pcrs, struct err *err)
+{
+    return tpm_pcrs_read(tpm, pcrs, err);
 }
 
 static enum rc real_provision(void *tpm, const uint8_t auth_secret[32], int64_t floor_window,
@@ -90,6 +102,8 @@ const struct tpm_ops world_tpm = {
     .close = real_close,
     .identify = real_identify,
     .unseal = real_unseal,
+    .sealed_check = real_sealed_check,
+    .sealed_lock = tpm_sealed_lock,
     .anchor_open = real_anchor_open,
     .anchor_close = real_anchor_close,
     .read = real_read,
@@ -98,6 +112,7 @@ const struct tpm_ops world_tpm = {
     .step_l = real_step_l,
     .prove = real_prove,
     .seal = real_seal,
+    .pcrs_read = real_pcrs_read,
     .provision = real_provision,
     .undefine = real_undefine,
 };

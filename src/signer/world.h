@@ -19,8 +19,12 @@ struct tpm_ops {
     enum rc (*open)(void *ctx, void **tpm, struct err *err);
     void (*close)(void *ctx, void **tpm);
     const struct tpm_identity *(*identify)(void *tpm);
-    enum rc (*unseal)(void *tpm, const uint8_t auth[32], const uint8_t *blob, size_t blob_len,
-                      void *secret, size_t secret_len, struct err *err);
+    /* anchor: an open one for a window's lock, else NULL */
+    enum rc (*unseal)(void *tpm, void *anchor, const uint8_t auth[32], const uint8_t *blob,
+                      size_t blob_len, void *secret, size_t secret_len, struct err *err);
+    enum rc (*sealed_check)(void *tpm, void *anchor, const uint8_t *blob, size_t blob_len,
+                            struct err *err);
+    bool (*sealed_lock)(const uint8_t *blob, size_t blob_len, struct tpm_lock *lock);
     enum rc (*anchor_open)(void **anchor, void *tpm, const struct anchor_pins *pins,
                            const uint8_t auth_secret[32], struct err *err);
     void (*anchor_close)(void **anchor);
@@ -30,8 +34,10 @@ struct tpm_ops {
     enum rc (*step_l)(void *anchor, uint64_t expected, struct err *err);
     enum rc (*prove)(void *anchor, uint64_t expected_l, struct tpm_time *time, struct err *err);
     /* making and removing keys */
-    enum rc (*seal)(void *tpm, const uint8_t auth[32], const void *secret, size_t secret_len,
-                    uint8_t *blob, size_t *blob_len, struct err *err);
+    enum rc (*seal)(void *tpm, const uint8_t auth[32], const struct tpm_lock *lock,
+                    const void *secret, size_t secret_len, uint8_t *blob, size_t *blob_len,
+                    struct err *err);
+    enum rc (*pcrs_read)(void *tpm, struct tpm_pcrs *pcrs, struct err *err);
     enum rc (*provision)(void *tpm, const uint8_t auth_secret[32], int64_t floor_window,
                          struct anchor_pins *pins, struct err *err);
     enum rc (*undefine)(void *tpm, const struct anchor_pins *pins, struct err *err);

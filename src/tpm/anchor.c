@@ -150,7 +150,7 @@ void anchor_close(struct anchor **anchor)
 
 /* Reading and writing ---------------------------------------------------------------------------*/
 
-static enum rc still_running(const struct anchor *a, struct err *err)
+enum rc anchor_running(const struct anchor *a, struct err *err)
 {
     if (a->halted == RC_OK)
         return RC_OK;
@@ -158,11 +158,21 @@ static enum rc still_running(const struct anchor *a, struct err *err)
 }
 
 /* Remember the first HALT, so that no later call can act on a state that is in doubt. */
-static enum rc finish(struct anchor *a, enum rc rc)
+enum rc anchor_finish(struct anchor *a, enum rc rc)
 {
     if (rc_class(rc) == RC_CLASS_HALT && a->halted == RC_OK)
         a->halted = rc;
     return rc;
+}
+
+ESYS_TR anchor_w(const struct anchor *a)
+{
+    return a->index[OBJECT_W];
+}
+
+const uint8_t *anchor_w_name(const struct anchor *a)
+{
+    return a->pins.w_name;
 }
 
 static enum rc read_counter(struct anchor *a, enum anchor_object object, uint64_t *value,
@@ -189,7 +199,7 @@ static enum rc read_record(struct anchor *a, struct anchor_state *state, struct 
 enum rc anchor_read(struct anchor *anchor, struct anchor_state *state, struct err *err)
 {
     *state = (struct anchor_state){0};
-    enum rc rc = still_running(anchor, err);
+    enum rc rc = anchor_running(anchor, err);
     if (rc == RC_OK)
         rc = read_counter(anchor, OBJECT_W, &state->w, TPM_RUNNING, err);
     if (rc == RC_OK)
@@ -198,7 +208,7 @@ enum rc anchor_read(struct anchor *anchor, struct anchor_state *state, struct er
         rc = read_record(anchor, state, err);
     if (rc != RC_OK)
         *state = (struct anchor_state){0};
-    return finish(anchor, rc);
+    return anchor_finish(anchor, rc);
 }
 
 /* The first write changed A's Name. Newer ESAPIs follow that by themselves, older ones do not, so
@@ -236,12 +246,12 @@ static enum rc write_record(struct anchor *a, const uint8_t bytes[ANCHOR_RECORD_
 
 enum rc anchor_write(struct anchor *anchor, const struct anchor_record *a, struct err *err)
 {
-    enum rc rc = still_running(anchor, err);
+    enum rc rc = anchor_running(anchor, err);
     if (rc != RC_OK)
         return rc;
     uint8_t bytes[ANCHOR_RECORD_LEN];
     anchor_record_encode(a, bytes);
-    return finish(anchor, write_record(anchor, bytes, err));
+    return anchor_finish(anchor, write_record(anchor, bytes, err));
 }
 
 static enum rc step(struct anchor *a, enum anchor_object object, uint64_t expected, struct err *err)
@@ -263,17 +273,17 @@ static enum rc step(struct anchor *a, enum anchor_object object, uint64_t expect
 
 enum rc anchor_step_w(struct anchor *anchor, uint64_t expected, struct err *err)
 {
-    enum rc rc = still_running(anchor, err);
+    enum rc rc = anchor_running(anchor, err);
     if (rc == RC_OK)
-        rc = finish(anchor, step(anchor, OBJECT_W, expected, err));
+        rc = anchor_finish(anchor, step(anchor, OBJECT_W, expected, err));
     return rc;
 }
 
 enum rc anchor_step_l(struct anchor *anchor, uint64_t expected, struct err *err)
 {
-    enum rc rc = still_running(anchor, err);
+    enum rc rc = anchor_running(anchor, err);
     if (rc == RC_OK)
-        rc = finish(anchor, step(anchor, OBJECT_L, expected, err));
+        rc = anchor_finish(anchor, step(anchor, OBJECT_L, expected, err));
     return rc;
 }
 
@@ -314,9 +324,9 @@ enum rc anchor_prove(struct anchor *anchor, uint64_t expected_l, struct tpm_time
                      struct err *err)
 {
     *time = (struct tpm_time){0};
-    enum rc rc = still_running(anchor, err);
+    enum rc rc = anchor_running(anchor, err);
     if (rc == RC_OK)
-        rc = finish(anchor, prove(anchor, expected_l, time, err));
+        rc = anchor_finish(anchor, prove(anchor, expected_l, time, err));
     if (rc != RC_OK)
         *time = (struct tpm_time){0};
     return rc;

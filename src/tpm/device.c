@@ -165,14 +165,19 @@ static enum rc flush_strays(struct tpm *tpm, struct err *err)
 
 /* salt_key: ESYS_TR_NONE for a session without a secret, good for hiding an authorisation value
  * from a listener that comes late, not from one on the bus. */
-static TSS2_RC start_session(struct tpm *tpm, ESYS_TR salt_key, ESYS_TR *session)
+static TSS2_RC start_session(struct tpm *tpm, ESYS_TR salt_key, TPM2_SE kind, ESYS_TR *session)
 {
     static const TPMT_SYM_DEF aes = {
         .algorithm = TPM2_ALG_AES, .keyBits = {.aes = 128}, .mode = {.aes = TPM2_ALG_CFB}};
     *session = ESYS_TR_NONE;
     return TPM_RUN(tpm, "StartAuthSession",
-                   Esys_StartAuthSession(tpm->esys, salt_key, ESYS_TR_NONE, NO_SESSIONS, NULL,
-                                         TPM2_SE_HMAC, &aes, TPM2_ALG_SHA256, session));
+                   Esys_StartAuthSession(tpm->esys, salt_key, ESYS_TR_NONE, NO_SESSIONS, NULL, kind,
+                                         &aes, TPM2_ALG_SHA256, session));
+}
+
+TSS2_RC tpm_policy_session(struct tpm *tpm, ESYS_TR *session)
+{
+    return start_session(tpm, tpm->srk, TPM2_SE_POLICY, session);
 }
 
 /* Storage key -----------------------------------------------------------------------------------*/
@@ -215,7 +220,7 @@ static TSS2_RC make_srk(struct tpm *tpm, uint32_t handle)
     ESYS_TR session = ESYS_TR_NONE;
     ESYS_TR key = ESYS_TR_NONE;
 
-    TSS2_RC r = start_session(tpm, ESYS_TR_NONE, &session);
+    TSS2_RC r = start_session(tpm, ESYS_TR_NONE, TPM2_SE_HMAC, &session);
     if (r != TSS2_RC_SUCCESS)
         return r;
     /* The default attribute of a new session is CONTINUESESSION: it serves both commands. */
@@ -402,7 +407,7 @@ static enum rc open_all(struct tpm *tpm, const struct tpm_config *config, bool c
         rc = find_srk(tpm, srk_handle, create_srk, err);
     if (rc != RC_OK)
         return rc;
-    TSS2_RC r = start_session(tpm, tpm->srk, &tpm->session);
+    TSS2_RC r = start_session(tpm, tpm->srk, TPM2_SE_HMAC, &tpm->session);
     if (r != TSS2_RC_SUCCESS)
         return TPM_FAIL(TPM_CONNECTING, r, "StartAuthSession", err);
     r = read_clock(tpm, &tpm->last);

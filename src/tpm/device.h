@@ -29,6 +29,7 @@
 #include <stdint.h>
 
 #include "base/rc.h"
+#include "tpm/lock.h"
 
 #define TPM_NAME_LEN_MAX 68
 #define TPM_SEALED_MAX 512 /* bytes of a sealed blob on disk */
@@ -37,7 +38,8 @@
 /** Exit code of a process whose watchdog saw a TPM command that did not end (EX_TEMPFAIL). */
 #define EXIT_TPM_STUCK 75
 
-struct tpm; /* opaque */
+struct tpm;    /* opaque */
+struct anchor; /* tpm/anchor.h */
 
 struct tpm_config {
     const char *tcti;    /* "device:/dev/tpmrm0", "swtpm:path=…", "swtpm:host=…,port=…" */
@@ -127,34 +129,74 @@ enum rc tpm_read_time(struct tpm *tpm, struct tpm_time *time, struct err *err) M
  * Seal up to TPM_SECRET_MAX bytes under the storage key (fixedTPM, fixedParent, noDA), encrypted on
  * the bus. Changes nothing in the TPM.
  *
- * Layout of a blob, big endian: "TMSB", u16 version (1), u16 length and public area, u16 length and
- * private area, nothing behind it.
+ * Layout of a blob, big endian: "TMSB", u16 version (1 without a policy, 2 with one), for version 2
+ * the TPM_LOCK_LEN bytes of tpm_lock_print(), u16 length and public area, u16 length and private
+ * area, nothing behind it.
  *
  * @param[in]  auth        32 bytes of authorisation value.
+ * @param[in]  lock        What has to be true when it is opened; NULL: auth is enough.
  * @param[in]  secret_len  1 … TPM_SECRET_MAX.
  * @param[out] blob        TPM_SEALED_MAX bytes; *blob_len receives the length used.
  * @retval RC_HALT_ANCHOR   The TPM refused or failed.
  * @retval RC_RETRY_ANCHOR  Busy.
  * @retval RC_HALT_CANARY   The session is gone: the TPM was reset.
  */
-enum rc tpm_seal(struct tpm *tpm, const uint8_t auth[32], const void *secret, size_t secret_len,
-                 uint8_t *blob, size_t *blob_len, struct err *err) MUST_CHECK;
+enum rc tpm_seal(struct tpm *tpm, const uint8_t auth[32], const struct tpm_lock *lock,
+                 const void *secret, size_t secret_len, uint8_t *blob, size_t *blob_len,
+                 struct err *err) MUST_CHECK;
 
 /**
- * Unseal, with parameter encryption on the bus.
+ * What a blob says that it is locked with.
+ * @param[out] lock  kind is TPM_LOCK_AUTH for a blob without a policy. All zero after a failure.
+ * @return false if the blob is not well-formed, or its policy is not that of any lock it could
+ * name. Whether it is that of the lock it does name only tpm_unseal() and tpm_sealed_check() know.
+ */
+bool tpm_sealed_lock(const uint8_t *blob, size_t blob_len, struct tpm_lock *lock) MUST_CHECK;
+
+/**
+ * Would this blob open, as far as can be told before W stands where its lock wants it? Loads it,
+ * compares its policy, the upper bound of W and the PCRs. What is left out is the lower bound and
+ * the authorisation value. Changes nothing.
+ * Parameters and codes as tpm_unseal().
+ */
+enum rc tpm_sealed_check(struct tpm *tpm, struct anchor *anchor, const uint8_t *blob,
+                         size_t blob_len, struct err *err) MUST_CHECK;
+
+/**
+ * Unseal, with parameter encryption on the bus. A blob with a policy is opened through a salted
+ * policy session of its own, which needs one free session slot and is flushed on every path.
  *
  * Anyone who may use the storage key can make a blob, so what comes out is not authentic: compare
  * the public key that belongs to it (DESIGN section 6 rule 9).
  *
+ * @param[in]  anchor  For TPM_LOCK_WINDOW: the open anchor of the key whose W it is sealed to. NULL
+ * where none is needed.
  * @param[in]  blob    Untrusted; parsed strictly.
  * @param[out] secret  secret_len bytes, 1 … TPM_SECRET_MAX; the blob must hold exactly so many.
  * Zero unless RC_OK.
- * @retval RC_HALT_SEEDS    The blob is damaged, of another TPM, or the auth value is wrong.
- * @retval RC_HALT_ANCHOR   Transport error.
- * @retval RC_RETRY_ANCHOR  Busy.
- * @retval RC_HALT_CANARY   The session is gone: the TPM was reset.
+ * @retval RC_HALT_SEEDS      The blob is damaged, of another TPM or another counter, the auth value
+ *                            is wrong; or the TPM refuses, because W is outside the bounds
+ * ("closed", "not yet open") or the PCRs have other values: the text says which. The anchor goes
+ * on.
+ * @retval RC_REFUSED_CONFIG  TPM_LOCK_OWNER: the owner authorisation of tpm_open() is wrong.
+ * @retval RC_HALT_ANCHOR     Transport error.
+ * @retval RC_RETRY_ANCHOR    Busy, or the PCRs changed several times meanwhile.
+ * @retval RC_HALT_CANARY     The session is gone: the TPM was reset; or W was replaced.
+ * The anchor's own halt, if it has one, comes first.
+ * Source: TPM 2.0 Part 3, 12.7 (Unseal), 23 (enhanced authorisation).
  */
-enum rc tpm_unseal(struct tpm *tpm, const uint8_t auth[32], const uint8_t *blob, size_t blob_len,
-                   void *secret, size_t secret_len, struct err *err) MUST_CHECK;
+enum rc tpm_unseal(struct tpm *tpm, struct anchor *anchor, const uint8_t auth[32],
+                   const uint8_t *blob, size_t blob_len, void *secret, size_t secret_len,
+                   struct err *err) MUST_CHECK;
+
+/**
+ * Read the values of the selected PCRs, unauthenticated: they are for sealing, and a lie about them
+ * makes a blob that does not open.
+ * @param[in,out] pcrs  bank and selection are given; digest is filled. Nothing is asked if none is
+ * selected.
+ * @retval RC_REFUSED_CONFIG  The TPM has no such bank or not all of these PCRs.
+ * @retval RC_HALT_ANCHOR, RC_RETRY_ANCHOR, RC_HALT_CANARY  As tpm_read_time().
+ */
+enum rc tpm_pcrs_read(struct tpm *tpm, struct tpm_pcrs *pcrs, struct err *err) MUST_CHECK;
 
 #endif

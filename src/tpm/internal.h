@@ -12,6 +12,7 @@
 #include <tss2/tss2_esys.h>
 
 #include "base/pins.h"
+#include "tpm/anchor.h"
 #include "tpm/device.h"
 
 /** Ends the process when one command takes too long (watchdog.c). */
@@ -104,6 +105,12 @@ bool tpm_call_again(TSS2_RC r, unsigned tries);
 /** Say that the answer to a command makes no sense, which ends the struct like an I/O error. */
 TSS2_RC tpm_malformed(struct tpm *tpm);
 
+/**
+ * Start a policy session, salted like the long-lived one and with parameter encryption.
+ * @param[out] session  tpm_tr_flush() it on every path: small chips have three slots.
+ */
+TSS2_RC tpm_policy_session(struct tpm *tpm, ESYS_TR *session) MUST_CHECK;
+
 /** Set the long-lived session's attributes for the next command: CONTINUESESSION and `extra`. */
 TSS2_RC tpm_session_use(struct tpm *tpm, TPMA_SESSION extra) MUST_CHECK;
 
@@ -124,6 +131,18 @@ TSS2_RC tpm_property(struct tpm *tpm, TPM2_PT property, uint32_t *value) MUST_CH
 
 /** Fill is_virtual and keeps_writes from manufacturer and TCTI: the table of device.h. */
 void tpm_judge_maker(struct tpm_identity *id, const char *tcti);
+
+/* Sealed blobs (seal.c) -------------------------------------------------------------------------*/
+
+/** A blob, taken apart. */
+struct sealed {
+    struct tpm_lock lock;
+    TPM2B_PUBLIC pub;
+    TPM2B_PRIVATE priv;
+};
+
+/** Strict. @return false if it is none of tpm_seal()'s. */
+bool sealed_parse(struct sealed *sealed, const uint8_t *blob, size_t len) MUST_CHECK;
 
 /* NV (nv.c): every command goes through the long-lived session. ---------------------------------*/
 
@@ -154,6 +173,14 @@ enum anchor_object { OBJECT_W, OBJECT_L, OBJECT_A, OBJECT_COUNT };
 
 /** Authorisation value of one object: HMAC(auth_secret, "W" | "L" | "A"). */
 void anchor_auth(TPM2B_AUTH *auth, const uint8_t auth_secret[32], enum anchor_object object);
+
+/** What seal.c needs of an open anchor. @return its halt, as every call on the anchor would. */
+enum rc anchor_running(const struct anchor *anchor, struct err *err) MUST_CHECK;
+/** ESYS_TR of W, with its authorisation value and under its pinned Name. */
+ESYS_TR anchor_w(const struct anchor *anchor);
+const uint8_t *anchor_w_name(const struct anchor *anchor);
+/** Remember a HALT that a command on W has brought. @return rc. */
+enum rc anchor_finish(struct anchor *anchor, enum rc rc);
 
 /**
  * The clock part of anchor_prove(). The session does not survive a reset, so on a TPM that keeps to

@@ -1,4 +1,4 @@
-/* Sealed blobs: a secret that only this TPM gives back, and only for an authorisation value. */
+/* Making sealed blobs, and taking them apart: a secret that only this TPM gives back. */
 #include <string.h>
 #include <tss2/tss2_mu.h>
 
@@ -6,7 +6,8 @@
 #include "tpm/internal.h"
 
 #define BLOB_MAGIC UINT32_C(0x544d5342) /* "TMSB" */
-#define BLOB_VERSION 1
+#define VERSION_AUTH 1                  /* no policy */
+#define VERSION_LOCK 2
 #define BLOB_HEAD_LEN 6
 #define AUTH_LEN 32
 #define NO_SESSION ESYS_TR_NONE, ESYS_TR_NONE
@@ -18,8 +19,9 @@ static void sensitive_wipe(TPM2B_SENSITIVE_CREATE *s)
     wipe(s, sizeof(*s));
 }
 
-/* The public area of every blob. A policy (DESIGN section 6: PolicyNV on W) goes in here: with one,
- * USERWITHAUTH goes away so that the authorisation value alone no longer opens the blob. */
+/* The public area of every blob. With a policy USERWITHAUTH goes away, so that the authorisation
+ * value alone no longer opens the blob. The policy of a window's lock belongs to a counter that the
+ * blob does not name, so it is given by whoever knows it. */
 static TPM2B_PUBLIC seal_template(const TPM2B_DIGEST *policy)
 {
     TPM2B_PUBLIC p = {
@@ -68,12 +70,16 @@ static TSS2_RC create(struct tpm *tpm, const TPM2B_SENSITIVE_CREATE *secret,
     return r;
 }
 
-static TSS2_RC blob_write(uint8_t blob[TPM_SEALED_MAX], size_t *len, const TPM2B_PUBLIC *pub,
-                          const TPM2B_PRIVATE *priv)
+static TSS2_RC blob_write(uint8_t blob[TPM_SEALED_MAX], size_t *len, const struct tpm_lock *lock,
+                          const TPM2B_PUBLIC *pub, const TPM2B_PRIVATE *priv)
 {
     size_t at = BLOB_HEAD_LEN;
     be_put32(blob, BLOB_MAGIC);
-    be_put16(blob + 4, BLOB_VERSION);
+    be_put16(blob + 4, lock->kind == TPM_LOCK_AUTH ? VERSION_AUTH : VERSION_LOCK);
+    if (lock->kind != TPM_LOCK_AUTH) {
+        tpm_lock_print(blob + at, lock);
+        at += TPM_LOCK_LEN;
+    }
     TSS2_RC r = Tss2_MU_TPM2B_PUBLIC_Marshal(pub, blob, TPM_SEALED_MAX, &at);
     if (r == TSS2_RC_SUCCESS)
         r = Tss2_MU_TPM2B_PRIVATE_Marshal(priv, blob, TPM_SEALED_MAX, &at);
@@ -81,9 +87,11 @@ static TSS2_RC blob_write(uint8_t blob[TPM_SEALED_MAX], size_t *len, const TPM2B
     return r;
 }
 
-enum rc tpm_seal(struct tpm *tpm, const uint8_t auth[AUTH_LEN], const void *secret,
-                 size_t secret_len, uint8_t *blob, size_t *blob_len, struct err *err)
+enum rc tpm_seal(struct tpm *tpm, const uint8_t auth[AUTH_LEN], const struct tpm_lock *lock,
+                 const void *secret, size_t secret_len, uint8_t *blob, size_t *blob_len,
+                 struct err *err)
 {
+    static const struct tpm_lock auth_alone = {.kind = TPM_LOCK_AUTH};
     MUST(secret_len >= 1);
     MUST(secret_len <= TPM_SECRET_MAX);
     memset(blob, 0, TPM_SEALED_MAX);
@@ -94,12 +102,16 @@ enum rc tpm_seal(struct tpm *tpm, const uint8_t auth[AUTH_LEN], const void *secr
     in.sensitive.data.size = (UINT16)secret_len;
     memcpy(in.sensitive.data.buffer, secret, secret_len);
 
+    TPM2B_DIGEST policy = {.size = TPM_POLICY_LEN};
+    bool has_policy = lock != NULL && lock->kind != TPM_LOCK_AUTH;
+    if (has_policy)
+        tpm_lock_policy(policy.buffer, lock);
     TPM2B_PUBLIC *pub = NULL;
     TPM2B_PRIVATE *priv = NULL;
-    TSS2_RC r = create(tpm, &in, NULL, &pub, &priv);
+    TSS2_RC r = create(tpm, &in, has_policy ? &policy : NULL, &pub, &priv);
     if (r != TSS2_RC_SUCCESS)
         return TPM_FAIL(TPM_RUNNING, r, "Create", err);
-    r = blob_write(blob, blob_len, pub, priv);
+    r = blob_write(blob, blob_len, has_policy ? lock : &auth_alone, pub, priv);
     Esys_Free(pub);
     Esys_Free(priv);
     if (r != TSS2_RC_SUCCESS)
@@ -108,109 +120,55 @@ enum rc tpm_seal(struct tpm *tpm, const uint8_t auth[AUTH_LEN], const void *secr
 }
 
 /* True if the public area is one that tpm_seal() makes (but for `unique`, which the TPM checks). */
-static bool is_our_template(const TPM2B_PUBLIC *pub)
+static bool is_our_template(const TPM2B_PUBLIC *pub, bool has_policy)
 {
-    TPM2B_PUBLIC want = seal_template(NULL);
     const TPMT_PUBLIC *a = &pub->publicArea;
+    TPM2B_PUBLIC want = seal_template(has_policy ? &a->authPolicy : NULL);
     return a->type == want.publicArea.type && a->nameAlg == want.publicArea.nameAlg &&
-           a->objectAttributes == want.publicArea.objectAttributes && a->authPolicy.size == 0 &&
+           a->objectAttributes == want.publicArea.objectAttributes &&
+           a->authPolicy.size == (has_policy ? TPM_POLICY_LEN : 0) &&
            a->parameters.keyedHashDetail.scheme.scheme == TPM2_ALG_NULL;
+}
+
+static bool head_parse(struct tpm_lock *lock, const uint8_t *blob, size_t len, size_t *at)
+{
+    *lock = (struct tpm_lock){.kind = TPM_LOCK_AUTH};
+    *at = BLOB_HEAD_LEN;
+    if (len < BLOB_HEAD_LEN || len > TPM_SEALED_MAX || be_get32(blob) != BLOB_MAGIC)
+        return false;
+    if (be_get16(blob + 4) == VERSION_AUTH)
+        return true;
+    if (be_get16(blob + 4) != VERSION_LOCK || len < BLOB_HEAD_LEN + TPM_LOCK_LEN)
+        return false;
+    *at += TPM_LOCK_LEN;
+    return tpm_lock_scan(lock, blob + BLOB_HEAD_LEN);
 }
 
 /* Strict: what was read is written again and must give the same bytes, so that no length field can
  * hide anything and no blob has two forms. */
-static bool blob_parse(const uint8_t *blob, size_t len, TPM2B_PUBLIC *pub, TPM2B_PRIVATE *priv)
+bool sealed_parse(struct sealed *sealed, const uint8_t *blob, size_t len)
 {
-    size_t at = BLOB_HEAD_LEN;
-    if (len < BLOB_HEAD_LEN || len > TPM_SEALED_MAX || be_get32(blob) != BLOB_MAGIC ||
-        be_get16(blob + 4) != BLOB_VERSION)
+    size_t at = 0;
+    *sealed = (struct sealed){0};
+    if (!head_parse(&sealed->lock, blob, len, &at))
         return false;
-    if (Tss2_MU_TPM2B_PUBLIC_Unmarshal(blob, len, &at, pub) != TSS2_RC_SUCCESS ||
-        Tss2_MU_TPM2B_PRIVATE_Unmarshal(blob, len, &at, priv) != TSS2_RC_SUCCESS)
+    if (Tss2_MU_TPM2B_PUBLIC_Unmarshal(blob, len, &at, &sealed->pub) != TSS2_RC_SUCCESS ||
+        Tss2_MU_TPM2B_PRIVATE_Unmarshal(blob, len, &at, &sealed->priv) != TSS2_RC_SUCCESS)
         return false;
     uint8_t again[TPM_SEALED_MAX] = {0};
     size_t again_len = 0;
-    if (blob_write(again, &again_len, pub, priv) != TSS2_RC_SUCCESS || again_len != len)
+    if (blob_write(again, &again_len, &sealed->lock, &sealed->pub, &sealed->priv) !=
+            TSS2_RC_SUCCESS ||
+        again_len != len)
         return false;
-    return ct_equal(again, blob, len) && is_our_template(pub);
+    return ct_equal(again, blob, len) &&
+           is_our_template(&sealed->pub, sealed->lock.kind != TPM_LOCK_AUTH);
 }
 
-static TSS2_RC load(struct tpm *tpm, const TPM2B_PUBLIC *pub, const TPM2B_PRIVATE *priv,
-                    ESYS_TR *object)
+bool tpm_sealed_lock(const uint8_t *blob, size_t blob_len, struct tpm_lock *lock)
 {
-    *object = ESYS_TR_NONE;
-    TSS2_RC r = tpm_session_use(tpm, TPMA_SESSION_DECRYPT);
-    if (r != TSS2_RC_SUCCESS)
-        return r;
-    return TPM_RUN(tpm, "Load",
-                   Esys_Load(tpm->esys, tpm->srk, tpm->session, NO_SESSION, priv, pub, object));
-}
-
-/* The plain secret stands in the library's command buffer now. The answer to this command is longer
- * than the largest secret and takes its place. */
-static void overwrite_command_buffer(struct tpm *tpm)
-{
-    TPM2B_PUBLIC *pub = NULL;
-    TSS2_RC r =
-        TPM_RUN(tpm, "ReadPublic",
-                Esys_ReadPublic(tpm->esys, tpm->srk, ESYS_TR_NONE, NO_SESSION, &pub, NULL, NULL));
-    if (r == TSS2_RC_SUCCESS)
-        Esys_Free(pub);
-}
-
-static TSS2_RC unseal(struct tpm *tpm, ESYS_TR object, const uint8_t auth[AUTH_LEN], void *secret,
-                      size_t secret_len, bool *fits)
-{
-    *fits = false;
-    TPM2B_AUTH value CLEANUP(tpm_auth_wipe) = {0};
-    tpm_auth_set(&value, auth, AUTH_LEN);
-    TSS2_RC r = Esys_TR_SetAuth(tpm->esys, object, &value);
-    if (r == TSS2_RC_SUCCESS)
-        r = tpm_session_use(tpm, TPMA_SESSION_ENCRYPT);
-    if (r != TSS2_RC_SUCCESS)
-        return r;
-    TPM2B_SENSITIVE_DATA *out = NULL;
-    r = TPM_RUN(tpm, "Unseal", Esys_Unseal(tpm->esys, object, tpm->session, NO_SESSION, &out));
-    if (r != TSS2_RC_SUCCESS)
-        return r;
-    if (out->size == secret_len) {
-        memcpy(secret, out->buffer, secret_len);
-        *fits = true;
-    }
-    wipe(out, sizeof(*out));
-    Esys_Free(out);
-    overwrite_command_buffer(tpm);
-    return TSS2_RC_SUCCESS;
-}
-
-enum rc tpm_unseal(struct tpm *tpm, const uint8_t auth[AUTH_LEN], const uint8_t *blob,
-                   size_t blob_len, void *secret, size_t secret_len, struct err *err)
-{
-    MUST(secret_len >= 1);
-    MUST(secret_len <= TPM_SECRET_MAX);
-    memset(secret, 0, secret_len);
-    TPM2B_PUBLIC pub = {0};
-    TPM2B_PRIVATE priv = {0};
-    if (!blob_parse(blob, blob_len, &pub, &priv))
-        return FAIL(err, RC_HALT_SEEDS, "", 0, "sealed blob is not well-formed");
-
-    ESYS_TR object = ESYS_TR_NONE;
-    TSS2_RC r = load(tpm, &pub, &priv, &object);
-    if (tpm_outcome(r) == TPM_REFUSED)
-        return TPM_FAIL_AS(RC_HALT_SEEDS, r, "Load of a sealed blob", err);
-    if (r != TSS2_RC_SUCCESS)
-        return TPM_FAIL(TPM_RUNNING, r, "Load", err);
-
-    bool fits = false;
-    r = unseal(tpm, object, auth, secret, secret_len, &fits);
-    tpm_tr_flush(tpm, &object);
-    /* The session has just served the Load, so what is refused here is the blob's own value. */
-    enum tpm_outcome outcome = tpm_outcome(r);
-    if (outcome == TPM_MOVED || outcome == TPM_REFUSED)
-        return TPM_FAIL_AS(RC_HALT_SEEDS, r, "Unseal", err);
-    if (r != TSS2_RC_SUCCESS)
-        return TPM_FAIL(TPM_RUNNING, r, "Unseal", err);
-    if (!fits)
-        return FAIL(err, RC_HALT_SEEDS, "", 0, "sealed blob holds another number of bytes");
-    return RC_OK;
+    struct sealed sealed;
+    bool ok = sealed_parse(&sealed, blob, blob_len);
+    *lock = ok ? sealed.lock : (struct tpm_lock){0};
+    return ok;
 }

@@ -714,7 +714,7 @@ static void seal_some(struct fixture *f, struct blob *b, size_t len)
 {
     uint8_t plain[TPM_SECRET_MAX];
     fill(plain, len);
-    OK(tpm_seal(f->tpm, secret, plain, len, b->bytes, &b->len, err));
+    OK(tpm_seal(f->tpm, secret, NULL, plain, len, b->bytes, &b->len, err));
     assert_true(b->len > len);
     assert_true(b->len <= TPM_SEALED_MAX);
 }
@@ -723,7 +723,7 @@ static void refuse_unseal(struct tpm *tpm, const uint8_t auth[32], const struct 
 {
     uint8_t got[TPM_SECRET_MAX], zero[TPM_SECRET_MAX] = {0};
     memset(got, 0x55, sizeof(got));
-    FAILS(RC_HALT_SEEDS, tpm_unseal(tpm, auth, b->bytes, b->len, got, len, err));
+    FAILS(RC_HALT_SEEDS, tpm_unseal(tpm, NULL, auth, b->bytes, b->len, got, len, err));
     assert_memory_equal(got, zero, len);
 }
 
@@ -735,15 +735,15 @@ static void test_seal(void **state)
         struct blob b = {0};
         uint8_t got[TPM_SECRET_MAX], want[TPM_SECRET_MAX];
         seal_some(f, &b, lengths[i]);
-        OK(tpm_unseal(f->tpm, secret, b.bytes, b.len, got, lengths[i], err));
+        OK(tpm_unseal(f->tpm, NULL, secret, b.bytes, b.len, got, lengths[i], err));
         fill(want, lengths[i]);
         assert_memory_equal(got, want, lengths[i]);
     }
     /* An authorisation value that ends in zero bytes, of which a TPM keeps nothing. */
     struct blob b = {0};
     uint8_t auth[32] = {1, 2, 3}, got = 0;
-    OK(tpm_seal(f->tpm, auth, "x", 1, b.bytes, &b.len, err));
-    OK(tpm_unseal(f->tpm, auth, b.bytes, b.len, &got, 1, err));
+    OK(tpm_seal(f->tpm, auth, NULL, "x", 1, b.bytes, &b.len, err));
+    OK(tpm_unseal(f->tpm, NULL, auth, b.bytes, b.len, &got, 1, err));
     assert_int_equal(got, 'x');
 }
 
@@ -756,7 +756,7 @@ static void test_unseal_survives_restart(void **state)
     close_all(f);
     assert_true(swtpm_reset(&f->swtpm));
     open_tpm(f);
-    OK(tpm_unseal(f->tpm, secret, b.bytes, b.len, got, 32, err));
+    OK(tpm_unseal(f->tpm, NULL, secret, b.bytes, b.len, got, 32, err));
     fill(want, 32);
     assert_memory_equal(got, want, 32);
 }
@@ -779,7 +779,7 @@ static void test_unseal_refused(void **state)
         refuse_unseal(f->tpm, secret, &cut, 32);
     }
     /* None of this costs the connection, a session slot or an object slot. */
-    OK(tpm_unseal(f->tpm, secret, b.bytes, b.len, got, 32, err));
+    OK(tpm_unseal(f->tpm, NULL, secret, b.bytes, b.len, got, 32, err));
     assert_int_equal(read_state(f).l, f->pins.l_first);
 }
 
@@ -797,7 +797,7 @@ static void test_unseal_damaged(void **state)
             b.bytes[i] ^= masks[m];
         }
     }
-    OK(tpm_unseal(f->tpm, secret, b.bytes, b.len, got, 32, err));
+    OK(tpm_unseal(f->tpm, NULL, secret, b.bytes, b.len, got, 32, err));
 }
 
 static void test_unseal_on_other_tpm(void **state)
@@ -822,11 +822,11 @@ static void test_seal_after_reset(void **state)
     uint8_t got[32];
     seal_some(f, &b, 32);
     assert_true(swtpm_reset(&f->swtpm));
-    FAILS(RC_HALT_CANARY, tpm_unseal(f->tpm, secret, b.bytes, b.len, got, 32, err));
-    FAILS(RC_HALT_CANARY, tpm_seal(f->tpm, secret, "x", 1, b.bytes, &b.len, err));
+    FAILS(RC_HALT_CANARY, tpm_unseal(f->tpm, NULL, secret, b.bytes, b.len, got, 32, err));
+    FAILS(RC_HALT_CANARY, tpm_seal(f->tpm, secret, NULL, "x", 1, b.bytes, &b.len, err));
     assert_int_equal(b.len, 0);
     swtpm_kill(&f->swtpm);
-    FAILS(RC_HALT_ANCHOR, tpm_seal(f->tpm, secret, "x", 1, b.bytes, &b.len, err));
+    FAILS(RC_HALT_ANCHOR, tpm_seal(f->tpm, secret, NULL, "x", 1, b.bytes, &b.len, err));
 }
 
 /* A secret that stands nowhere in the program, so that the memory can be searched for it. */
@@ -886,10 +886,10 @@ static void test_no_copy_in_memory(void **state)
     for (size_t i = 0; i < sizeof(plain); i++)
         plain[i] = pattern(i);
     assert_true(search_memory() >= TPM_SECRET_MAX / 16); /* the search does find things */
-    OK(tpm_seal(f->tpm, secret, plain, sizeof(plain), b.bytes, &b.len, err));
+    OK(tpm_seal(f->tpm, secret, NULL, plain, sizeof(plain), b.bytes, &b.len, err));
     wipe(plain, sizeof(plain));
     assert_int_equal(search_memory(), 0);
-    OK(tpm_unseal(f->tpm, secret, b.bytes, b.len, plain, sizeof(plain), err));
+    OK(tpm_unseal(f->tpm, NULL, secret, b.bytes, b.len, plain, sizeof(plain), err));
     wipe(plain, sizeof(plain));
     assert_int_equal(search_memory(), 0);
 }
@@ -908,7 +908,7 @@ static void test_nothing_leaks(void **state)
     uint8_t got[32];
     seal_some(f, &b, 32);
     for (int i = 0; i < 20; i++) {
-        OK(tpm_unseal(f->tpm, secret, b.bytes, b.len, got, 32, err));
+        OK(tpm_unseal(f->tpm, NULL, secret, b.bytes, b.len, got, 32, err));
         refuse_unseal(f->tpm, other_secret, &b, 32);
     }
     assert_int_equal(outsider_count_strays(f->swtpm.tcti), 1); /* our own session */

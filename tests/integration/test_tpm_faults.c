@@ -430,9 +430,9 @@ static size_t blob_len;
 static enum rc do_seal(struct fixture *f, struct err *err)
 {
     memset(unsealed, 0x55, sizeof(unsealed));
-    enum rc rc = tpm_seal(f->tpm, secret, secret, 32, blob, &blob_len, err);
+    enum rc rc = tpm_seal(f->tpm, secret, NULL, secret, 32, blob, &blob_len, err);
     if (rc == RC_OK)
-        rc = tpm_unseal(f->tpm, secret, blob, blob_len, unsealed, sizeof(unsealed), err);
+        rc = tpm_unseal(f->tpm, NULL, secret, blob, blob_len, unsealed, sizeof(unsealed), err);
     return rc;
 }
 

@@ -11,7 +11,10 @@
 #define HANDLE_FIRST UINT32_C(0x01854d00)
 #define W_FIRST 7
 #define L_FIRST 3
-#define BLOB_HEAD 40 /* "FAKE", TPM, length, 2 zeros, then the hash of the authorisation */
+/* "FAKE", TPM, length, 2 zeros, the hash of the authorisation, the lock, the Name of its W */
+#define BLOB_LOCK 40
+#define BLOB_NAME (BLOB_LOCK + TPM_LOCK_LEN)
+#define BLOB_HEAD (BLOB_NAME + TPM_NAME_LEN)
 
 /* One process' end of the session. */
 struct fake_session {
@@ -140,19 +143,107 @@ static void mask(const uint8_t auth[32], uint8_t id, uint8_t *data, size_t len)
         data[i] ^= key[i % sizeof(key)] ^ (uint8_t)i;
 }
 
-static enum rc fake_unseal(void *tpm, const uint8_t auth[32], const uint8_t *blob, size_t blob_len,
-                           void *secret, size_t secret_len, struct err *err)
+static bool fake_sealed_lock(const uint8_t *blob, size_t blob_len, struct tpm_lock *lock)
+{
+    *lock = (struct tpm_lock){.kind = TPM_LOCK_AUTH};
+    if (blob_len < BLOB_HEAD || memcmp(blob, "FAKE", 4) != 0)
+        return false;
+    if (blob[BLOB_LOCK] == TPM_LOCK_AUTH)
+        return true;
+    if (!tpm_lock_scan(lock, blob + BLOB_LOCK))
+        return false;
+    memcpy(lock->w_name, blob + BLOB_NAME, TPM_NAME_LEN);
+    return true;
+}
+
+static void pcrs_now(const struct fake_tpm *tpm, struct tpm_pcrs *pcrs)
+{
+    if (pcrs->selection != 0)
+        sha256_2(pcrs->digest, &pcrs->selection, sizeof(pcrs->selection), &tpm->pcrs, 1);
+}
+
+static void name_w(uint8_t name[TPM_NAME_LEN], uint32_t handle)
+{
+    memset(name, 1, TPM_NAME_LEN);
+    be_put32(name, handle);
+}
+
+/* What the TPM says to a window's lock.
+ * @param[in] low  Look at the lower bound, too? */
+static enum rc window_lock(struct fake_anchor *a, const struct tpm_lock *lock, bool low,
+                           struct err *err)
+{
+    uint8_t name[TPM_NAME_LEN];
+    if (a == NULL)
+        return FAIL(err, RC_HALT_SEEDS, "fake", 0, "this blob is locked by a counter");
+    const struct fake_nv *nv = nv_of(a);
+    name_w(name, nv->handle);
+    if (!ct_equal(name, lock->w_name, sizeof(name)))
+        return FAIL(err, RC_HALT_SEEDS, "fake", 0, "this blob is locked by another counter");
+    if (lock->bound_high && nv->w > lock->high)
+        return FAIL(err, RC_HALT_SEEDS, "fake", (int64_t)nv->w,
+                    "the TPM refuses: the window is closed");
+    if (low && lock->bound_low && nv->w < lock->low)
+        return FAIL(err, RC_HALT_SEEDS, "fake", (int64_t)nv->w,
+                    "the TPM refuses: the window is not yet open");
+    struct tpm_pcrs now = lock->pcrs;
+    pcrs_now(a->session->world->tpm, &now);
+    if (!ct_equal(now.digest, lock->pcrs.digest, sizeof(now.digest)))
+        return FAIL(err, RC_HALT_SEEDS, "fake", 0, "the PCRs have other values than at sealing");
+    return RC_OK;
+}
+
+static enum rc satisfied(struct fake_session *s, struct fake_anchor *a, const uint8_t *blob,
+                         size_t blob_len, bool low, struct err *err)
+{
+    struct tpm_lock lock;
+    if (!fake_sealed_lock(blob, blob_len, &lock) || blob[4] != s->world->tpm->id)
+        return FAIL(err, RC_HALT_SEEDS, "fake", 0, "this blob does not open here");
+    if (lock.kind == TPM_LOCK_WINDOW)
+        return window_lock(a, &lock, low, err);
+    if (lock.kind == TPM_LOCK_OWNER && low && s->world->tpm->owner_refuses)
+        return FAIL(err, RC_REFUSED_CONFIG, "fake", 0, "the owner authorisation is wrong");
+    return RC_OK;
+}
+
+static enum rc fake_sealed_check(void *tpm, void *anchor, const uint8_t *blob, size_t blob_len,
+                                 struct err *err)
+{
+    struct fake_session *s = tpm;
+    enum fake_fault fault = FAKE_NONE;
+    enum rc rc = turn(s, FAKE_CHECK, &fault, err);
+    if (rc == RC_OK)
+        rc = satisfied(s, anchor, blob, blob_len, false, err);
+    return rc == RC_OK ? ending(s, FAKE_CHECK, fault, err) : rc;
+}
+
+static enum rc fake_pcrs_read(void *tpm, struct tpm_pcrs *pcrs, struct err *err)
+{
+    struct fake_session *s = tpm;
+    enum fake_fault fault = FAKE_NONE;
+    if (pcrs->selection == 0)
+        return RC_OK;
+    enum rc rc = turn(s, FAKE_PCRS, &fault, err);
+    if (rc != RC_OK)
+        return rc;
+    pcrs_now(s->world->tpm, pcrs);
+    return ending(s, FAKE_PCRS, fault, err);
+}
+
+static enum rc fake_unseal(void *tpm, void *anchor, const uint8_t auth[32], const uint8_t *blob,
+                           size_t blob_len, void *secret, size_t secret_len, struct err *err)
 {
     struct fake_session *s = tpm;
     enum fake_fault fault = FAKE_NONE;
     memset(secret, 0, secret_len);
     enum rc rc = turn(s, FAKE_UNSEAL, &fault, err);
+    if (rc == RC_OK)
+        rc = satisfied(s, anchor, blob, blob_len, true, err);
     if (rc != RC_OK)
         return rc;
     uint8_t check[SHA256_LEN];
     sha256_2(check, "auth", 4, auth, 32);
-    if (blob_len != BLOB_HEAD + secret_len || memcmp(blob, "FAKE", 4) != 0 ||
-        blob[4] != s->world->tpm->id || !ct_equal(blob + 8, check, sizeof(check)))
+    if (blob_len != BLOB_HEAD + secret_len || !ct_equal(blob + 8, check, sizeof(check)))
         return FAIL(err, RC_HALT_SEEDS, "fake", 0, "this blob does not open here");
     memcpy(secret, blob + BLOB_HEAD, secret_len);
     mask(auth, blob[4], secret, secret_len);
@@ -266,8 +357,9 @@ static enum rc fake_prove(void *anchor, uint64_t expected_l, struct tpm_time *ti
     return rc;
 }
 
-static enum rc fake_seal_op(void *tpm, const uint8_t auth[32], const void *secret,
-                            size_t secret_len, uint8_t *blob, size_t *blob_len, struct err *err)
+static enum rc fake_seal_op(void *tpm, const uint8_t auth[32], const struct tpm_lock *lock,
+                            const void *secret, size_t secret_len, uint8_t *blob, size_t *blob_len,
+                            struct err *err)
 {
     struct fake_session *s = tpm;
     enum fake_fault fault = FAKE_NONE;
@@ -275,7 +367,7 @@ static enum rc fake_seal_op(void *tpm, const uint8_t auth[32], const void *secre
     enum rc rc = turn(s, FAKE_SEAL, &fault, err);
     if (rc != RC_OK)
         return rc;
-    fake_seal(s->world, auth, secret, secret_len, blob, blob_len);
+    fake_seal(s->world, auth, lock, secret, secret_len, blob, blob_len);
     return ending(s, FAKE_SEAL, fault, err);
 }
 
@@ -315,6 +407,8 @@ static const struct tpm_ops fake_ops = {
     .close = fake_close,
     .identify = fake_identify,
     .unseal = fake_unseal,
+    .sealed_check = fake_sealed_check,
+    .sealed_lock = fake_sealed_lock,
     .anchor_open = fake_anchor_open,
     .anchor_close = fake_anchor_close,
     .read = fake_read,
@@ -323,6 +417,7 @@ static const struct tpm_ops fake_ops = {
     .step_l = fake_step_l,
     .prove = fake_prove,
     .seal = fake_seal_op,
+    .pcrs_read = fake_pcrs_read,
     .provision = fake_provision,
     .undefine = fake_undefine,
 };
@@ -442,7 +537,7 @@ void fake_tpm_define(struct fake_world *f, unsigned key, int64_t floor_window,
                                  .w_base = W_FIRST - floor_window,
                                  .w_first = W_FIRST,
                                  .l_first = L_FIRST};
-    memset(pins->w_name, 1, sizeof(pins->w_name));
+    name_w(pins->w_name, nv->handle);
     memset(pins->l_name, 2, sizeof(pins->l_name));
     memset(pins->a_name, 3, sizeof(pins->a_name));
     memcpy(pins->srk_name, f->tpm->identity.srk_name, TPM_NAME_LEN);
@@ -458,8 +553,8 @@ void fake_tpm_tear_a(struct fake_world *f, unsigned key)
     f->tpm->nv[key].a[50] ^= 1;
 }
 
-void fake_seal(const struct fake_world *f, const uint8_t auth[32], const void *secret, size_t len,
-               uint8_t blob[TPM_SEALED_MAX], size_t *blob_len)
+void fake_seal(const struct fake_world *f, const uint8_t auth[32], const struct tpm_lock *lock,
+               const void *secret, size_t len, uint8_t blob[TPM_SEALED_MAX], size_t *blob_len)
 {
     MUST(len <= TPM_SECRET_MAX);
     memset(blob, 0, TPM_SEALED_MAX);
@@ -467,6 +562,10 @@ void fake_seal(const struct fake_world *f, const uint8_t auth[32], const void *s
     blob[4] = f->tpm->id;
     blob[5] = (uint8_t)len;
     sha256_2(blob + 8, "auth", 4, auth, 32);
+    if (lock != NULL) {
+        tpm_lock_print(blob + BLOB_LOCK, lock);
+        memcpy(blob + BLOB_NAME, lock->w_name, TPM_NAME_LEN);
+    }
     memcpy(blob + BLOB_HEAD, secret, len);
     mask(auth, blob[4], blob + BLOB_HEAD, len);
     *blob_len = BLOB_HEAD + len;

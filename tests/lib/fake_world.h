@@ -31,7 +31,9 @@ enum fake_command {
     FAKE_PROVE,
     FAKE_SEAL,
     FAKE_PROVISION,
-    FAKE_UNDEFINE
+    FAKE_UNDEFINE,
+    FAKE_CHECK,
+    FAKE_PCRS
 };
 
 enum fake_fault {
@@ -56,7 +58,9 @@ struct fake_tpm {
     struct fake_nv nv[FAKE_KEYS_MAX];
     struct fake_nv before[FAKE_KEYS_MAX]; /* as it was before the newest write */
     struct tpm_identity identity;
-    uint8_t id; /* another number is another TPM: it opens none of this one's blobs */
+    uint8_t pcrs;       /* another number is another state of the machine */
+    bool owner_refuses; /* the owner authorisation is not the one that the caller has */
+    uint8_t id;         /* another number is another TPM: it opens none of this one's blobs */
     uint64_t session;
     uint64_t nonce;
     uint64_t commands; /* since fake_world_make() or fake_tpm_fail() */
@@ -112,8 +116,8 @@ void fake_tpm_define(struct fake_world *f, unsigned key, int64_t floor_window,
 void fake_tpm_set_a(struct fake_world *f, unsigned key, const struct anchor_record *a);
 void fake_tpm_tear_a(struct fake_world *f, unsigned key);
 
-/** Seal as tpm_seal() does. */
-void fake_seal(const struct fake_world *f, const uint8_t auth[32], const void *secret, size_t len,
-               uint8_t blob[TPM_SEALED_MAX], size_t *blob_len);
+/** Seal as tpm_seal() does; lock: NULL for the authorisation alone. */
+void fake_seal(const struct fake_world *f, const uint8_t auth[32], const struct tpm_lock *lock,
+               const void *secret, size_t len, uint8_t blob[TPM_SEALED_MAX], size_t *blob_len);
 
 #endif

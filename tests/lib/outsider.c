@@ -191,3 +191,64 @@ bool outsider_leave_session(const char *tcti)
            Esys_StartAuthSession(l.esys, ESYS_TR_NONE, ESYS_TR_NONE, NONE3, NULL, TPM2_SE_HMAC,
                                  &none, TPM2_ALG_SHA256, &session) == 0;
 }
+
+bool outsider_extend(const char *tcti, uint32_t pcr)
+{
+    LINK(l);
+    TPML_DIGEST_VALUES values = {.count = 1, .digests[0].hashAlg = TPM2_ALG_SHA256};
+    memset(&values.digests[0].digest.sha256, 0x5a, TPM2_SHA256_DIGEST_SIZE);
+    return link_open(&l, tcti) &&
+           Esys_PCR_Extend(l.esys, ESYS_TR_PCR0 + pcr, PASSWORD, &values) == 0;
+}
+
+static bool trial_bound(struct link *l, ESYS_TR w, ESYS_TR session, uint64_t value, TPM2_EO how)
+{
+    TPM2B_OPERAND operand = {.size = 8};
+    for (int i = 0; i < 8; i++)
+        operand.buffer[i] = (BYTE)(value >> (56 - 8 * i));
+    return Esys_PolicyNV(l->esys, w, w, session, PASSWORD, &operand, 0, how) == 0;
+}
+
+static bool trial_pcrs(struct link *l, ESYS_TR session, const struct tpm_pcrs *pcrs)
+{
+    TPML_PCR_SELECTION list = {.count = 1,
+                               .pcrSelections[0] = {.hash = pcrs->bank, .sizeofSelect = 3}};
+    for (unsigned i = 0; i < 3; i++)
+        list.pcrSelections[0].pcrSelect[i] = (BYTE)(pcrs->selection >> 8 * i);
+    /* Without a digest the TPM takes the values of now. */
+    static const TPM2B_DIGEST of_now;
+    return Esys_PolicyPCR(l->esys, session, NONE3, &of_now, &list) == 0;
+}
+
+bool outsider_trial(const char *tcti, uint32_t w_handle, const uint8_t auth[32],
+                    const struct tpm_lock *lock, uint8_t policy[TPM_POLICY_LEN])
+{
+    static const TPMT_SYM_DEF none = {.algorithm = TPM2_ALG_NULL};
+    static const TPM2B_NONCE no_nonce;
+    static const TPM2B_DIGEST no_digest;
+    LINK(l);
+    ESYS_TR w;
+    ESYS_TR s;
+    if (!find(&l, tcti, w_handle, auth, &w) ||
+        Esys_StartAuthSession(l.esys, ESYS_TR_NONE, ESYS_TR_NONE, NONE3, NULL, TPM2_SE_TRIAL, &none,
+                              TPM2_ALG_SHA256, &s) != 0)
+        return false;
+    bool ok = true;
+    if (lock->kind == TPM_LOCK_OWNER)
+        ok = Esys_PolicySecret(l.esys, ESYS_TR_RH_OWNER, s, PASSWORD, &no_nonce, &no_digest,
+                               &no_digest, 0, NULL, NULL) == 0;
+    if (ok && lock->bound_low)
+        ok = trial_bound(&l, w, s, lock->low, TPM2_EO_UNSIGNED_GE);
+    if (ok && lock->bound_high)
+        ok = trial_bound(&l, w, s, lock->high, TPM2_EO_UNSIGNED_LE);
+    if (ok && lock->pcrs.selection != 0)
+        ok = trial_pcrs(&l, s, &lock->pcrs);
+    TPM2B_DIGEST *digest = NULL;
+    ok = ok && Esys_PolicyAuthValue(l.esys, s, NONE3) == 0 &&
+         Esys_PolicyGetDigest(l.esys, s, NONE3, &digest) == 0 && digest->size == TPM_POLICY_LEN;
+    if (ok)
+        memcpy(policy, digest->buffer, TPM_POLICY_LEN);
+    Esys_Free(digest);
+    (void)Esys_FlushContext(l.esys, s);
+    return ok;
+}

@@ -11,6 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "tpm/lock.h"
+
 /** auth: 32 bytes, the value of the index; see anchor_provision() for how it is derived. */
 bool outsider_increment(const char *tcti, uint32_t handle, const uint8_t auth[32]);
 bool outsider_write(const char *tcti, uint32_t handle, const uint8_t auth[32], const void *data,
@@ -37,6 +39,16 @@ int outsider_count_strays(const char *tcti);
 
 /** How many NV indexes there are; -1 on failure. */
 int outsider_count_indexes(const char *tcti);
+
+/** Extend a PCR of the SHA-256 bank. */
+bool outsider_extend(const char *tcti, uint32_t pcr);
+
+/**
+ * The policy digest of a lock as the TPM itself computes it, in a trial session.
+ * @param[in] w_handle, auth  W and its authorisation value, for locks that have bounds.
+ */
+bool outsider_trial(const char *tcti, uint32_t w_handle, const uint8_t auth[32],
+                    const struct tpm_lock *lock, uint8_t policy[TPM_POLICY_LEN]);
 
 /** Start an HMAC session and leave it there. */
 bool outsider_leave_session(const char *tcti);

@@ -293,7 +293,7 @@ static void seal_into(struct rig *rig, int fd, uint64_t record, const uint8_t au
     uint8_t blob[TPM_SEALED_MAX];
     size_t blob_len = 0;
     struct err err = {0};
-    fake_seal(&rig->fake, auth, secret, len, blob, &blob_len);
+    fake_seal(&rig->fake, auth, NULL, secret, len, blob, &blob_len);
     assert_int_equal(seeds_write(fd, record, blob, blob_len, &err), RC_OK);
 }
 

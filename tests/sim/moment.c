@@ -151,7 +151,8 @@ static const char *command_name(enum fake_command command)
                                         [FAKE_WRITE] = "write A",
                                         [FAKE_STEP_W] = "W + 1",
                                         [FAKE_STEP_L] = "L + 1",
-                                        [FAKE_PROVE] = "prove"};
+                                        [FAKE_PROVE] = "prove",
+                                        [FAKE_CHECK] = "check a sealed secret"};
     return (size_t)command < sizeof(names) / sizeof(names[0]) ? names[command] : "other";
 }
 

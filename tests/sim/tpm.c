@@ -7,7 +7,10 @@
 #include "base/digest.h"
 
 #define HANDLE_FIRST UINT32_C(0x01854d00)
-#define BLOB_HEAD 40 /* "SIMT", id, length, 2 zeros, then a mark of the authorisation */
+/* "SIMT", id, length, 2 zeros, a mark of the authorisation, the lock, the Name of its W */
+#define BLOB_LOCK 40
+#define BLOB_NAME (BLOB_LOCK + TPM_LOCK_LEN)
+#define BLOB_HEAD (BLOB_NAME + TPM_NAME_LEN)
 
 /* One process' end of the session. */
 struct session {
@@ -27,7 +30,7 @@ const char *tpm_command_name(enum tpm_command command)
 {
     static const char *const names[] = {"open",    "unseal", "anchor-open", "read",
                                         "write-a", "step-w", "step-l",      "prove",
-                                        "seal",    "define", "undefine"};
+                                        "seal",    "define", "undefine",    "check"};
     return names[command];
 }
 
@@ -265,8 +268,9 @@ static void mask(uint32_t id, const uint8_t auth[32], uint8_t *data, size_t len)
         data[i] ^= (uint8_t)(key[i % sizeof(key)] ^ i);
 }
 
-static enum rc sim_seal(void *tpm, const uint8_t auth[32], const void *secret, size_t secret_len,
-                        uint8_t *blob, size_t *blob_len, struct err *err)
+static enum rc sim_seal(void *tpm, const uint8_t auth[32], const struct tpm_lock *lock,
+                        const void *secret, size_t secret_len, uint8_t *blob, size_t *blob_len,
+                        struct err *err)
 {
     struct session *s = tpm;
     enum tpm_fault fault = TPM_FAULT_NONE;
@@ -281,26 +285,99 @@ static enum rc sim_seal(void *tpm, const uint8_t auth[32], const void *secret, s
     blob[4] = (uint8_t)id;
     blob[5] = (uint8_t)secret_len;
     sha256_2(blob + 8, "auth", 4, auth, 32);
+    if (lock != NULL) {
+        tpm_lock_print(blob + BLOB_LOCK, lock);
+        memcpy(blob + BLOB_NAME, lock->w_name, TPM_NAME_LEN);
+    }
     memcpy(blob + BLOB_HEAD, secret, secret_len);
     mask(id, auth, blob + BLOB_HEAD, secret_len);
     *blob_len = BLOB_HEAD + secret_len;
     return ending(s, fault, err);
 }
 
-static enum rc sim_unseal(void *tpm, const uint8_t auth[32], const uint8_t *blob, size_t blob_len,
-                          void *secret, size_t secret_len, struct err *err)
+static void name_w(uint8_t name[TPM_NAME_LEN], uint32_t handle)
+{
+    memset(name, 1, TPM_NAME_LEN);
+    be_put32(name, handle);
+}
+
+static bool sim_sealed_lock(const uint8_t *blob, size_t blob_len, struct tpm_lock *lock)
+{
+    *lock = (struct tpm_lock){.kind = TPM_LOCK_AUTH};
+    if (blob_len < BLOB_HEAD || memcmp(blob, "SIMT", 4) != 0)
+        return false;
+    if (blob[BLOB_LOCK] == TPM_LOCK_AUTH)
+        return true;
+    if (!tpm_lock_scan(lock, blob + BLOB_LOCK))
+        return false;
+    memcpy(lock->w_name, blob + BLOB_NAME, TPM_NAME_LEN);
+    return true;
+}
+
+/* The bounds of W, with its value of now. @param[in] low  Look at the lower bound, too? */
+static enum rc window_lock(const struct sim_anchor *a, const struct tpm_lock *lock, bool low,
+                           struct err *err)
+{
+    uint8_t name[TPM_NAME_LEN];
+    if (a == NULL)
+        return FAIL(err, RC_HALT_SEEDS, "sim", 0, "this blob is locked by a counter");
+    const struct sim_nv *nv = &a->session->port->chip->nv[a->key];
+    name_w(name, nv->handle);
+    if (!ct_equal(name, lock->w_name, sizeof(name)))
+        return FAIL(err, RC_HALT_SEEDS, "sim", 0, "this blob is locked by another counter");
+    if (lock->bound_high && nv->w > lock->high)
+        return FAIL(err, RC_HALT_SEEDS, "sim", (int64_t)nv->w,
+                    "the TPM refuses: the window is closed");
+    if (low && lock->bound_low && nv->w < lock->low)
+        return FAIL(err, RC_HALT_SEEDS, "sim", (int64_t)nv->w,
+                    "the TPM refuses: the window is not yet open");
+    return RC_OK;
+}
+
+static enum rc satisfied(struct session *s, const struct sim_anchor *a, const uint8_t *blob,
+                         size_t blob_len, bool low, struct err *err)
+{
+    struct tpm_lock lock;
+    if (!sim_sealed_lock(blob, blob_len, &lock) || blob[4] != (uint8_t)s->port->chip->id)
+        return FAIL(err, RC_HALT_SEEDS, "sim", 0, "this blob does not open here");
+    return lock.kind == TPM_LOCK_WINDOW ? window_lock(a, &lock, low, err) : RC_OK;
+}
+
+static enum rc sim_sealed_check(void *tpm, void *anchor, const uint8_t *blob, size_t blob_len,
+                                struct err *err)
+{
+    struct session *s = tpm;
+    enum tpm_fault fault = TPM_FAULT_NONE;
+    enum rc rc = turn(s, TPM_CMD_CHECK, &fault, err);
+    if (rc == RC_OK)
+        rc = satisfied(s, anchor, blob, blob_len, false, err);
+    return rc == RC_OK ? ending(s, fault, err) : rc;
+}
+
+/* The simulated machine has no PCRs. */
+static enum rc sim_pcrs_read(void *tpm, struct tpm_pcrs *pcrs, struct err *err)
+{
+    (void)tpm;
+    if (pcrs->selection == 0)
+        return RC_OK;
+    return FAIL(err, RC_REFUSED_CONFIG, "sim", 0, "the TPM has no such PCRs");
+}
+
+static enum rc sim_unseal(void *tpm, void *anchor, const uint8_t auth[32], const uint8_t *blob,
+                          size_t blob_len, void *secret, size_t secret_len, struct err *err)
 {
     struct session *s = tpm;
     enum tpm_fault fault = TPM_FAULT_NONE;
     memset(secret, 0, secret_len);
     enum rc rc = turn(s, TPM_CMD_UNSEAL, &fault, err);
+    if (rc == RC_OK)
+        rc = satisfied(s, anchor, blob, blob_len, true, err);
     if (rc != RC_OK)
         return rc;
     uint8_t check[SHA256_LEN];
     sha256_2(check, "auth", 4, auth, 32);
     uint32_t id = s->port->chip->id;
-    if (blob_len != BLOB_HEAD + secret_len || memcmp(blob, "SIMT", 4) != 0 ||
-        blob[4] != (uint8_t)id || !ct_equal(blob + 8, check, sizeof(check)))
+    if (blob_len != BLOB_HEAD + secret_len || !ct_equal(blob + 8, check, sizeof(check)))
         return FAIL(err, RC_HALT_SEEDS, "sim", 0, "this blob does not open here");
     rc = ending(s, fault, err);
     if (rc != RC_OK)
@@ -475,7 +552,7 @@ static void define(struct sim_tpm *chip, struct sim_nv *nv, const uint8_t auth[3
                                  .w_base = (int64_t)first - floor_window,
                                  .w_first = first,
                                  .l_first = first};
-    memset(pins->w_name, 1, sizeof(pins->w_name));
+    name_w(pins->w_name, nv->handle);
     memset(pins->l_name, 2, sizeof(pins->l_name));
     memset(pins->a_name, 3, sizeof(pins->a_name));
     memcpy(pins->srk_name, chip->identity.srk_name, TPM_NAME_LEN);
@@ -522,6 +599,8 @@ const struct tpm_ops sim_tpm_ops = {
     .close = sim_close,
     .identify = sim_identify,
     .unseal = sim_unseal,
+    .sealed_check = sim_sealed_check,
+    .sealed_lock = sim_sealed_lock,
     .anchor_open = sim_anchor_open,
     .anchor_close = sim_anchor_close,
     .read = sim_read,
@@ -530,6 +609,7 @@ const struct tpm_ops sim_tpm_ops = {
     .step_l = sim_step_l,
     .prove = sim_prove,
     .seal = sim_seal,
+    .pcrs_read = sim_pcrs_read,
     .provision = sim_provision,
     .undefine = sim_undefine,
 };

@@ -30,6 +30,7 @@ enum tpm_command {
     TPM_CMD_SEAL,
     TPM_CMD_PROVISION,
     TPM_CMD_UNDEFINE,
+    TPM_CMD_CHECK,
     TPM_COMMANDS
 };
 

@@ -158,7 +158,7 @@ static void unseal(void *tpm, int dirfd, const char *file, uint64_t records, uin
     int fd CLEANUP(fd_close) = -1;
     assert_int_equal(seeds_open(dirfd, file, records, &fd, &err), RC_OK);
     assert_int_equal(seeds_read(fd, record, blob, &blob_len, &err), RC_OK);
-    assert_int_equal(rig.fake.world.tpm->unseal(tpm, auth, blob, blob_len, secret, len, &err),
+    assert_int_equal(rig.fake.world.tpm->unseal(tpm, NULL, auth, blob, blob_len, secret, len, &err),
                      RC_OK);
 }
 
