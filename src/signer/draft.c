@@ -154,6 +154,45 @@ static bool draft_whole(const uint8_t *in, size_t len)
     return ct_equal(checksum, in + DRAFT_BODY_LEN, SHA256_LEN);
 }
 
+/* Authorisation ------------------------------------------------------------------------------ */
+
+static enum rc open_folder(struct draft *d, const char *name, struct err *err)
+{
+    fd_close(&d->dirfd);
+    d->dirfd = openat(d->keys_dirfd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    if (d->dirfd < 0)
+        return FAIL(err, RC_HALT_STATE_DIR, "errno", errno, "open %s: %s", name, strerror(errno));
+    return RC_OK;
+}
+
+static enum rc auth_room(struct draft *d, struct err *err)
+{
+    secmem_free(d->auth_secret);
+    d->auth_secret = secmem_alloc(ANCHOR_AUTH_LEN);
+    if (d->auth_secret == NULL)
+        return FAIL(err, RC_RETRY_SYSTEM, "gcrypt", 0, "no locked memory");
+    return RC_OK;
+}
+
+static enum rc unseal_auth(struct draft *d, struct err *err)
+{
+    static const uint8_t no_pin[32];
+    uint8_t blob[TPM_SEALED_MAX];
+    size_t blob_len = 0;
+    int fd CLEANUP(fd_close) = -1;
+    enum rc rc = auth_room(d, err);
+    if (rc == RC_OK)
+        rc = seeds_open(d->dirfd, DEVICE_FILE, 1, &fd, err);
+    if (rc == RC_OK)
+        rc = seeds_read(fd, 0, blob, &blob_len, err);
+    if (rc == RC_OK)
+        rc = d->world->tpm->unseal(d->tpm, NULL, no_pin, blob, blob_len, d->auth_secret,
+                                   ANCHOR_AUTH_LEN, err);
+    if (rc == RC_OK)
+        hmac_sha256(d->seed_auth, d->auth_secret, ANCHOR_AUTH_LEN, "seed", 4);
+    return rc;
+}
+
 /* Throwing away ------------------------------------------------------------------------------- */
 
 static void remove_folder(int parent, const char *name)
@@ -171,15 +210,22 @@ static void remove_folder(int parent, const char *name)
     (void)unlinkat(parent, name, AT_REMOVEDIR);
 }
 
-/* The Names go with the handles: a handle whose Name is another one has become somebody else's in
- * the meantime, or this is another TPM. Then nothing of ours is there any more. */
-static enum rc undefine(struct draft *d, const char *data, struct err *err)
+/* The pins were written before there was anything at their handles, and the authorisation before
+ * them: whatever a kill left in the TPM is found here, and proven to be ours before it goes. A
+ * folder whose authorisation this TPM does not give back was another TPM's, or this one was cleared
+ * since: then nothing of ours is there any more. */
+static enum rc undefine(struct draft *d, const char *folder, const char *data, struct err *err)
 {
     struct anchor_pins pins = {0};
     struct err none = {0};
     (void)get_pins((const uint8_t *)data, &pins);
-    enum rc rc = d->world->tpm->undefine(d->tpm, &pins, &none);
-    if (rc == RC_OK || rc == RC_HALT_REGRESSION)
+    enum rc rc = open_folder(d, folder, &none);
+    if (rc == RC_OK)
+        rc = unseal_auth(d, &none);
+    if (rc == RC_OK)
+        rc = d->world->tpm->undefine(d->tpm, &pins, d->auth_secret, &none);
+    fd_close(&d->dirfd);
+    if (rc == RC_OK || rc == RC_HALT_REGRESSION || rc == RC_HALT_SEEDS)
         return RC_OK;
     return FAIL(err, rc, none.origin, none.native, "%s", err_text(&none));
 }
@@ -194,7 +240,7 @@ static enum rc remove_leftover(struct draft *d, const char *name, struct err *er
     enum rc rc = file_read(d->keys_dirfd, path, PINS_FILE_LEN, &data, &len, &none);
     bool unfinished = rc == RC_OK || name == d->folder;
     if (rc == RC_OK && len == PINS_FILE_LEN)
-        rc = undefine(d, data, err);
+        rc = undefine(d, name, data, err);
     else if (rc == RC_OK || rc == RC_REFUSED_NOT_FOUND)
         rc = RC_OK;
     else
@@ -232,15 +278,6 @@ static enum rc make_sparse(struct draft *d, const char *name, uint64_t records, 
     return RC_OK;
 }
 
-static enum rc auth_room(struct draft *d, struct err *err)
-{
-    secmem_free(d->auth_secret);
-    d->auth_secret = secmem_alloc(ANCHOR_AUTH_LEN);
-    if (d->auth_secret == NULL)
-        return FAIL(err, RC_RETRY_SYSTEM, "gcrypt", 0, "no locked memory");
-    return RC_OK;
-}
-
 /* The authorisation of W, L, A and of the sealed secrets, itself sealed to the TPM. */
 static enum rc make_auth(struct draft *d, struct err *err)
 {
@@ -266,25 +303,20 @@ static enum rc make_auth(struct draft *d, struct err *err)
 }
 
 /* Before any work: a TPM without room, and later the one that tells whether this draft may be gone
- * on with, is asked first. */
+ * on with, is asked first. Handles and Names are durable before the objects exist: if the power
+ * goes in between, or in the middle of them, the next attempt knows where to look. */
 static enum rc make_anchor(struct draft *d, struct err *err)
 {
+    const struct tpm_ops *tpm = d->world->tpm;
     uint8_t bytes[PINS_FILE_LEN];
-    enum rc rc =
-        d->world->tpm->provision(d->tpm, d->auth_secret, d->first_window - 1, &d->pins, err);
+    enum rc rc = tpm->choose(d->tpm, &d->pins, err);
     if (rc != RC_OK)
         return rc;
     (void)put_pins(bytes, &d->pins);
-    return file_write_new(d->dirfd, PINS_FILE, 0600, bytes, sizeof(bytes), err);
-}
-
-static enum rc open_folder(struct draft *d, const char *name, struct err *err)
-{
-    fd_close(&d->dirfd);
-    d->dirfd = openat(d->keys_dirfd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-    if (d->dirfd < 0)
-        return FAIL(err, RC_HALT_STATE_DIR, "errno", errno, "open %s: %s", name, strerror(errno));
-    return RC_OK;
+    rc = file_write_new(d->dirfd, PINS_FILE, 0600, bytes, sizeof(bytes), err);
+    if (rc == RC_OK)
+        rc = tpm->provision(d->tpm, d->auth_secret, d->first_window - 1, &d->pins, err);
+    return rc;
 }
 
 enum rc draft_begin(struct draft *d, const char *text, size_t len, bool resumable, struct err *err)
@@ -340,25 +372,6 @@ static enum rc draft_read(struct draft *d, const char *folder, uint8_t bytes[DRA
         memcpy(bytes, data, DRAFT_LEN);
     free(data);
     return *found ? RC_OK : refuse(d, "the record of it is damaged", err);
-}
-
-static enum rc unseal_auth(struct draft *d, struct err *err)
-{
-    static const uint8_t no_pin[32];
-    uint8_t blob[TPM_SEALED_MAX];
-    size_t blob_len = 0;
-    int fd CLEANUP(fd_close) = -1;
-    enum rc rc = auth_room(d, err);
-    if (rc == RC_OK)
-        rc = seeds_open(d->dirfd, DEVICE_FILE, 1, &fd, err);
-    if (rc == RC_OK)
-        rc = seeds_read(fd, 0, blob, &blob_len, err);
-    if (rc == RC_OK)
-        rc = d->world->tpm->unseal(d->tpm, NULL, no_pin, blob, blob_len, d->auth_secret,
-                                   ANCHOR_AUTH_LEN, err);
-    if (rc == RC_OK)
-        hmac_sha256(d->seed_auth, d->auth_secret, ANCHOR_AUTH_LEN, "seed", 4);
-    return rc;
 }
 
 bool draft_untouched(const struct draft *d, const struct anchor_state *state)

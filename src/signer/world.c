@@ -86,15 +86,21 @@ static enum rc real_pcrs_read(void *tpm, struct tpm_pcrs *pcrs, struct err *err)
     return tpm_pcrs_read(tpm, pcrs, err);
 }
 
+static enum rc real_choose(void *tpm, struct anchor_pins *pins, struct err *err)
+{
+    return anchor_choose(tpm, pins, err);
+}
+
 static enum rc real_provision(void *tpm, const uint8_t auth_secret[32], int64_t floor_window,
                               struct anchor_pins *pins, struct err *err)
 {
     return anchor_provision(tpm, auth_secret, floor_window, pins, err);
 }
 
-static enum rc real_undefine(void *tpm, const struct anchor_pins *pins, struct err *err)
+static enum rc real_undefine(void *tpm, const struct anchor_pins *pins,
+                             const uint8_t auth_secret[32], struct err *err)
 {
-    return anchor_undefine(tpm, pins, err);
+    return anchor_undefine(tpm, pins, auth_secret, err);
 }
 
 const struct tpm_ops world_tpm = {
@@ -113,6 +119,7 @@ const struct tpm_ops world_tpm = {
     .prove = real_prove,
     .seal = real_seal,
     .pcrs_read = real_pcrs_read,
+    .choose = real_choose,
     .provision = real_provision,
     .undefine = real_undefine,
 };

@@ -38,9 +38,11 @@ struct tpm_ops {
                     const void *secret, size_t secret_len, uint8_t *blob, size_t *blob_len,
                     struct err *err);
     enum rc (*pcrs_read)(void *tpm, struct tpm_pcrs *pcrs, struct err *err);
+    enum rc (*choose)(void *tpm, struct anchor_pins *pins, struct err *err);
     enum rc (*provision)(void *tpm, const uint8_t auth_secret[32], int64_t floor_window,
                          struct anchor_pins *pins, struct err *err);
-    enum rc (*undefine)(void *tpm, const struct anchor_pins *pins, struct err *err);
+    enum rc (*undefine)(void *tpm, const struct anchor_pins *pins, const uint8_t auth_secret[32],
+                        struct err *err);
 };
 
 struct world {

@@ -28,25 +28,40 @@ struct anchor_state {
 struct anchor; /* opaque: one key's objects, opened */
 
 /**
- * Make W, L and A for a key at three free consecutive handles (from 0x01854D00 upwards), initialise
- * the counters by one increment each, and seal nothing. All noDA, owner-created, not ORDERLY; the
- * authorisation values come from HMAC(auth_secret, "W" | "L" | "A"). A is left unwritten until
- * anchor_write().
+ * Choose three free consecutive handles (from 0x01854D00 upwards) for W, L and A, and say which
+ * Names the objects there will have. Nothing is made, so what is chosen can be recorded before it
+ * exists: whatever a kill or a power cut leaves in the TPM is then known to somebody.
+ *
+ * @param[out] pins  Handles and Names, and the storage key's; values and base are zero. All zero
+ *                   unless RC_OK.
+ * @retval RC_REFUSED_EXHAUSTED  No three free handles in a row.
+ * @retval RC_RETRY_ANCHOR       Busy.
+ * @retval RC_HALT_ANCHOR        Transport error.
+ */
+enum rc anchor_choose(struct tpm *tpm, struct anchor_pins *pins, struct err *err) MUST_CHECK;
+
+/**
+ * Make W, L and A for a key where anchor_choose() said, initialise the counters by one increment
+ * each, and seal nothing. All noDA, owner-created, not ORDERLY; the authorisation values come from
+ * HMAC(auth_secret, "W" | "L" | "A"). A is left unwritten until anchor_write().
  *
  * @param[in]  auth_secret  32 random bytes of the key; the caller seals and keeps them.
  * @param[in]  floor_window After provisioning W - w_base == floor_window, which is by definition
  * the highest window ever opened: a key whose window n is open or was given away passes n; a key
  * for which nothing is open yet and which starts in window n passes n - 1, so that the step to n is
  * the first W+1. ANCHOR_FLOOR_MIN … ANCHOR_FLOOR_MAX.
- * @param[out] pins         To be recorded before anything else happens.
- * @retval RC_REFUSED_EXHAUSTED  No room for the counters or the index, or no free handle; the text
- *                               says how many counters there are. Nothing is left behind.
+ * @param[in,out] pins      As chosen, and recorded by the caller together with the sealed
+ *                          auth_secret; w_base, w_first and l_first are filled in. All zero unless
+ *                          RC_OK.
+ * @retval RC_REFUSED_EXHAUSTED  No room for the counters or the index; the text says how many
+ *                               counters there are. Nothing is left behind.
  * @retval RC_REFUSED_CONFIG     The owner authorisation is wrong. Nothing changed.
  * @retval RC_RETRY_ANCHOR       Busy, before anything was defined.
  * @retval RC_HALT_CANARY        The session is gone: the TPM was reset.
- * @retval RC_HALT_ANCHOR        A command failed.
+ * @retval RC_HALT_ANCHOR        A command failed, or somebody has taken one of the handles.
  * After every failure what had been defined was undefined again, unless that failed too or the
- * connection is dead: then the text names the handles that are left.
+ * connection is dead: then the text names the handles that are left, and anchor_undefine() with
+ * what was recorded removes them.
  */
 enum rc anchor_provision(struct tpm *tpm, const uint8_t auth_secret[ANCHOR_AUTH_LEN],
                          int64_t floor_window, struct anchor_pins *pins,
@@ -55,14 +70,17 @@ enum rc anchor_provision(struct tpm *tpm, const uint8_t auth_secret[ANCHOR_AUTH_
 #define ANCHOR_FLOOR_MAX (INT64_C(1) << 62)
 
 /**
- * Undefine what anchor_provision() made and nobody recorded. Missing indices are fine; an index
- * with another Name than the pinned one is somebody else's and stays.
- * @retval RC_HALT_REGRESSION  One of the indices has another Name; the others are gone.
+ * Undefine what anchor_provision() made, or may have made, of what was chosen. Missing indices are
+ * fine. An index with another Name than the pinned one, or that does not answer to auth_secret, is
+ * somebody else's and stays: Names contain no authorisation value, so those of two keys are equal
+ * at one handle.
+ * @param[in] auth_secret      As given to anchor_provision().
+ * @retval RC_HALT_REGRESSION  One of the indices is not ours; the others are gone.
  * @retval RC_REFUSED_CONFIG, RC_RETRY_ANCHOR, RC_HALT_CANARY, RC_HALT_ANCHOR
  *                             As for anchor_provision(); some may be gone: call it again.
  */
 enum rc anchor_undefine(struct tpm *tpm, const struct anchor_pins *pins,
-                        struct err *err) MUST_CHECK;
+                        const uint8_t auth_secret[ANCHOR_AUTH_LEN], struct err *err) MUST_CHECK;
 
 /**
  * Open a provisioned key's objects: handles, Names compared with the pins, storage key compared

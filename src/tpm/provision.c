@@ -81,6 +81,32 @@ static enum rc find_handles(struct tpm *tpm, uint32_t *first, struct err *err)
     return FAIL(err, RC_REFUSED_EXHAUSTED, "", 0, "no three free NV handles in a row");
 }
 
+/* A Name follows from handle and template, so it is known before there is an index. The one to pin
+ * is that after the first write. */
+static void name_at(uint8_t name[TPM_NAME_LEN], enum anchor_object object, uint32_t handle)
+{
+    TPMS_NV_PUBLIC pub = index_template(object, handle);
+    pub.attributes |= TPMA_NV_WRITTEN;
+    nv_name(name, &pub);
+}
+
+enum rc anchor_choose(struct tpm *tpm, struct anchor_pins *pins, struct err *err)
+{
+    *pins = (struct anchor_pins){0};
+    uint32_t first = 0;
+    enum rc rc = find_handles(tpm, &first, err);
+    if (rc != RC_OK)
+        return rc;
+    pins->w_handle = first + OBJECT_W;
+    pins->l_handle = first + OBJECT_L;
+    pins->a_handle = first + OBJECT_A;
+    name_at(pins->w_name, OBJECT_W, pins->w_handle);
+    name_at(pins->l_name, OBJECT_L, pins->l_handle);
+    name_at(pins->a_name, OBJECT_A, pins->a_handle);
+    memcpy(pins->srk_name, tpm->identity.srk_name, sizeof(pins->srk_name));
+    return RC_OK;
+}
+
 /* Provision -------------------------------------------------------------------------------------*/
 
 struct making {
@@ -114,8 +140,6 @@ static enum rc define_one(struct making *m, enum anchor_object object, uint32_t 
         return TPM_FAIL_AS(RC_REFUSED_CONFIG, r, "NV_DefineSpace as owner", err);
     if (r != TSS2_RC_SUCCESS)
         return TPM_FAIL(object == OBJECT_W ? TPM_RUNNING : TPM_CHANGED, r, "NV_DefineSpace", err);
-    /* The Name that will be pinned is the one after the first write. */
-    m->pub[object].attributes |= TPMA_NV_WRITTEN;
     return RC_OK;
 }
 
@@ -134,10 +158,10 @@ static enum rc start_counter(struct making *m, enum anchor_object object, uint64
 static enum rc make_all(struct making *m, const uint8_t auth_secret[ANCHOR_AUTH_LEN],
                         int64_t floor_window, struct anchor_pins *pins, struct err *err)
 {
-    uint32_t first = 0;
-    enum rc rc = find_handles(m->tpm, &first, err);
-    for (uint32_t i = 0; rc == RC_OK && i < OBJECT_COUNT; i++)
-        rc = define_one(m, (enum anchor_object)i, first + i, auth_secret, err);
+    const uint32_t handles[OBJECT_COUNT] = {pins->w_handle, pins->l_handle, pins->a_handle};
+    enum rc rc = RC_OK;
+    for (int i = 0; rc == RC_OK && i < OBJECT_COUNT; i++)
+        rc = define_one(m, (enum anchor_object)i, handles[i], auth_secret, err);
     if (rc == RC_OK)
         rc = start_counter(m, OBJECT_W, &pins->w_first, err);
     if (rc == RC_OK)
@@ -148,14 +172,6 @@ static enum rc make_all(struct making *m, const uint8_t auth_secret[ANCHOR_AUTH_
         __builtin_sub_overflow((int64_t)pins->w_first, floor_window, &pins->w_base))
         return FAIL(err, RC_HALT_ANCHOR, "", 0, "counters start at %" PRIu64 " and %" PRIu64,
                     pins->w_first, pins->l_first);
-
-    pins->w_handle = m->pub[OBJECT_W].nvIndex;
-    pins->l_handle = m->pub[OBJECT_L].nvIndex;
-    pins->a_handle = m->pub[OBJECT_A].nvIndex;
-    nv_name(pins->w_name, &m->pub[OBJECT_W]);
-    nv_name(pins->l_name, &m->pub[OBJECT_L]);
-    nv_name(pins->a_name, &m->pub[OBJECT_A]);
-    memcpy(pins->srk_name, m->tpm->identity.srk_name, sizeof(pins->srk_name));
     return RC_OK;
 }
 
@@ -196,7 +212,8 @@ enum rc anchor_provision(struct tpm *tpm, const uint8_t auth_secret[ANCHOR_AUTH_
 {
     MUST(floor_window >= ANCHOR_FLOOR_MIN);
     MUST(floor_window <= ANCHOR_FLOOR_MAX);
-    *pins = (struct anchor_pins){0};
+    pins->w_first = pins->l_first = 0;
+    pins->w_base = 0;
     struct making m = {.tpm = tpm, .index = {ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE}};
     enum rc rc = make_all(&m, auth_secret, floor_window, pins, err);
     if (rc != RC_OK) {
@@ -221,8 +238,31 @@ static bool is_pinned(const TPMS_NV_PUBLIC *pub, const uint8_t pinned[TPM_NAME_L
     return ct_equal(name, pinned, TPM_NAME_LEN);
 }
 
-static enum rc undefine_one(struct tpm *tpm, uint32_t handle, const uint8_t pinned[TPM_NAME_LEN],
-                            struct err *err)
+/* Two keys' W at one handle have the same Name, since a Name does not contain the authorisation
+ * value. So what is undefined must also answer to ours: a handle in an old file on a disk that was
+ * put back may have become another key's. */
+static enum rc prove_ours(struct tpm *tpm, enum anchor_object object, ESYS_TR index,
+                          const uint8_t auth_secret[ANCHOR_AUTH_LEN], struct err *err)
+{
+    TPM2B_AUTH auth CLEANUP(tpm_auth_wipe) = {0};
+    anchor_auth(&auth, auth_secret, object);
+    TSS2_RC r = Esys_TR_SetAuth(tpm->esys, index, &auth);
+    if (r != TSS2_RC_SUCCESS)
+        return TPM_FAIL(TPM_RUNNING, r, "Esys_TR_SetAuth", err);
+    uint8_t bytes[ANCHOR_RECORD_LEN];
+    r = nv_read(tpm, index, bytes, object == OBJECT_A ? ANCHOR_RECORD_LEN : COUNTER_LEN);
+    /* Unwritten is said only to those who have the value (try_record() in anchor.c relies on it
+     * too). */
+    if (r == TSS2_RC_SUCCESS || r == TPM2_RC_NV_UNINITIALIZED)
+        return RC_OK;
+    if (r == (TPM2_RC_BAD_AUTH | TPM2_RC_S | TPM2_RC_1))
+        return TPM_FAIL_AS(RC_HALT_REGRESSION, r, "the index is another key's", err);
+    return TPM_FAIL(TPM_RUNNING, r, "NV_Read of an index to be undefined", err);
+}
+
+static enum rc undefine_one(struct tpm *tpm, enum anchor_object object, uint32_t handle,
+                            const uint8_t pinned[TPM_NAME_LEN],
+                            const uint8_t auth_secret[ANCHOR_AUTH_LEN], struct err *err)
 {
     ESYS_TR index = ESYS_TR_NONE;
     TPMS_NV_PUBLIC pub = {0};
@@ -231,10 +271,15 @@ static enum rc undefine_one(struct tpm *tpm, uint32_t handle, const uint8_t pinn
         return RC_OK;
     if (r != TSS2_RC_SUCCESS)
         return TPM_FAIL(TPM_RUNNING, r, "NV_ReadPublic", err);
-    if (!is_pinned(&pub, pinned)) {
+    enum rc rc = RC_OK;
+    if (!is_pinned(&pub, pinned))
+        rc = FAIL(err, RC_HALT_REGRESSION, "", 0, "NV index 0x%08" PRIx32 " has another Name",
+                  handle);
+    if (rc == RC_OK)
+        rc = prove_ours(tpm, object, index, auth_secret, err);
+    if (rc != RC_OK) {
         tpm_tr_close(tpm, &index);
-        return FAIL(err, RC_HALT_REGRESSION, "", 0, "NV index 0x%08" PRIx32 " has another Name",
-                    handle);
+        return rc;
     }
     r = nv_undefine(tpm, &index);
     tpm_tr_close(tpm, &index);
@@ -245,7 +290,8 @@ static enum rc undefine_one(struct tpm *tpm, uint32_t handle, const uint8_t pinn
     return RC_OK;
 }
 
-enum rc anchor_undefine(struct tpm *tpm, const struct anchor_pins *pins, struct err *err)
+enum rc anchor_undefine(struct tpm *tpm, const struct anchor_pins *pins,
+                        const uint8_t auth_secret[ANCHOR_AUTH_LEN], struct err *err)
 {
     const struct {
         uint32_t handle;
@@ -255,7 +301,8 @@ enum rc anchor_undefine(struct tpm *tpm, const struct anchor_pins *pins, struct 
                                {pins->a_handle, pins->a_name}};
     enum rc first = RC_OK;
     for (int i = 0; i < OBJECT_COUNT; i++) {
-        enum rc rc = undefine_one(tpm, objects[i].handle, objects[i].name, err);
+        enum rc rc = undefine_one(tpm, (enum anchor_object)i, objects[i].handle, objects[i].name,
+                                  auth_secret, err);
         if (rc != RC_OK && rc != RC_HALT_REGRESSION)
             return rc;
         if (first == RC_OK)

@@ -86,6 +86,14 @@ static void assert_rc(enum rc rc, enum rc want, const struct err *err)
         assert_true(fails_err.text[0] != '\0');                                                    \
     } while (0)
 
+/* What a key does before it is one: choose the handles, and make what was chosen. */
+static enum rc make_anchor(struct tpm *tpm, const uint8_t auth_secret[ANCHOR_AUTH_LEN],
+                           int64_t floor_window, struct anchor_pins *pins, struct err *err)
+{
+    enum rc rc = anchor_choose(tpm, pins, err);
+    return rc == RC_OK ? anchor_provision(tpm, auth_secret, floor_window, pins, err) : rc;
+}
+
 static void auth_of(uint8_t auth[32], char object)
 {
     hmac_sha256(auth, secret, sizeof(secret), &object, 1);
@@ -126,7 +134,7 @@ static int setup(void **state)
         return -1;
     struct tpm_config c = config_of(&f->swtpm);
     OK(tpm_open(&f->tpm, &c, true, err));
-    OK(anchor_provision(f->tpm, secret, 41, &f->pins, err));
+    OK(make_anchor(f->tpm, secret, 41, &f->pins, err));
     OK(anchor_open(&f->anchor, f->tpm, &f->pins, secret, err));
     return 0;
 }
@@ -194,13 +202,13 @@ static void test_provision_takes_free_handles(void **state)
     struct fixture *f = *state;
     assert_true(outsider_define_byte(f->swtpm.tcti, 0x01854D05));
     struct anchor_pins second = {0};
-    OK(anchor_provision(f->tpm, other_secret, 0, &second, err));
+    OK(make_anchor(f->tpm, other_secret, 0, &second, err));
     assert_int_equal(second.w_handle, 0x01854D06); /* 03 and 04 are not three in a row */
     assert_int_equal(second.l_handle, 0x01854D07);
     assert_int_equal(second.a_handle, 0x01854D08);
-    OK(anchor_undefine(f->tpm, &f->pins, err));
+    OK(anchor_undefine(f->tpm, &f->pins, secret, err));
     struct anchor_pins third = {0};
-    OK(anchor_provision(f->tpm, secret, ANCHOR_FLOOR_MIN, &third, err));
+    OK(make_anchor(f->tpm, secret, ANCHOR_FLOOR_MIN, &third, err));
     assert_int_equal(third.w_handle, 0x01854D00);
     assert_int_equal((int64_t)third.w_first - third.w_base, -1);
     assert_true(third.w_first > f->pins.w_first); /* a counter never starts below a deleted one */
@@ -214,16 +222,39 @@ static void test_undefine(void **state)
     OK(anchor_write(f->anchor, &a, err)); /* A has another Name now */
     anchor_close(&f->anchor);
     assert_int_equal(outsider_count_indexes(f->swtpm.tcti), 3);
-    OK(anchor_undefine(f->tpm, &f->pins, err));
+    OK(anchor_undefine(f->tpm, &f->pins, secret, err));
     assert_int_equal(outsider_count_indexes(f->swtpm.tcti), 0);
-    OK(anchor_undefine(f->tpm, &f->pins, err)); /* missing ones are fine */
+    OK(anchor_undefine(f->tpm, &f->pins, secret, err)); /* missing ones are fine */
 
     /* Somebody else's index at one of the handles stays; the others go. */
-    OK(anchor_provision(f->tpm, secret, 0, &f->pins, err));
+    OK(make_anchor(f->tpm, secret, 0, &f->pins, err));
     assert_true(outsider_undefine(f->swtpm.tcti, f->pins.w_handle));
     assert_true(outsider_define_byte(f->swtpm.tcti, f->pins.w_handle));
-    FAILS(RC_HALT_REGRESSION, anchor_undefine(f->tpm, &f->pins, err));
+    FAILS(RC_HALT_REGRESSION, anchor_undefine(f->tpm, &f->pins, secret, err));
     assert_int_equal(outsider_count_indexes(f->swtpm.tcti), 1);
+}
+
+/* Handles that were chosen, and never used, are another key's by now: same handles, same Names.
+ * What tells is the authorisation value, also while nothing was written there. */
+static void test_undefine_leaves_another_key(void **state)
+{
+    struct fixture *f = *state;
+    struct anchor_pins chosen = {0}, second = {0};
+    OK(anchor_choose(f->tpm, &chosen, err));
+    OK(make_anchor(f->tpm, other_secret, 0, &second, err));
+    assert_memory_equal(chosen.w_name, second.w_name, TPM_NAME_LEN);
+    assert_memory_equal(chosen.a_name, second.a_name, TPM_NAME_LEN);
+    FAILS(RC_HALT_REGRESSION, anchor_undefine(f->tpm, &chosen, secret, err));
+    assert_int_equal(outsider_count_indexes(f->swtpm.tcti), 6);
+
+    /* Taken in between: nothing is made, and theirs is not touched. */
+    FAILS(RC_HALT_ANCHOR, anchor_provision(f->tpm, secret, 0, &chosen, err));
+    assert_int_equal(outsider_count_indexes(f->swtpm.tcti), 6);
+    struct anchor *anchor = NULL;
+    OK(anchor_open(&anchor, f->tpm, &second, other_secret, err));
+    anchor_close(&anchor);
+    OK(anchor_undefine(f->tpm, &second, other_secret, err));
+    assert_int_equal(outsider_count_indexes(f->swtpm.tcti), 3);
 }
 
 /* Fill the TPM, then free room for 0, 1, 2 indexes: provisioning fails at W, at L and at A, and
@@ -238,7 +269,7 @@ static void test_exhausted(void **state)
         int before = outsider_count_indexes(f->swtpm.tcti);
         struct anchor_pins pins, zero = {0};
         memset(&pins, 0x55, sizeof(pins));
-        FAILS(RC_REFUSED_EXHAUSTED, anchor_provision(f->tpm, other_secret, 0, &pins, err));
+        FAILS(RC_REFUSED_EXHAUSTED, make_anchor(f->tpm, other_secret, 0, &pins, err));
         assert_memory_equal(&pins, &zero, sizeof(pins));
         assert_int_equal(outsider_count_indexes(f->swtpm.tcti), before);
         assert_true(outsider_undefine(f->swtpm.tcti, --handle));
@@ -246,7 +277,7 @@ static void test_exhausted(void **state)
     for (int i = 0; i < 6; i++)
         assert_true(outsider_undefine(f->swtpm.tcti, --handle));
     struct anchor_pins pins = {0};
-    OK(anchor_provision(f->tpm, other_secret, 0, &pins, err));
+    OK(make_anchor(f->tpm, other_secret, 0, &pins, err));
 }
 
 static void test_owner_auth(void **state)
@@ -259,8 +290,8 @@ static void test_owner_auth(void **state)
     assert_true(outsider_own(f->swtpm.tcti, with_zero, sizeof(with_zero)));
 
     struct anchor_pins pins = {0};
-    FAILS(RC_REFUSED_CONFIG, anchor_provision(f->tpm, other_secret, 0, &pins, err));
-    FAILS(RC_REFUSED_CONFIG, anchor_undefine(f->tpm, &f->pins, err));
+    FAILS(RC_REFUSED_CONFIG, make_anchor(f->tpm, other_secret, 0, &pins, err));
+    FAILS(RC_REFUSED_CONFIG, anchor_undefine(f->tpm, &f->pins, secret, err));
     close_all(f);
     struct tpm_config c = config_of(&f->swtpm);
     c.srk_handle = TPM_SRK_DEFAULT + 1;
@@ -269,8 +300,8 @@ static void test_owner_auth(void **state)
     c.owner_auth = with_zero;
     c.owner_auth_len = sizeof(with_zero);
     OK(tpm_open(&f->tpm, &c, true, err));
-    OK(anchor_provision(f->tpm, other_secret, 0, &pins, err));
-    OK(anchor_undefine(f->tpm, &pins, err));
+    OK(make_anchor(f->tpm, other_secret, 0, &pins, err));
+    OK(anchor_undefine(f->tpm, &pins, other_secret, err));
 }
 
 /* Reading and writing ---------------------------------------------------------------------------*/
@@ -364,7 +395,7 @@ static void test_two_keys(void **state)
     struct fixture *f = *state;
     struct anchor_pins pins = {0};
     struct anchor *second = NULL;
-    OK(anchor_provision(f->tpm, other_secret, 0, &pins, err));
+    OK(make_anchor(f->tpm, other_secret, 0, &pins, err));
     FAILS(RC_HALT_REGRESSION, anchor_open(&second, f->tpm, &pins, secret, err));
     OK(anchor_open(&second, f->tpm, &pins, other_secret, err));
     struct anchor_state one = read_state(f), two;
@@ -418,7 +449,7 @@ static void test_other_tpm(void **state)
     assert_null(tpm);
     OK(tpm_open(&tpm, &c, true, err));
     struct anchor_pins pins = {0};
-    OK(anchor_provision(tpm, secret, 41, &pins, err)); /* same handles, same Names, same secret */
+    OK(make_anchor(tpm, secret, 41, &pins, err)); /* same handles, same Names, same secret */
     assert_memory_equal(pins.w_name, f->pins.w_name, TPM_NAME_LEN);
     FAILS(RC_HALT_REGRESSION, anchor_open(&anchor, tpm, &f->pins, secret, err));
     tpm_close(&tpm);
@@ -432,8 +463,8 @@ static void test_missing_index(void **state)
     for (size_t i = 0; i < 3; i++) {
         assert_true(outsider_undefine(f->swtpm.tcti, handles[i]));
         refuse_open(f, secret);
-        OK(anchor_undefine(f->tpm, &f->pins, err));
-        OK(anchor_provision(f->tpm, secret, 41, &f->pins, err));
+        OK(anchor_undefine(f->tpm, &f->pins, secret, err));
+        OK(make_anchor(f->tpm, secret, 41, &f->pins, err));
         OK(anchor_open(&f->anchor, f->tpm, &f->pins, secret, err));
     }
 }
@@ -484,8 +515,9 @@ static void test_replaced_with_other_auth(void **state)
         if (i == 0)
             assert_true(outsider_increment(f->swtpm.tcti, handles[i], other_secret));
         refuse_open(f, secret);
-        OK(anchor_undefine(f->tpm, &f->pins, err));
-        OK(anchor_provision(f->tpm, secret, 41, &f->pins, err));
+        FAILS(RC_HALT_REGRESSION, anchor_undefine(f->tpm, &f->pins, secret, err));
+        assert_true(outsider_undefine(f->swtpm.tcti, handles[i])); /* not ours, so it stood */
+        OK(make_anchor(f->tpm, secret, 41, &f->pins, err));
     }
 }
 
@@ -1076,6 +1108,7 @@ int main(void)
         TEST(test_provision),
         TEST(test_provision_takes_free_handles),
         TEST(test_undefine),
+        TEST(test_undefine_leaves_another_key),
         TEST(test_exhausted),
         TEST(test_owner_auth),
         TEST(test_write_and_read),

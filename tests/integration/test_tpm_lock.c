@@ -74,6 +74,7 @@ static int setup(void **state)
         return -1;
     struct tpm_config c = {.tcti = f->swtpm.tcti};
     OK(tpm_open(&f->tpm, &c, true, err));
+    OK(anchor_choose(f->tpm, &f->pins, err));
     OK(anchor_provision(f->tpm, auth_secret, 1, &f->pins, err));
     OK(anchor_open(&f->anchor, f->tpm, &f->pins, auth_secret, err));
     f->w = f->pins.w_first;
@@ -257,6 +258,7 @@ static void test_value_and_counter(void **state)
     refuse(f, f->anchor, auth_secret, &b, RC_HALT_SEEDS, "Unseal"); /* another value */
     struct anchor_pins pins;
     struct anchor *other = NULL;
+    OK(anchor_choose(f->tpm, &pins, err));
     OK(anchor_provision(f->tpm, auth_secret, WINDOW, &pins, err));
     OK(anchor_open(&other, f->tpm, &pins, auth_secret, err));
     refuse(f, other, seed_auth, &b, RC_HALT_SEEDS, "another counter");

@@ -371,34 +371,57 @@ static enum rc fake_seal_op(void *tpm, const uint8_t auth[32], const struct tpm_
     return ending(s, FAKE_SEAL, fault, err);
 }
 
+/* Reads only, like a look at the list of handles, so it is no command that can fail of its own. */
+static enum rc fake_choose(void *tpm, struct anchor_pins *pins, struct err *err)
+{
+    const struct fake_session *s = tpm;
+    unsigned free_key = 0;
+    *pins = (struct anchor_pins){0};
+    if (s->dead != RC_OK)
+        return FAIL(err, s->dead, "fake", 0, "the connection is dead");
+    while (free_key < FAKE_KEYS_MAX && s->world->tpm->nv[free_key].defined)
+        free_key++;
+    if (free_key == FAKE_KEYS_MAX)
+        return FAIL(err, RC_REFUSED_EXHAUSTED, "fake", 0, "no room for another key");
+    pins->w_handle = HANDLE_FIRST + 3 * free_key;
+    return RC_OK;
+}
+
 static enum rc fake_provision(void *tpm, const uint8_t auth_secret[32], int64_t floor_window,
                               struct anchor_pins *pins, struct err *err)
 {
     struct fake_session *s = tpm;
     enum fake_fault fault = FAKE_NONE;
+    uint32_t chosen = pins->w_handle;
     *pins = (struct anchor_pins){0};
     enum rc rc = turn(s, FAKE_PROVISION, &fault, err);
     if (rc != RC_OK)
         return rc;
-    unsigned free_key = 0;
-    while (free_key < FAKE_KEYS_MAX && s->world->tpm->nv[free_key].defined)
-        free_key++;
-    if (free_key == FAKE_KEYS_MAX)
-        return FAIL(err, RC_REFUSED_EXHAUSTED, "fake", 0, "no room for another key");
-    fake_tpm_define(s->world, free_key, floor_window, auth_secret, pins);
+    MUST(chosen >= HANDLE_FIRST);
+    unsigned key = (chosen - HANDLE_FIRST) / 3;
+    MUST(key < FAKE_KEYS_MAX);
+    if (s->world->tpm->nv[key].defined)
+        return FAIL(err, RC_HALT_ANCHOR, "fake", 0, "somebody has taken the handles");
+    fake_tpm_define(s->world, key, floor_window, auth_secret, pins);
     return ending(s, FAKE_PROVISION, fault, err);
 }
 
-static enum rc fake_undefine(void *tpm, const struct anchor_pins *pins, struct err *err)
+static enum rc fake_undefine(void *tpm, const struct anchor_pins *pins,
+                             const uint8_t auth_secret[32], struct err *err)
 {
     struct fake_session *s = tpm;
     enum fake_fault fault = FAKE_NONE;
     enum rc rc = turn(s, FAKE_UNDEFINE, &fault, err);
     if (rc != RC_OK)
         return rc;
-    for (unsigned i = 0; i < FAKE_KEYS_MAX; i++)
-        if (s->world->tpm->nv[i].handle == pins->w_handle)
-            s->world->tpm->nv[i] = (struct fake_nv){0};
+    for (unsigned i = 0; i < FAKE_KEYS_MAX; i++) {
+        struct fake_nv *nv = &s->world->tpm->nv[i];
+        if (!nv->defined || nv->handle != pins->w_handle)
+            continue;
+        if (!ct_equal(nv->auth, auth_secret, sizeof(nv->auth)))
+            return FAIL(err, RC_HALT_REGRESSION, "fake", 0, "the index is another key's");
+        *nv = (struct fake_nv){0};
+    }
     return ending(s, FAKE_UNDEFINE, fault, err);
 }
 
@@ -418,6 +441,7 @@ static const struct tpm_ops fake_ops = {
     .prove = fake_prove,
     .seal = fake_seal_op,
     .pcrs_read = fake_pcrs_read,
+    .choose = fake_choose,
     .provision = fake_provision,
     .undefine = fake_undefine,
 };

@@ -543,8 +543,8 @@ static void define(struct sim_tpm *chip, struct sim_nv *nv, const uint8_t auth[3
 {
     remember(chip);
     uint64_t first = ++chip->highest;
-    *nv = (struct sim_nv){.defined = true, .handle = chip->next_handle, .w = first, .l = first};
-    chip->next_handle += 3;
+    *nv = (struct sim_nv){.defined = true, .handle = pins->w_handle, .w = first, .l = first};
+    chip->next_handle = nv->handle + 3;
     memcpy(nv->auth, auth, sizeof(nv->auth));
     *pins = (struct anchor_pins){.w_handle = nv->handle,
                                  .l_handle = nv->handle + 1,
@@ -558,12 +558,20 @@ static void define(struct sim_tpm *chip, struct sim_nv *nv, const uint8_t auth[3
     memcpy(pins->srk_name, chip->identity.srk_name, TPM_NAME_LEN);
 }
 
+/* A handle that was never used before; a look at the list changes nothing and cannot be lost. */
+static enum rc sim_choose(void *tpm, struct anchor_pins *pins, struct err *err)
+{
+    const struct session *s = tpm;
+    *pins = (struct anchor_pins){.w_handle = s->port->chip->next_handle};
+    (void)err;
+    return RC_OK;
+}
+
 static enum rc sim_provision(void *tpm, const uint8_t auth_secret[32], int64_t floor_window,
                              struct anchor_pins *pins, struct err *err)
 {
     struct session *s = tpm;
     enum tpm_fault fault = TPM_FAULT_NONE;
-    *pins = (struct anchor_pins){0};
     enum rc rc = turn(s, TPM_CMD_PROVISION, &fault, err);
     if (rc != RC_OK)
         return rc;
@@ -577,7 +585,8 @@ static enum rc sim_provision(void *tpm, const uint8_t auth_secret[32], int64_t f
     return FAIL(err, RC_REFUSED_EXHAUSTED, "sim", 0, "no room for another key");
 }
 
-static enum rc sim_undefine(void *tpm, const struct anchor_pins *pins, struct err *err)
+static enum rc sim_undefine(void *tpm, const struct anchor_pins *pins,
+                            const uint8_t auth_secret[32], struct err *err)
 {
     struct session *s = tpm;
     enum tpm_fault fault = TPM_FAULT_NONE;
@@ -588,6 +597,8 @@ static enum rc sim_undefine(void *tpm, const struct anchor_pins *pins, struct er
         struct sim_nv *nv = &s->port->chip->nv[i];
         if (!nv->defined || nv->handle != pins->w_handle)
             continue;
+        if (!ct_equal(nv->auth, auth_secret, sizeof(nv->auth)))
+            return FAIL(err, RC_HALT_REGRESSION, "sim", 0, "the index is another key's");
         remember(s->port->chip);
         *nv = (struct sim_nv){0};
     }
@@ -610,6 +621,7 @@ const struct tpm_ops sim_tpm_ops = {
     .prove = sim_prove,
     .seal = sim_seal,
     .pcrs_read = sim_pcrs_read,
+    .choose = sim_choose,
     .provision = sim_provision,
     .undefine = sim_undefine,
 };
