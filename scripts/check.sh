@@ -96,6 +96,7 @@ told 1 "mutants apply" scripts/mutants --check-apply
 step "configure (gcc)" configured build/gcc CC=gcc || finish
 step "build (gcc)" make -C build/gcc -j"$jobs" || finish
 suite "tests (gcc)" build/gcc
+told 1 "cases of the clock" make -s -C build/gcc clock-cases
 
 if [ $quick = no ]; then
     step "configure (clang, sanitizers)" configured build/san CC=clang --enable-sanitizers \

@@ -30,10 +30,11 @@
 #define CHRONY_PACKET_LEN 104
 
 /**
- * Largest correction, delay or dispersion that chrony_reply() passes on, seconds: 317 years, more
- * than a clock that boots in 1970 can be wrong by, and as nanoseconds still a ninth of an int64_t.
+ * Largest correction, delay or dispersion that chrony_reply() passes on, seconds: 126 years, more
+ * than a clock that boots in 1970 can be wrong by, and as nanoseconds still less than half of an
+ * int64_t.
  */
-#define CHRONY_SECONDS_MAX 1e9
+#define CHRONY_SECONDS_MAX 4e9
 
 /** Fill a tracking request with the given sequence number; choose that at random for each. */
 void chrony_request(uint8_t packet[CHRONY_PACKET_LEN], uint32_t sequence);

@@ -182,7 +182,7 @@ static void expect_sound_interval(const struct bench *b)
     assert_true(b->r.latest_ns >= now - 100 * MS);
 }
 
-static void test_follows_a_server(void **state)
+static void case_04_follows_a_server(void **state)
 {
     struct bench *b = *state;
     start_pair(b, "");
@@ -213,7 +213,7 @@ static void test_follows_a_server(void **state)
     expect_reasons(b, CLK_REASON(CLK_STRATUM));
 }
 
-static void test_server_lost(void **state)
+static void case_07_server_lost(void **state)
 {
     struct bench *b = *state;
     start_pair(b, "");
@@ -249,7 +249,7 @@ static int64_t fastest_silence_ms(struct bench *b)
     return fastest_ms;
 }
 
-static void test_client_hangs(void **state)
+static void case_02_client_hangs(void **state)
 {
     struct bench *b = *state;
     start_pair(b, "");
@@ -275,7 +275,7 @@ static void test_client_hangs(void **state)
     expect_sound_interval(b);
 }
 
-static void test_client_dead(void **state)
+static void case_01_client_dead(void **state)
 {
     struct bench *b = *state;
     start_pair(b, "");
@@ -324,7 +324,7 @@ static void start_single(struct bench *b, const char *line)
     }
 }
 
-static void test_local_clock_only(void **state)
+static void case_06_local_clock_only(void **state)
 {
     struct bench *b = *state;
     start_single(b, "local stratum 3");
@@ -345,7 +345,7 @@ static void test_local_clock_only(void **state)
     expect_reasons(b, 0);
 }
 
-static void test_no_source(void **state)
+static void case_03_no_source(void **state)
 {
     struct bench *b = *state;
     start_single(b, "# follows nobody");
@@ -420,9 +420,9 @@ static bool find_chronyd(void)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        BENCH_TEST(test_follows_a_server), BENCH_TEST(test_server_lost),
-        BENCH_TEST(test_client_hangs),     BENCH_TEST(test_client_dead),
-        BENCH_TEST(test_local_clock_only), BENCH_TEST(test_no_source),
+        BENCH_TEST(case_04_follows_a_server), BENCH_TEST(case_07_server_lost),
+        BENCH_TEST(case_02_client_hangs),     BENCH_TEST(case_01_client_dead),
+        BENCH_TEST(case_06_local_clock_only), BENCH_TEST(case_03_no_source),
         BENCH_TEST(test_faked_clock),
     };
     struct err err = {0};

@@ -450,7 +450,7 @@ static void test_corrupt_nodes(void **state)
 /* What is taken away -----------------------------------------------------------------------------
  */
 
-static void test_tpm_gone(void **state)
+static void case_27_tpm_gone(void **state)
 {
     (void)state;
     struct service s;
@@ -636,7 +636,7 @@ int main(void)
         cmocka_unit_test(test_bad_plan),       cmocka_unit_test(test_bad_configuration),
         cmocka_unit_test(test_two_services),   cmocka_unit_test(test_state_directory),
         cmocka_unit_test(test_corrupt_ledger), cmocka_unit_test(test_corrupt_nodes),
-        cmocka_unit_test(test_tpm_gone),       cmocka_unit_test(test_chronyd_gone),
+        cmocka_unit_test(case_27_tpm_gone),    cmocka_unit_test(test_chronyd_gone),
         cmocka_unit_test(test_disk_full),
     };
     int unable = lab_open();

@@ -21,6 +21,23 @@ static int64_t now_ns(clockid_t clock)
     return (int64_t)t.tv_sec * NS_PER_S + t.tv_nsec;
 }
 
+/* True time minus raw clock. Set once, before the threads that read it are made. */
+static int64_t true_minus_raw_ns;
+static bool true_is_set;
+
+void liar_set_true_ns(int64_t ns)
+{
+    true_minus_raw_ns = ns - now_ns(CLOCK_MONOTONIC_RAW);
+    true_is_set = true;
+}
+
+int64_t liar_true_ns(void)
+{
+    if (!true_is_set)
+        liar_set_true_ns(now_ns(CLOCK_REALTIME));
+    return now_ns(CLOCK_MONOTONIC_RAW) + true_minus_raw_ns;
+}
+
 struct lies liar_honest(void)
 {
     return (struct lies){.stratum = 1, .root_delay_s = 0.001, .root_dispersion_s = 0.005};
@@ -52,8 +69,10 @@ static void answer(struct liar *liar, const uint8_t request[PACKET_LEN],
 {
     uint8_t packet[PACKET_LEN] = {0};
     const struct lies *l = &liar->lies;
-    int64_t said = said_time(liar, true_ns);
-    packet[0] = (uint8_t)(l->leap << 6 | 4 << 3 | 4); /* version 4, server */
+    bool leapt = l->leap_at_ns != 0 && true_ns >= l->leap_at_ns;
+    int64_t said = said_time(liar, true_ns) - (leapt ? NS_PER_S : 0);
+    unsigned leap = leapt ? 0 : l->leap;
+    packet[0] = (uint8_t)(leap << 6 | 4 << 3 | 4); /* version 4, server */
     packet[1] = (uint8_t)l->stratum;
     packet[2] = request[2];
     packet[3] = (uint8_t)-20; /* precision: a microsecond */
@@ -82,7 +101,7 @@ static bool serve(struct liar *liar)
     ssize_t len =
         ready ? recvfrom(liar->fd, request, sizeof(request), 0, (struct sockaddr *)&from, &from_len)
               : 0;
-    int64_t true_ns = now_ns(CLOCK_REALTIME);
+    int64_t true_ns = liar_true_ns();
     MUST(pthread_mutex_lock(&liar->lock) == 0);
     bool stop = liar->stop;
     if (!stop && len >= PACKET_LEN && !liar->lies.silent)
@@ -100,6 +119,7 @@ static void *work(void *argument)
 
 void liar_start(struct liar *liar, unsigned host, uint16_t port)
 {
+    (void)liar_true_ns(); /* from now on it is set */
     *liar = (struct liar){.lies = liar_honest(), .told_raw_ns = now_ns(CLOCK_MONOTONIC_RAW)};
     struct sockaddr_in a = {.sin_family = AF_INET,
                             .sin_port = htons(port),

@@ -635,6 +635,42 @@ static void case_33_35_leap_second_and_smear(void **state)
     }
 }
 
+/* The window of 20 s that a key without a first window would sign in; the last one if none is open.
+ */
+static int64_t sign_in(struct host *h, int64_t last)
+{
+    int64_t wait = 0;
+    int64_t window = h->reading.earliest_ns / SECOND / 20;
+    if (!clk_inside(&h->reading, &policy, window * 20, window * 20 + 20, &wait))
+        return last;
+    clk_commit(&h->machine, &h->reading);
+    return window;
+}
+
+/* The kernel takes a second back at midnight, where a window begins. */
+static void case_34_leap_second_at_an_edge(void **state)
+{
+    (void)state;
+    int64_t midnight = NOW_S + DAY;
+    struct host h = host_at(midnight - 30);
+    int64_t window = 0;
+    unsigned shut = 0;
+    for (int i = 0; i < 60; i++) {
+        if (real_of(&h) >= (midnight - 1) * SECOND && h.source_off_ns == 0) {
+            h.source_off_ns = -SECOND;
+            h.stepped = true;
+        }
+        tick(&h);
+        shut += i > 5 && !h.reading.safe ? 1 : 0;
+        int64_t next = sign_in(&h, window);
+        assert_true(next >= window);
+        window = next;
+    }
+    assert_int_equal(window, midnight / 20 + 1);
+    assert_in_range(shut, 1, 5);
+    expect(&h, CLK_SYNCED, 0);
+}
+
 static void case_41_ends_of_the_numbers(void **state)
 {
     (void)state;
@@ -778,6 +814,7 @@ int main(void)
         cmocka_unit_test(case_27_without_tpm_readings),
         cmocka_unit_test(case_31_window_edge),
         cmocka_unit_test(case_33_35_leap_second_and_smear),
+        cmocka_unit_test(case_34_leap_second_at_an_edge),
         cmocka_unit_test(case_41_ends_of_the_numbers),
         cmocka_unit_test(case_42_replacement),
         cmocka_unit_test(case_43_random_walk),

@@ -321,7 +321,7 @@ static enum rc plan_of(const struct recover_statement *s, struct recover_plan *r
     ((struct recover_statement){                                                                   \
         .acknowledged_through = -1, .start_window = -1, .margin = 1, .clock_latest_s = -1})
 
-static void replacement_by_time(void **state)
+static void case_42_replacement_by_time(void **state)
 {
     (void)state;
     begin(TIME_PLAN, 1, 0);
@@ -506,7 +506,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_teardown(truncated, end),
         cmocka_unit_test_teardown(changed_in_any_byte_before_the_nodes, end),
         cmocka_unit_test_teardown(headers_that_do_not_fit_the_plan, end),
-        cmocka_unit_test_teardown(replacement_by_time, end),
+        cmocka_unit_test_teardown(case_42_replacement_by_time, end),
         cmocka_unit_test_teardown(attack_02_replacement_by_export, end),
         cmocka_unit_test_teardown(attack_38_recovery_of_a_ledger_that_forgot_an_export, end),
         cmocka_unit_test_teardown(recovery_of_a_composed_a, end),

@@ -171,7 +171,7 @@ static void edge_is_waited_for_within_reason(void **state)
 }
 
 /* The second look at the clock: the index is burned, and no more of the batch is taken. */
-static void window_that_ends_while_signing_burns(void **state)
+static void case_32_window_that_ends_while_signing_burns(void **state)
 {
     (void)state;
     static struct ask asks[5];
@@ -209,7 +209,7 @@ static void clock_behind_the_anchor_is_refused(void **state)
 }
 
 /* A replacement that may sign from window 2 on: the windows before it belong to the lost device. */
-static void replacement_waits_for_its_first_window(void **state)
+static void case_42_replacement_waits_for_its_first_window(void **state)
 {
     (void)state;
     oracle_reset();
@@ -860,9 +860,9 @@ int main(int argc, char **argv)
         cmocka_unit_test_teardown(busy_at_each_command_costs_a_lease_at_most, end),
         cmocka_unit_test_teardown(clock_that_is_not_safe_signs_nothing, end),
         cmocka_unit_test_teardown(edge_is_waited_for_within_reason, end),
-        cmocka_unit_test_teardown(window_that_ends_while_signing_burns, end),
+        cmocka_unit_test_teardown(case_32_window_that_ends_while_signing_burns, end),
         cmocka_unit_test_teardown(clock_behind_the_anchor_is_refused, end),
-        cmocka_unit_test_teardown(replacement_waits_for_its_first_window, end),
+        cmocka_unit_test_teardown(case_42_replacement_waits_for_its_first_window, end),
         cmocka_unit_test_teardown(before_the_plan_and_behind_it, end),
         cmocka_unit_test_teardown(idempotency, end),
         cmocka_unit_test_teardown(attack_24_retry_over_midnight, end),
