@@ -13,6 +13,7 @@
 #define PAGES_MAX 2000 /* of one list: 1,000 entries each, more than any plan has windows */
 #define BAR_CELLS 10
 #define WINDOWS_BEFORE 9
+#define WEAR_SHOWN_PERCENT 50 /* from here on in colour; the service warns from here on too */
 
 static int64_t now_s(const struct cli *cli)
 {
@@ -75,10 +76,25 @@ static void print_service(const struct cli *cli, const struct client *client, co
     print_check(cli, checks, "nodes", "");
 }
 
+/* "3 %, until 2061": how worn the key's NV indices are; "" from a service that does not say. */
+static void wear_text(const json_t *key, char text[OUT_SHORT])
+{
+    const json_t *wear = json_object_get(key, "wear");
+    uint64_t year = 0;
+    text[0] = '\0';
+    if (wear == NULL)
+        return;
+    uint64_t percent = member_count(wear, "percent");
+    if (member_u64(wear, "used_up", &year))
+        (void)snprintf(text, OUT_SHORT, "%" PRIu64 " %%, until %" PRIu64, percent, year);
+    else
+        (void)snprintf(text, OUT_SHORT, "%" PRIu64 " %%", percent);
+}
+
 static void add_key(struct out_table *table, const json_t *key)
 {
     char name[NAME_LEN_MAX + 1], kind[20], state[40], reason[170];
-    char made[OUT_SHORT], in_window[OUT_SHORT], in_key[OUT_SHORT];
+    char made[OUT_SHORT], in_window[OUT_SHORT], in_key[OUT_SHORT], wear[OUT_SHORT];
     member_text(key, "key", name, sizeof(name));
     member_text(key, "kind", kind, sizeof(kind));
     member_text(key, "state", state, sizeof(state));
@@ -87,21 +103,24 @@ static void add_key(struct out_table *table, const json_t *key)
     out_count(made, member_count(key, "signed"));
     out_count(in_window, member_count(remaining, "window"));
     out_count(in_key, member_count(remaining, "key"));
+    wear_text(key, wear);
+    uint64_t percent = member_count(json_object_get(key, "wear"), "percent");
     out_table_cell(table, OUT_PLAIN, "%s", name);
     out_table_cell(table, OUT_PLAIN, "%s", kind);
     out_table_cell(table, state_colour(state), "%s", state);
     out_table_cell(table, OUT_PLAIN, "%s", made);
     out_table_cell(table, OUT_PLAIN, "%s", in_window);
     out_table_cell(table, OUT_PLAIN, "%s", in_key);
+    out_table_cell(table, percent >= WEAR_SHOWN_PERCENT ? OUT_WARN : OUT_PLAIN, "%s", wear);
     out_table_cell(table, OUT_WARN, "%s", reason);
 }
 
 static enum cli_exit print_keys(const struct cli *cli, const json_t *keys, struct cli_fault *fault)
 {
     static const char *const heading[] = {
-        "key", "kind", "state", "signed", "left in window", "left in key", ""};
+        "key", "kind", "state", "signed", "left in window", "left in key", "TPM wear", ""};
     struct out_table table CLEANUP(out_table_free) = {0};
-    out_table_init(&table, "lllrrrl");
+    out_table_init(&table, "lllrrrll");
     for (size_t i = 0; i < sizeof(heading) / sizeof(heading[0]); i++)
         out_table_cell(&table, OUT_BOLD, "%s", heading[i]);
     for (size_t i = 0; i < json_array_size(keys); i++)
@@ -263,17 +282,12 @@ struct range {
 };
 
 /* Which windows to show: what was asked for, or the newest that was opened and its neighbours. */
-static enum cli_exit choose_range(const struct cli *cli, struct client *client, const char *key,
-                                  struct range *range, struct cli_fault *fault)
+static enum cli_exit choose_range(const struct cli *cli, const json_t *key, struct range *range,
+                                  struct cli_fault *fault)
 {
-    char path[CLIENT_URL_MAX] = "";
-    client_path_add(path, "/v1/keys/", key);
-    struct answer answer CLEANUP(answer_free) = {0};
-    enum cli_exit code = client_get_json(client, path, &answer, fault);
     uint64_t count = 0, newest = 0, open = 0;
-    const json_t *windows = json_object_get(answer.json, "windows");
-    if (code == CLI_OK)
-        code = member_need_u64(windows, "count", &count, fault);
+    const json_t *windows = json_object_get(key, "windows");
+    enum cli_exit code = member_need_u64(windows, "count", &count, fault);
     if (code != CLI_OK)
         return code;
     if (!member_u64(windows, "floor", &newest))
@@ -366,20 +380,44 @@ static enum cli_exit print_windows(const struct cli *cli, const json_t *windows,
     return print_table(cli, &table, fault);
 }
 
+/* What is used up beside the windows: the TPM's memory. */
+static void print_wear(const struct cli *cli, const json_t *key)
+{
+    const json_t *wear = json_object_get(key, "wear");
+    char text[OUT_SHORT], endurance[OUT_SHORT], rate[OUT_SHORT] = "";
+    uint64_t per_year = 0;
+    if (wear == NULL)
+        return;
+    wear_text(key, text);
+    out_count(endurance, member_count(wear, "endurance"));
+    if (member_u64(wear, "per_year", &per_year))
+        (void)snprintf(rate, sizeof(rate), "; %" PRIu64 " a year", per_year);
+    out_data(&cli->out,
+             "\nTPM wear %s: W %" PRIu64 ", L %" PRIu64 ", A %" PRIu64 " of %s writes%s\n", text,
+             member_count(wear, "w"), member_count(wear, "l"), member_count(wear, "a"), endurance,
+             rate);
+}
+
 enum cli_exit cmd_windows(struct cli *cli, struct cli_fault *fault)
 {
     struct client client CLEANUP(client_close) = {0};
+    struct answer about CLEANUP(answer_free) = {0};
     json_t *windows CLEANUP(free_json) = json_array();
     const char *key = NULL;
     struct range range = {0};
     enum cli_exit code = need_key(cli, &key, fault);
     if (code == CLI_OK)
         code = client_open(&client, cli, fault);
+    char path[CLIENT_URL_MAX] = "", from[24], to[24];
+    if (code == CLI_OK) {
+        client_path_add(path, "/v1/keys/", key);
+        code = client_get_json(&client, path, &about, fault);
+    }
     if (code == CLI_OK)
-        code = choose_range(cli, &client, key, &range, fault);
+        code = choose_range(cli, about.json, &range, fault);
     if (code != CLI_OK)
         return code;
-    char path[CLIENT_URL_MAX] = "", from[24], to[24];
+    path[0] = '\0';
     (void)snprintf(from, sizeof(from), "%" PRIu64, range.from);
     (void)snprintf(to, sizeof(to), "%" PRIu64, range.to);
     client_path_add(path, "/v1/keys/", key);
@@ -388,8 +426,11 @@ enum cli_exit cmd_windows(struct cli *cli, struct cli_fault *fault)
     code = fetch_pages(&client, path, "windows", windows, fault);
     if (code != CLI_OK)
         return code;
-    return cli->out.json ? print_list("windows", windows, fault)
-                         : print_windows(cli, windows, fault);
+    if (cli->out.json)
+        return print_list("windows", windows, fault);
+    code = print_windows(cli, windows, fault);
+    print_wear(cli, about.json);
+    return code;
 }
 
 /* versions --------------------------------------------------------------------------------------

@@ -132,7 +132,7 @@ static void put_numbers(struct config *c, const struct members *m)
     c->tpm = (struct tpm_config){.tcti = c->tcti,
                                  .srk_handle = (uint32_t)got(m, "tpm.srk_handle"),
                                  .watchdog_s = (uint32_t)got(m, "tpm.watchdog_s")};
-    c->nv_endurance = got(m, "tpm.nv_endurance");
+    c->settings.nv_endurance = got(m, "tpm.nv_endurance");
     struct clk_policy *k = &c->settings.clock;
     k->port = (uint16_t)got(m, "clock.port");
     k->max_error_ms = (int64_t)got(m, "clock.max_error_ms");

@@ -19,7 +19,6 @@ struct config {
     char state_dir[CONFIG_PATH_MAX];
     char tcti[CONFIG_TCTI_MAX];
     struct tpm_config tpm; /* tcti points into this struct */
-    uint64_t nv_endurance; /* writes that one NV index of the TPM stands */
     struct key_settings settings;
     struct named_limits limits[SIGNER_KEYS_MAX + 1];
     size_t limits_count;

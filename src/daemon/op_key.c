@@ -45,14 +45,14 @@ static enum rc check_wear(const struct config *config, const char *text, size_t 
     struct plan_wear wear = {0};
     enum rc rc = plan_parse(&plan, text, len, NULL, err);
     if (rc == RC_OK)
-        rc = plan_wear_check(&plan, config->nv_endurance, &wear, err);
-    if (rc == RC_OK && wear.a > config->nv_endurance && !quiet)
+        rc = plan_wear_check(&plan, config->settings.nv_endurance, &wear, err);
+    if (rc == RC_OK && wear.a > config->settings.nv_endurance && !quiet)
         (void)fprintf(
             stderr,
             "tidemark: note: if every version of this plan were signed, each alone, the TPM "
             "would write one\n          index %" PRIu64 " times; it is configured to stand %" PRIu64
             " (tpm.nv_endurance)\n",
-            wear.a, config->nv_endurance);
+            wear.a, config->settings.nv_endurance);
     plan_free(&plan);
     return rc;
 }

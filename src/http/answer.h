@@ -21,6 +21,11 @@
 #define ANSWER_VIRTUAL_TPM                                                                         \
     "virtual TPM: a snapshot of the whole machine also turns its counters back"
 
+/* Said of a key, and of the service for its most worn one, from this percentage on. */
+#define WEAR_WARN_PERCENT 50
+#define ANSWER_WORN_TPM                                                                            \
+    "TPM wear: %u %% of the writes that an NV index is configured to stand are used"
+
 struct answer {
     bool ready; /* complete: status and body are set */
     unsigned status;

@@ -115,13 +115,35 @@ static void print_tpm(struct jcs *j, const struct reply *reply)
     jcs_object_close(j);
 }
 
-void print_warnings(struct jcs *j, bool tpm_virtual)
+void print_warnings(struct jcs *j, bool tpm_virtual, uint32_t wear_percent)
 {
     jcs_key(j, "warnings");
     jcs_array_open(j);
     if (tpm_virtual)
         jcs_string(j, ANSWER_VIRTUAL_TPM);
+    if (wear_percent >= WEAR_WARN_PERCENT) {
+        char text[100];
+        (void)snprintf(text, sizeof(text), ANSWER_WORN_TPM, (unsigned)wear_percent);
+        jcs_string(j, text);
+    }
     jcs_array_close(j);
+}
+
+/* Present only where the counters could be read. */
+static void print_wear(struct jcs *j, const struct view_wear *wear)
+{
+    if (wear->known == 0)
+        return;
+    jcs_key(j, "wear");
+    jcs_object_open(j);
+    jcs_member_u64(j, "a", wear->a);
+    jcs_member_u64(j, "endurance", wear->endurance);
+    jcs_member_u64(j, "l", wear->l);
+    member_or_null(j, "per_year", wear->per_year);
+    jcs_member_u64(j, "percent", wear->percent);
+    member_or_null(j, "used_up", wear->year);
+    jcs_member_u64(j, "w", wear->w);
+    jcs_object_close(j);
 }
 
 /* Objects -----------------------------------------------------------------------------------------
@@ -161,7 +183,8 @@ void print_key(struct jcs *j, const struct view_key *view, const struct plan_fac
     jcs_member_u64(j, "signed", view->signed_total);
     jcs_member_string(j, "state", service_state_name(view->state));
     print_tpm(j, reply);
-    print_warnings(j, reply->tpm_virtual);
+    print_warnings(j, reply->tpm_virtual, view->wear.percent);
+    print_wear(j, &view->wear);
     print_key_windows(j, view, facts);
     jcs_object_close(j);
 }
@@ -250,7 +273,7 @@ void print_signature(struct jcs *j, const struct reply *reply, const struct plan
     member_time(j, "signed_at", view->signed_at_s);
     member_text(j, "slot", view->slot);
     member_text(j, "version", view->version);
-    print_warnings(j, reply->tpm_virtual);
+    print_warnings(j, reply->tpm_virtual, 0);
     jcs_member_u64(j, "window", view->window);
     jcs_object_close(j);
 }
@@ -284,6 +307,6 @@ void print_state(struct jcs *j, const struct reply *reply)
     }
     jcs_member_string(j, "state", service_state_name(reply->state));
     print_tpm(j, reply);
-    print_warnings(j, reply->tpm_virtual);
+    print_warnings(j, reply->tpm_virtual, reply->wear_percent);
     jcs_object_close(j);
 }

@@ -39,8 +39,9 @@ void print_signature(struct jcs *j, const struct reply *reply, const struct plan
 /** GET /health/state. */
 void print_state(struct jcs *j, const struct reply *reply);
 
-/** The member "warnings", which every answer about signatures and keys has. */
-void print_warnings(struct jcs *j, bool tpm_virtual);
+/** The member "warnings", which every answer about signatures and keys has.
+ * @param[in] wear_percent  Of the TPM's NV indices; 0 where the answer is not about them. */
+void print_warnings(struct jcs *j, bool tpm_virtual, uint32_t wear_percent);
 
 /** 16 bytes of an id as 32 hex characters and NUL. */
 #define ID_TEXT_SIZE 33

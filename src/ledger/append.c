@@ -246,6 +246,7 @@ enum rc ledger_add_key(struct ledger *ledger, struct ledger_key *key, int64_t at
     memcpy(ledger->keys[id].name, key->name, sizeof(key->name));
     memcpy(ledger->keys[id].key_id, key->key_id, KEY_ID_LEN);
     key->id = id;
+    key->provisioned_s = at_s;
     rc = add_created(ledger, key, at_s, err);
     if (rc == RC_OK)
         rc = add_device(ledger, key, at_s, err);

@@ -123,12 +123,13 @@ struct ledger_key {
     size_t public_key_len;
     struct anchor_pins pins; /* of the newest device-provisioned entry */
     int64_t min_window;      /* lowest window that this device may sign in (recovery raises it) */
+    int64_t provisioned_s;   /* time of that entry; set by ledger_add_key() */
 };
 
 /**
  * Add a key: entries "key-created" and "device-provisioned".
- * @param[in,out] key  id is set, 0 unless RC_OK; the rest is borrowed. public_key_len: 1 …
- * LEDGER_PUBLIC_MAX.
+ * @param[in,out] key  id and provisioned_s are set, id 0 unless RC_OK; the rest is borrowed.
+ * public_key_len: 1 … LEDGER_PUBLIC_MAX.
  * @retval RC_REFUSED_EXISTS  The name or the key_id is taken. Nothing changed.
  * @retval RC_REFUSED_RANGE   Also: LEDGER_KEYS_MAX keys are there.
  */

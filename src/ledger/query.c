@@ -78,6 +78,7 @@ static enum rc read_device(struct ledger *l, uint32_t id, struct ledger_key *key
         return rc;
     struct row r = {.stmt = b.stmt};
     row_device(&r, key);
+    key->provisioned_s = row_i64(&r);
     return row_good(l, &r, err);
 }
 

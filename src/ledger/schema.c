@@ -277,8 +277,10 @@ const char *const ledger_sql[STMT_COUNT] = {
     [STMT_ADD_NOTE] = "INSERT INTO note (seq, key, kind, what, number, text) VALUES (?,?,?,?,?,?)",
 
     [STMT_KEY] = "SELECT " COLUMNS_KEY " FROM key AS k WHERE k.id = ?1",
-    [STMT_DEVICE] = "SELECT " COLUMNS_DEVICE " FROM device AS d WHERE d.key = ?1"
-                    " ORDER BY d.seq DESC LIMIT 1",
+    [STMT_DEVICE] =
+        "SELECT " COLUMNS_DEVICE
+        ", (SELECT e.at_s FROM entry AS e WHERE e.seq = d.seq) FROM device AS d WHERE d.key = ?1"
+        " ORDER BY d.seq DESC LIMIT 1",
     [STMT_FLOOR] = "SELECT max(f.min_window) FROM floor AS f WHERE f.key = ?1",
     /* Newest first: the anchored head is never far from the end in normal life. */
     [STMT_HEAD_SEQ] = "SELECT e.seq FROM entry AS e WHERE e.key = ?1 AND e.hash = ?2"

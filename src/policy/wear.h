@@ -39,4 +39,36 @@ struct plan_wear {
 enum rc plan_wear_check(const struct plan *plan, uint64_t endurance, struct plan_wear *wear,
                         struct err *err) MUST_CHECK;
 
+/* While a key is in use ------------------------------------------------------------------------ */
+
+/** Writes that a device has made to the three indices of a key. */
+struct wear_used {
+    uint64_t w, l, a;
+};
+
+#define WEAR_UNKNOWN INT64_C(-1)
+#define WEAR_RATE_MIN_S INT64_C(86400) /* a rate over less than a day says nothing about a year */
+
+/** Where that leads, by the index that is written most. */
+struct wear_outlook {
+    uint64_t used;    /* writes of that index */
+    uint32_t percent; /* of the endurance, rounded down; 1000 and more are shown as 1000 */
+    int64_t per_year; /* at the average rate since provisioning, rounded up; or WEAR_UNKNOWN */
+    int64_t year;     /* in which the endurance is reached at that rate; WEAR_UNKNOWN: none before
+                         the year 9999, or nothing is known yet */
+};
+
+/**
+ * Project the wear of a key. Pure, never fails.
+ * @param[in] endurance  Writes that one NV index stands, >= 1.
+ * @param[in] since_s    When the indices were made.
+ * @param[in] now_s      Host clock; before since_s nothing is projected.
+ */
+void wear_project(const struct wear_used *used, uint64_t endurance, int64_t since_s, int64_t now_s,
+                  struct wear_outlook *outlook);
+
+/** The highest threshold (90, 75 or 50 percent) that was reached, or 0: what people are warned of.
+ */
+uint32_t wear_threshold(uint32_t percent);
+
 #endif

@@ -38,6 +38,7 @@ struct key_settings {
     struct clk_policy clock;
     int64_t edge_wait_ms;  /* longest wait at a window's edge inside one request */
     int64_t export_margin; /* m of DESIGN section 10 */
+    uint64_t nv_endurance; /* writes that one NV index of the TPM stands; 0: the default */
 };
 
 /** An unsealed window secret, checked against the node file. In locked memory. */
@@ -75,7 +76,8 @@ struct key {
     struct anchor_record a;
     int64_t started_window; /* virtual_policy wait: window of the first safe reading; -1 not yet */
 
-    uint64_t settled_l; /* L when A was last brought up to date in an idle moment */
+    uint32_t wear_warned; /* highest threshold that the ledger holds a warning of; see wear.h */
+    uint64_t settled_l;   /* L when A was last brought up to date in an idle moment */
     struct open_lease lease;
     struct open_secret secrets[SECRETS_OPEN_MAX];
     uint64_t secret_clock;

@@ -149,6 +149,9 @@ static enum rc tick(struct loop *loop, int64_t now, struct err *err)
     }
     loop->reopen_ms = REOPEN_MS_MIN;
     loop->reopen_at = now + loop->reopen_ms;
+    enum rc rc = loop->signer != NULL ? signer_watch(loop->signer, err) : RC_OK;
+    if (rc != RC_OK)
+        return rc;
     if (loop->signer == NULL || now - loop->asked_at < loop->idle_ms)
         return RC_OK;
     loop->asked_at = now;

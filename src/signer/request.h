@@ -133,9 +133,19 @@ struct reply {
     char check_ledger[96], check_tpm[96], check_clock[160],
         check_nodes[96]; /* "ok" or what is wrong */
     int64_t clock_earliest_ms, clock_latest_ms;
+    uint32_t wear_percent; /* of the key whose NV indices are worn most (policy/wear.h) */
 };
 
 /* Entries of lists ---------------------------------------------------------------------------- */
+
+/** Writes to the key's NV indices (policy/wear.h). */
+struct view_wear {
+    uint32_t known; /* 1: the counters could be read; all else is zero if not */
+    uint64_t w, l, a;
+    uint64_t endurance;
+    uint32_t percent;
+    int64_t per_year, year; /* or REQUEST_NONE */
+};
 
 struct view_key {
     char name[NAME_LEN_MAX + 1];
@@ -156,6 +166,7 @@ struct view_key {
     uint64_t remaining_window, remaining_key;
     int64_t
         export_limit; /* highest window that may sign until an export is acknowledged, or NONE */
+    struct view_wear wear;
 };
 
 enum window_state { WINDOW_FUTURE, WINDOW_OPEN, WINDOW_CLOSED, WINDOW_SKIPPED };

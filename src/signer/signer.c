@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "policy/wear.h"
 #include "signer/view.h"
+#include "signer/wear.h"
 
 struct signer {
     const struct signer_config *config;
@@ -80,6 +81,7 @@ static enum rc open_keys(struct signer *s, struct err *err)
         struct key *key = &s->keys[s->key_count++];
         key_open(key, &record, s->config->state_dirfd, s->world, s->tpm, s->ledger,
                  &s->config->settings, limits_of(s->config, record.name));
+        wear_remember(key, s->ledger);
         if (s->tpm == NULL && key->rc == RC_RETRY_ANCHOR) {
             key->rc = s->tpm_rc;
             key->err = s->tpm_err;
@@ -286,6 +288,23 @@ void signer_note_time(struct signer *s, int64_t trusted_s)
         key_note_time(&s->keys[i], trusted_s);
 }
 
+enum rc signer_watch(struct signer *s, struct err *err)
+{
+    for (size_t i = 0; i < s->key_count; i++) {
+        struct key *key = &s->keys[i];
+        if (key->rc != RC_OK)
+            continue;
+        struct err why = {0};
+        enum rc rc = wear_warn(key, s->ledger, s->config->settings.nv_endurance, now_s(s), &why);
+        if (rc == RC_OK)
+            continue;
+        key->rc = rc;
+        key->err = why;
+        return FAIL(err, rc, why.origin, why.native, "%s", err_text(&why));
+    }
+    return RC_OK;
+}
+
 enum rc signer_idle(struct signer *s, struct err *err)
 {
     return settle(s, false, err);
@@ -321,6 +340,17 @@ static void name_tpm(const struct signer *s, struct reply *reply)
     (void)snprintf(reply->tpm, sizeof(reply->tpm), "%s %s", id->manufacturer, id->vendor);
 }
 
+static uint32_t worst_wear(const struct signer *s)
+{
+    uint32_t worst = 0;
+    for (size_t i = 0; i < s->key_count; i++) {
+        struct view_wear wear;
+        wear_view(&s->keys[i], s->config->settings.nv_endurance, now_s(s), &wear);
+        worst = wear.percent > worst ? wear.percent : worst;
+    }
+    return worst;
+}
+
 static void read_state(struct signer *s, struct reply *reply)
 {
     struct clk_reading clock;
@@ -332,6 +362,7 @@ static void read_state(struct signer *s, struct reply *reply)
     strcpy(reply->check_nodes, "ok");
     strcpy(reply->check_clock, "ok");
     strcpy(reply->check_tpm, "ok");
+    reply->wear_percent = worst_wear(s);
     if (!clock.safe)
         clk_reasons_print(clock.reasons, reply->check_clock, sizeof(reply->check_clock));
     if (s->tpm_rc != RC_OK)
@@ -356,8 +387,7 @@ static enum rc read_keys(struct signer *s, const struct request *r, void **paylo
     size_t count = 0;
     for (size_t i = 0; i < s->key_count; i++)
         if (r->key[0] == '\0' || strcmp(r->key, s->keys[i].record.name) == 0)
-            view_key(&s->keys[i], s->ledger, s->config->settings.export_margin, now_s(s),
-                     &views[count++]);
+            view_key(&s->keys[i], s->ledger, &s->config->settings, now_s(s), &views[count++]);
     *payload = views;
     *len = count * sizeof(*views);
     return RC_OK;

@@ -89,6 +89,12 @@ void signer_read(struct signer *signer, const struct request *request, struct re
 void signer_note_time(struct signer *signer, int64_t trusted_s);
 
 /**
+ * What is due now and then whether anybody asks or not: warnings of the TPM's wear.
+ * @return as signer_sign().
+ */
+enum rc signer_watch(struct signer *signer, struct err *err) MUST_CHECK;
+
+/**
  * Nothing to do for a while: bring A up to date, for each key at most once in a few leases (wear).
  * @return as signer_sign().
  */

@@ -5,6 +5,7 @@
 
 #include "hbs/spki.h"
 #include "signer/scheme.h"
+#include "signer/wear.h"
 
 #define NEXT_TRIES_MAX 1000
 
@@ -159,8 +160,8 @@ static uint32_t key_state(const struct key *key)
     return key_floor(key) > last ? STATE_EXHAUSTED : STATE_OPERATIONAL;
 }
 
-void view_key(const struct key *key, struct ledger *ledger, int64_t export_margin, int64_t now_s,
-              struct view_key *v)
+void view_key(const struct key *key, struct ledger *ledger, const struct key_settings *settings,
+              int64_t now_s, struct view_key *v)
 {
     *v = (struct view_key){.state = key_state(key),
                            .floor = REQUEST_NONE,
@@ -176,6 +177,7 @@ void view_key(const struct key *key, struct ledger *ledger, int64_t export_margi
     _Static_assert(LEDGER_PUBLIC_MAX + 40 <= sizeof(v->spki), "room for SubjectPublicKeyInfo");
     v->spki_len =
         (uint32_t)spki_der_print(v->spki, scheme_of(&key->plan), v->public_key, v->public_key_len);
+    wear_view(key, settings->nv_endurance, now_s, &v->wear);
     struct ledger_totals totals = {0};
     if (ledger_key_totals(ledger, key->record.id, &totals, NULL) == RC_OK) {
         v->signed_total = totals.receipts;
@@ -188,7 +190,7 @@ void view_key(const struct key *key, struct ledger *ledger, int64_t export_margi
     int64_t floor = key_floor(key);
     v->floor = floor < 0 ? REQUEST_NONE : floor;
     v->epoch = key->l - key->record.pins.l_first;
-    v->export_limit = view_export_limit(key, ledger, export_margin);
+    v->export_limit = view_export_limit(key, ledger, settings->export_margin);
     uint64_t window = 0;
     if (key->plan.kind == PLAN_TIME && plan_window_at(&key->plan, now_s, &window, NULL) == RC_OK)
         v->open_window = (int64_t)window;

@@ -34,8 +34,8 @@ void view_next_version(const struct key *key, struct ledger *ledger, const char 
                        const char *slot, char next[REQUEST_VERSION_MAX + 1]);
 
 /** One key for lists. @param[in] now_s  Host clock, for the window of now. */
-void view_key(const struct key *key, struct ledger *ledger, int64_t export_margin, int64_t now_s,
-              struct view_key *view);
+void view_key(const struct key *key, struct ledger *ledger, const struct key_settings *settings,
+              int64_t now_s, struct view_key *view);
 
 /**
  * Windows from … to (inclusive).

@@ -355,7 +355,8 @@ static void record(struct rig *rig, unsigned k, const struct hbs_key *hbs)
                               .window = (int64_t)key->pins.w_first - key->pins.w_base,
                               .l = key->pins.l_first,
                               .l_base = key->pins.l_first,
-                              .early_window = ANCHOR_NO_WINDOW};
+                              .early_window = ANCHOR_NO_WINDOW,
+                              .writes = 1};
     assert_int_equal(ledger_begin(ledger, &err), RC_OK);
     assert_int_equal(ledger_add_key(ledger, key, rig->fake.now_ns / 1000000000, &err), RC_OK);
     assert_int_equal(ledger_head(ledger, key->id, a.head, &err), RC_OK);
