@@ -730,6 +730,20 @@ static void damaged_secret_stops_its_window_alone(void **state)
     assert_int_equal(asks[0].window, 1);
 }
 
+/* With a lease in hand, and a host whose clock says that it is 1969, which the ledger takes for no
+ * time: the signature is made and its receipt refused, so it does not leave. */
+static void receipt_that_cannot_be_written(void **state)
+{
+    (void)state;
+    begin(INTERVAL_PLAN);
+    (void)one(RC_OK);
+    fake_clock_set(&rig.fake, -5);
+    (void)one(RC_HALT_INVARIANT);
+    fake_clock_set(&rig.fake, START + DAY);
+    rig_reopen(&rig);
+    assert_int_equal(one(RC_OK)->index, 2);
+}
+
 /* Between the lease's entry and the increment. */
 static void attack_15_crash_before_the_increment(void **state)
 {
@@ -885,6 +899,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_teardown(attack_14_two_keys_in_one_ledger, end),
         cmocka_unit_test_teardown(halt_of_one_key_stops_the_others, end),
         cmocka_unit_test_teardown(damaged_secret_stops_its_window_alone, end),
+        cmocka_unit_test_teardown(receipt_that_cannot_be_written, end),
         cmocka_unit_test_teardown(attack_15_crash_before_the_increment, end),
         cmocka_unit_test_teardown(attack_16_idle_restarts_cost_nothing, end),
         cmocka_unit_test_teardown(attack_17_disk_back_within_one_lease, end),
