@@ -130,6 +130,8 @@ static const struct cli_problem problems[] = {
     {"conflict", CLI_REFUSED, "choose another name, or use what is there"},
     {"uri-too-long", CLI_USAGE, "shorten the names on the command line"},
     {"not-supported", CLI_USAGE, "see what the key can do: tidemark key show KEY"},
+    {"not-attested", CLI_UNSAFE,
+     "signing is not affected; an operator looks into the service's log"},
     {"plan-invalid", CLI_USAGE, "check it: tidemark plan PLAN"},
     /* These say that tidemark and the service do not understand each other. */
     {"method-not-allowed", CLI_INTERNAL, "compare tidemark --version with the service's"},

@@ -125,6 +125,10 @@
       "since it would not be clear which bytes are signed.")                                       \
     X(PROBLEM_NOT_SUPPORTED, "not-supported", 422, "The key cannot do this",                       \
       "Compare with GET /v1/keys/{key}: message, kind and scheme are fixed when the key is made.") \
+    X(PROBLEM_NOT_ATTESTED, "not-attested", 409, "The TPM attests nothing for this key",           \
+      "Signing is not affected. The detail says what is missing: an operator gives the service "   \
+      "the TPM's owner and endorsement authorisations once, restarts it, and the attestation key " \
+      "is made.")                                                                                  \
     X(PROBLEM_PLAN_INVALID, "plan-invalid", 422, "The plan is not valid",                          \
       "The detail names the place. tidemark plan checks a plan and shows what it means.")          \
     X(PROBLEM_INTERNAL, "internal", 500, "The service made a mistake",                             \

@@ -6,7 +6,7 @@
  * everything again, and asks again until the answer is START_DONE or a refusal. So a crash between
  * two steps needs no code of its own: the next start sees the same facts and takes the same step.
  *
- * Uses: base, tpm/record.h, ledger/ledger.h (values only). Pure; any thread. Keeps I3.
+ * Uses: base, base/record.h, ledger/ledger.h (values only). Pure; any thread. Keeps I3.
  */
 #ifndef SIGNER_START_H
 #define SIGNER_START_H

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "tpm/attest.h"
 #include "tpm/internal.h"
 
 struct anchor {
@@ -329,5 +330,37 @@ enum rc anchor_prove(struct anchor *anchor, uint64_t expected_l, struct tpm_time
         rc = anchor_finish(anchor, prove(anchor, expected_l, time, err));
     if (rc != RC_OK)
         *time = (struct tpm_time){0};
+    return rc;
+}
+
+/* Attestation -----------------------------------------------------------------------------------*/
+
+static enum rc attest(struct anchor *a, const uint8_t ak_name[TPM_NAME_LEN],
+                      const uint8_t digest[32], struct attest_evidence *e, struct err *err)
+{
+    struct tpm *tpm = a->tpm;
+    ESYS_TR ak = ESYS_TR_NONE;
+    enum rc rc = attest_find(tpm, ak_name, &ak, err);
+    if (rc == RC_OK)
+        rc = attest_index(tpm, ak, a->index[OBJECT_W], 8, digest, &e->w, err);
+    if (rc == RC_OK)
+        rc = attest_index(tpm, ak, a->index[OBJECT_L], 8, digest, &e->l, err);
+    if (rc == RC_OK && a->a_written)
+        rc = attest_index(tpm, ak, a->index[OBJECT_A], ANCHOR_RECORD_LEN, digest, &e->a, err);
+    if (rc == RC_OK)
+        rc = attest_time(tpm, ak, digest, &e->time, err);
+    tpm_tr_close(tpm, &ak);
+    return rc;
+}
+
+enum rc anchor_attest(struct anchor *anchor, const uint8_t ak_name[TPM_NAME_LEN],
+                      const uint8_t digest[32], struct attest_evidence *evidence, struct err *err)
+{
+    *evidence = (struct attest_evidence){0};
+    enum rc rc = anchor_running(anchor, err);
+    if (rc == RC_OK)
+        rc = anchor_finish(anchor, attest(anchor, ak_name, digest, evidence, err));
+    if (rc != RC_OK)
+        *evidence = (struct attest_evidence){0};
     return rc;
 }

@@ -12,8 +12,8 @@
 #define TPM_ANCHOR_H
 
 #include "base/pins.h"
+#include "base/record.h"
 #include "tpm/device.h"
-#include "tpm/record.h"
 
 #define ANCHOR_AUTH_LEN 32
 

@@ -5,6 +5,7 @@
 #include <tss2/tss2_tctildr.h>
 
 #include "base/bytes.h"
+#include "tpm/attest.h"
 #include "tpm/internal.h"
 
 #define NO_SESSIONS ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE
@@ -92,6 +93,9 @@ static enum rc check_config(const struct tpm_config *c, struct err *err)
                     TPM_WATCHDOG_S_MAX);
     if (c->owner_auth_len > TPM_OWNER_AUTH_MAX)
         return FAIL(err, RC_REFUSED_CONFIG, "", 0, "owner authorisation longer than %d bytes",
+                    TPM_OWNER_AUTH_MAX);
+    if (c->endorsement_auth_len > TPM_OWNER_AUTH_MAX)
+        return FAIL(err, RC_REFUSED_CONFIG, "", 0, "endorsement authorisation longer than %d bytes",
                     TPM_OWNER_AUTH_MAX);
     return RC_OK;
 }
@@ -379,11 +383,12 @@ static TSS2_RC read_clock(struct tpm *tpm, struct tpm_time *time)
     return TSS2_RC_SUCCESS;
 }
 
-static enum rc set_owner_auth(struct tpm *tpm, const struct tpm_config *config, struct err *err)
+static enum rc set_auth(struct tpm *tpm, ESYS_TR hierarchy, const uint8_t *value, size_t len,
+                        struct err *err)
 {
     TPM2B_AUTH auth CLEANUP(tpm_auth_wipe) = {0};
-    tpm_auth_set(&auth, config->owner_auth, config->owner_auth_len);
-    TSS2_RC r = Esys_TR_SetAuth(tpm->esys, ESYS_TR_RH_OWNER, &auth);
+    tpm_auth_set(&auth, value, len);
+    TSS2_RC r = Esys_TR_SetAuth(tpm->esys, hierarchy, &auth);
     if (r != TSS2_RC_SUCCESS)
         return TPM_FAIL_AS(RC_RETRY_SYSTEM, r, "Esys_TR_SetAuth", err);
     return RC_OK;
@@ -393,6 +398,7 @@ static enum rc open_all(struct tpm *tpm, const struct tpm_config *config, bool c
                         struct err *err)
 {
     uint32_t srk_handle = config->srk_handle != 0 ? config->srk_handle : TPM_SRK_DEFAULT;
+    tpm->ak_handle = tpm_ak_handle(srk_handle);
     /* The watchdog comes first: connecting to a stuck TPM blocks as well. */
     enum rc rc = watchdog_start(&tpm->dog, config->watchdog_s, err);
     if (rc == RC_OK)
@@ -400,7 +406,10 @@ static enum rc open_all(struct tpm *tpm, const struct tpm_config *config, bool c
     if (rc == RC_OK)
         rc = flush_strays(tpm, err);
     if (rc == RC_OK)
-        rc = set_owner_auth(tpm, config, err);
+        rc = set_auth(tpm, ESYS_TR_RH_OWNER, config->owner_auth, config->owner_auth_len, err);
+    if (rc == RC_OK)
+        rc = set_auth(tpm, ESYS_TR_RH_ENDORSEMENT, config->endorsement_auth,
+                      config->endorsement_auth_len, err);
     if (rc == RC_OK)
         rc = read_identity(tpm, config->tcti, err);
     if (rc == RC_OK)

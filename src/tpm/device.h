@@ -49,6 +49,10 @@ struct tpm_config {
      * undefine. Borrowed by tpm_open(), which keeps a copy in the library; NULL and 0: empty. */
     const uint8_t *owner_auth;
     size_t owner_auth_len; /* 0 … TPM_OWNER_AUTH_MAX */
+    /* The same of the endorsement hierarchy: needed to make the attestation key and for the signed
+     * time in attestations; without it these are missing, and nothing else. */
+    const uint8_t *endorsement_auth;
+    size_t endorsement_auth_len; /* 0 … TPM_OWNER_AUTH_MAX */
 };
 #define TPM_SRK_DEFAULT UINT32_C(0x81000544)
 #define TPM_WATCHDOG_S_MAX 600

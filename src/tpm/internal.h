@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 #include <tss2/tss2_esys.h>
 
+#include "base/attested.h"
 #include "base/pins.h"
 #include "tpm/anchor.h"
 #include "tpm/device.h"
@@ -37,9 +38,10 @@ struct tpm {
     TSS2_TCTI_CONTEXT *tcti;
     ESYS_CONTEXT *esys;
     ESYS_TR srk;
-    ESYS_TR session; /* the long-lived salted HMAC session; ESYS_TR_NONE until it stands */
-    TSS2_RC dead;    /* the transport error that ended this struct; 0 while it lives */
-    bool shared;     /* a resource manager keeps us apart from other users of the TPM */
+    uint32_t ak_handle; /* where the attestation key is kept */
+    ESYS_TR session;    /* the long-lived salted HMAC session; ESYS_TR_NONE until it stands */
+    TSS2_RC dead;       /* the transport error that ended this struct; 0 while it lives */
+    bool shared;        /* a resource manager keeps us apart from other users of the TPM */
     struct tpm_identity identity;
     struct tpm_time last; /* newest time that was proven; see anchor_prove() */
     struct watchdog dog;
@@ -165,6 +167,25 @@ TSS2_RC nv_increment(struct tpm *tpm, ESYS_TR index) MUST_CHECK;
 TSS2_RC nv_define(struct tpm *tpm, const TPMS_NV_PUBLIC *pub, const TPM2B_AUTH *auth,
                   ESYS_TR *index) MUST_CHECK;
 TSS2_RC nv_undefine(struct tpm *tpm, ESYS_TR *index) MUST_CHECK;
+
+/* Attestation (attest.c and anchor.c).
+ * -----------------------------------------------------------*/
+
+/**
+ * Find the AK of the recorded Name.
+ * @param[out] ak  tpm_tr_close().
+ * @retval RC_REFUSED_ATTEST, RC_RETRY_ANCHOR, RC_HALT_ANCHOR  As anchor_attest().
+ */
+enum rc attest_find(struct tpm *tpm, const uint8_t name[TPM_NAME_LEN], ESYS_TR *ak,
+                    struct err *err) MUST_CHECK;
+
+/** Have the AK certify the first size bytes of an index. */
+enum rc attest_index(struct tpm *tpm, ESYS_TR ak, ESYS_TR index, uint16_t size,
+                     const uint8_t digest[32], struct attested *out, struct err *err) MUST_CHECK;
+
+/** Have the AK sign the time; out->len 0 where the endorsement authorisation is not ours. */
+enum rc attest_time(struct tpm *tpm, ESYS_TR ak, const uint8_t digest[32], struct attested *out,
+                    struct err *err) MUST_CHECK;
 
 /* One key's objects (provision.c and anchor.c). -------------------------------------------------*/
 

@@ -136,21 +136,40 @@ bool outsider_persist_key(const char *tcti, uint32_t handle)
            Esys_FlushContext(l.esys, key) == 0;
 }
 
-bool outsider_evict(const char *tcti, uint32_t handle)
+bool outsider_evict_as(const char *tcti, uint32_t handle, const uint8_t *owner, size_t len)
 {
     LINK(l);
     ESYS_TR object, gone;
+    TPM2B_AUTH value = {.size = (UINT16)len};
+    if (len > 0)
+        memcpy(value.buffer, owner, len);
     return find(&l, tcti, handle, NULL, &object) &&
+           Esys_TR_SetAuth(l.esys, ESYS_TR_RH_OWNER, &value) == 0 &&
            Esys_EvictControl(l.esys, ESYS_TR_RH_OWNER, object, PASSWORD, handle, &gone) == 0;
 }
 
-bool outsider_own(const char *tcti, const uint8_t *auth, size_t len)
+bool outsider_evict(const char *tcti, uint32_t handle)
+{
+    return outsider_evict_as(tcti, handle, NULL, 0);
+}
+
+static bool change_auth(const char *tcti, ESYS_TR hierarchy, const uint8_t *auth, size_t len)
 {
     LINK(l);
     TPM2B_AUTH value = {.size = (UINT16)len};
     memcpy(value.buffer, auth, len);
     return link_open(&l, tcti) &&
-           Esys_HierarchyChangeAuth(l.esys, ESYS_TR_RH_OWNER, PASSWORD, &value) == 0;
+           Esys_HierarchyChangeAuth(l.esys, hierarchy, PASSWORD, &value) == 0;
+}
+
+bool outsider_own(const char *tcti, const uint8_t *auth, size_t len)
+{
+    return change_auth(tcti, ESYS_TR_RH_OWNER, auth, len);
+}
+
+bool outsider_endorse(const char *tcti, const uint8_t *auth, size_t len)
+{
+    return change_auth(tcti, ESYS_TR_RH_ENDORSEMENT, auth, len);
 }
 
 static int count(struct link *l, TPM2_HANDLE first)

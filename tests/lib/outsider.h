@@ -28,11 +28,14 @@ bool outsider_define_byte(const char *tcti, uint32_t handle);
 /** Make a storage key that is subject to dictionary-attack protection persistent at the handle. */
 bool outsider_persist_key(const char *tcti, uint32_t handle);
 
-/** Remove a persistent object of the owner. */
+/** Remove a persistent object of the owner; with the owner's authorisation value, or an empty one.
+ */
+bool outsider_evict_as(const char *tcti, uint32_t handle, const uint8_t *owner, size_t len);
 bool outsider_evict(const char *tcti, uint32_t handle);
 
-/** Give the owner hierarchy an authorisation value; the old one must be empty. */
+/** Give the owner (or endorsement) hierarchy an authorisation value; the old one must be empty. */
 bool outsider_own(const char *tcti, const uint8_t *auth, size_t len);
+bool outsider_endorse(const char *tcti, const uint8_t *auth, size_t len);
 
 /** How many sessions (loaded and saved) and transient objects stand in the TPM; -1 on failure. */
 int outsider_count_strays(const char *tcti);

@@ -1,4 +1,4 @@
-/* src/tpm/record: each field at its place, each damaged bit noticed. */
+/* src/base/record: each field at its place, each damaged bit noticed. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,8 +10,8 @@
 
 #include "base/bytes.h"
 #include "base/digest.h"
+#include "base/record.h"
 #include "base/secmem.h"
-#include "tpm/record.h"
 
 static struct anchor_record example(void)
 {

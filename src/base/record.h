@@ -9,8 +9,8 @@
  * the hash in its place; it is read, and the next write turns it into format 2. The index itself
  * cannot grow: its size is part of the Name that is pinned.
  */
-#ifndef TPM_RECORD_H
-#define TPM_RECORD_H
+#ifndef BASE_RECORD_H
+#define BASE_RECORD_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,4 +1,4 @@
-#include "tpm/record.h"
+#include "base/record.h"
 
 #include <string.h>
 
