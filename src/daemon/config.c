@@ -90,6 +90,8 @@ static void describe(struct config *c, struct members *m, int *virtual_choice)
     *m = (struct members){.count = 0};
     text(m, "state_dir", c->state_dir, sizeof(c->state_dir), "an absolute path");
     text(m, "tpm.tcti", c->tcti, sizeof(c->tcti), "\"device:/dev/tpmrm0\"");
+    text(m, "tpm.owner_auth_file", c->owner_auth_file, sizeof(c->owner_auth_file),
+         "an absolute path, or \"\" for none");
     m->list[m->count++] = (struct member){.name = "tpm.virtual",
                                           .kind = CHOICE,
                                           .to = virtual_choice,
@@ -302,6 +304,8 @@ static enum rc check(const struct config *c, const char *file, struct err *err)
 {
     if (c->state_dir[0] != '/')
         return refuse(err, file, "state_dir", "not an absolute path", "an absolute path");
+    if (c->owner_auth_file[0] != '\0' && c->owner_auth_file[0] != '/')
+        return refuse(err, file, "tpm.owner_auth_file", "not an absolute path", "an absolute path");
     if (c->http_unix[0] != '\0' && c->http_unix[0] != '/')
         return refuse(err, file, "http.unix", "not an absolute path", "an absolute path");
     if (strlen(c->http_unix) > 107)

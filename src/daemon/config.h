@@ -18,7 +18,8 @@
 struct config {
     char state_dir[CONFIG_PATH_MAX];
     char tcti[CONFIG_TCTI_MAX];
-    struct tpm_config tpm; /* tcti points into this struct */
+    char owner_auth_file[CONFIG_PATH_MAX]; /* "" for none; read by operations only (owner.h) */
+    struct tpm_config tpm;                 /* tcti points into this struct */
     struct key_settings settings;
     struct named_limits limits[SIGNER_KEYS_MAX + 1];
     size_t limits_count;

@@ -15,6 +15,7 @@
 #include "base/lock.h"
 #include "base/secmem.h"
 #include "daemon/operations.h"
+#include "daemon/owner.h"
 #include "daemon/supervisor.h"
 #include "daemon/world.h"
 #include "hbs/kernel.h"
@@ -130,6 +131,22 @@ static enum rc open_ledger(struct host *h, bool create, struct err *err)
     return ledger_open(&h->ledger, &options, err);
 }
 
+/* The library keeps what it needs of the owner authorisation; ours goes as soon as it has it. */
+static enum rc open_tpm(struct host *h, bool create, struct err *err)
+{
+    uint8_t *auth = NULL;
+    size_t len = 0;
+    enum rc rc = owner_auth_read(h->config.owner_auth_file, &auth, &len, err);
+    if (rc != RC_OK)
+        return rc;
+    struct tpm_config config = h->config.tpm;
+    config.owner_auth = auth;
+    config.owner_auth_len = len;
+    rc = tpm_open(&h->tpm, &config, create, err);
+    secmem_free(auth);
+    return rc;
+}
+
 enum rc host_open(struct host *h, const struct options *o, bool create, struct err *err)
 {
     *h = HOST_CLOSED;
@@ -145,7 +162,7 @@ enum rc host_open(struct host *h, const struct options *o, bool create, struct e
     if (rc == RC_OK)
         rc = open_ledger(h, create, err);
     if (rc == RC_OK)
-        rc = tpm_open(&h->tpm, &h->config.tpm, create, err);
+        rc = open_tpm(h, create, err);
     /* One update is enough to place a key in time; signing asks for more. */
     h->config.settings.clock.warmup = 1;
     if (rc == RC_OK)

@@ -23,6 +23,7 @@
 #include "base/secmem.h"
 #include "clock/review.h"
 #include "daemon/host.h"
+#include "daemon/owner.h"
 #include "daemon/world.h"
 
 #define ROWS_MAX 64
@@ -201,6 +202,39 @@ static void look_at_memory(struct findings *f)
 
 /* TPM ------------------------------------------------------------------------------------------ */
 
+/* None of it is a way back for a counter; what it stops is removing our objects, or clearing the
+ * TPM, in a moment and without a trace of who did it. */
+static void look_at_protection(struct findings *f, struct tpm *tpm)
+{
+    struct tpm_protection p;
+    struct err err = {0};
+    if (tpm_protection_read(tpm, &p, &err) != RC_OK) {
+        found(f, "tpm", GRADE_BAD, "%s", err_text(&err));
+        return;
+    }
+    found(
+        f, "tpm", p.owner_auth_set ? GRADE_OK : GRADE_WARNING,
+        p.owner_auth_set
+            ? "the owner authorisation is set (tpm.owner_auth_file, or credential " OWNER_CREDENTIAL
+              ")"
+            : "the owner authorisation is empty: any root can remove counters. Set one and keep "
+              "it off this host: tpm2_changeauth -c owner file:FILE");
+    found(f, "tpm", p.lockout_auth_set ? GRADE_OK : GRADE_WARNING,
+          p.lockout_auth_set
+              ? "the lock-out authorisation is set"
+              : "the lock-out authorisation is empty: any root can clear the TPM, and "
+                "all keys with it. Set one: tpm2_changeauth -c lockout file:FILE");
+    found(f, "tpm", p.clear_disabled ? GRADE_OK : GRADE_WARNING,
+          p.clear_disabled
+              ? "TPM2_Clear is disabled"
+              : "TPM2_Clear is allowed: tpm2_clearcontrol -C lockout s (with -P and the "
+                "lock-out authorisation)");
+    if (p.in_lockout)
+        found(f, "tpm", GRADE_WARNING,
+              "in lock-out by somebody's wrong authorisations: nothing of ours is subject to it; "
+              "tpm2_dictionarylockout -c ends it");
+}
+
 static void look_at_tpm(struct findings *f, const struct config *c, int state_dirfd)
 {
     int lock CLEANUP(fd_close) = -1;
@@ -228,6 +262,7 @@ static void look_at_tpm(struct findings *f, const struct config *c, int state_di
         found(f, "tpm", GRADE_WARNING,
               "not known to keep acknowledged writes: bindings of versions "
               "stay after a crash that others could lift");
+    look_at_protection(f, tpm);
     found(f, "tpm", id->counters_available < 2 ? GRADE_WARNING : GRADE_OK,
           "room for %" PRIu32 " more keys, of two counters each", id->counters_available / 2);
 }

@@ -167,21 +167,28 @@ static enum rc flush_strays(struct tpm *tpm, struct err *err)
 
 /* Sessions --------------------------------------------------------------------------------------*/
 
-/* salt_key: ESYS_TR_NONE for a session without a secret, good for hiding an authorisation value
- * from a listener that comes late, not from one on the bus. */
-static TSS2_RC start_session(struct tpm *tpm, ESYS_TR salt_key, TPM2_SE kind, ESYS_TR *session)
+/* salt_key: ESYS_TR_NONE for a session without a secret, good for nothing that needs one.
+ *
+ * bind: the owner hierarchy where its authorisation was given, else ESYS_TR_NONE. The salt keeps
+ * listeners out; whoever answers in the TPM's place and shows a storage key of his own reads it.
+ * Later the pinned Name tells such a key, but not when the first key is made. Then the owner
+ * authorisation is the one thing that this host and the real TPM know and the bus has never
+ * carried: bound to it, the session's secret cannot be computed by anybody else. Binding to W, L, A
+ * or a blob would add nothing: their values went through this same session. */
+static TSS2_RC start_session(struct tpm *tpm, ESYS_TR salt_key, ESYS_TR bind, TPM2_SE kind,
+                             ESYS_TR *session)
 {
     static const TPMT_SYM_DEF aes = {
         .algorithm = TPM2_ALG_AES, .keyBits = {.aes = 128}, .mode = {.aes = TPM2_ALG_CFB}};
     *session = ESYS_TR_NONE;
     return TPM_RUN(tpm, "StartAuthSession",
-                   Esys_StartAuthSession(tpm->esys, salt_key, ESYS_TR_NONE, NO_SESSIONS, NULL, kind,
-                                         &aes, TPM2_ALG_SHA256, session));
+                   Esys_StartAuthSession(tpm->esys, salt_key, bind, NO_SESSIONS, NULL, kind, &aes,
+                                         TPM2_ALG_SHA256, session));
 }
 
 TSS2_RC tpm_policy_session(struct tpm *tpm, ESYS_TR *session)
 {
-    return start_session(tpm, tpm->srk, TPM2_SE_POLICY, session);
+    return start_session(tpm, tpm->srk, ESYS_TR_NONE, TPM2_SE_POLICY, session);
 }
 
 /* Storage key -----------------------------------------------------------------------------------*/
@@ -216,22 +223,44 @@ static bool is_our_kind_of_srk(const TPMT_PUBLIC *pub)
            pub->parameters.eccDetail.curveID == TPM2_ECC_NIST_P256;
 }
 
-static TSS2_RC make_srk(struct tpm *tpm, uint32_t handle)
+static TSS2_RC create_primary(struct tpm *tpm, ESYS_TR hierarchy, ESYS_TR session, ESYS_TR *key)
 {
     static const TPM2B_SENSITIVE_CREATE no_secret = {0};
     static const TPM2B_DATA no_data = {0};
     static const TPML_PCR_SELECTION no_pcr = {0};
+    return TPM_RUN(tpm, "CreatePrimary",
+                   Esys_CreatePrimary(tpm->esys, hierarchy, session, ESYS_TR_NONE, ESYS_TR_NONE,
+                                      &no_secret, &srk_template, &no_data, &no_pcr, key, NULL, NULL,
+                                      NULL, NULL));
+}
+
+/* Before there is a storage key there is nothing to salt a session with, and the HMAC of an
+ * unsalted one lets a listener try out owner authorisations at leisure. So a key of the null
+ * hierarchy, whose authorisation is empty, does it for this once. */
+static TSS2_RC first_session(struct tpm *tpm, ESYS_TR bind, ESYS_TR *session)
+{
+    ESYS_TR plain = ESYS_TR_NONE;
+    ESYS_TR key = ESYS_TR_NONE;
+    *session = ESYS_TR_NONE;
+    TSS2_RC r = start_session(tpm, ESYS_TR_NONE, ESYS_TR_NONE, TPM2_SE_HMAC, &plain);
+    if (r == TSS2_RC_SUCCESS)
+        r = create_primary(tpm, ESYS_TR_RH_NULL, plain, &key);
+    tpm_tr_flush(tpm, &plain);
+    if (r == TSS2_RC_SUCCESS)
+        r = start_session(tpm, key, bind, TPM2_SE_HMAC, session);
+    tpm_tr_flush(tpm, &key);
+    return r;
+}
+
+static TSS2_RC make_srk(struct tpm *tpm, uint32_t handle, ESYS_TR bind)
+{
     ESYS_TR session = ESYS_TR_NONE;
     ESYS_TR key = ESYS_TR_NONE;
-
-    TSS2_RC r = start_session(tpm, ESYS_TR_NONE, TPM2_SE_HMAC, &session);
+    TSS2_RC r = first_session(tpm, bind, &session);
     if (r != TSS2_RC_SUCCESS)
         return r;
     /* The default attribute of a new session is CONTINUESESSION: it serves both commands. */
-    r = TPM_RUN(tpm, "CreatePrimary",
-                Esys_CreatePrimary(tpm->esys, ESYS_TR_RH_OWNER, session, ESYS_TR_NONE, ESYS_TR_NONE,
-                                   &no_secret, &srk_template, &no_data, &no_pcr, &key, NULL, NULL,
-                                   NULL, NULL));
+    r = create_primary(tpm, ESYS_TR_RH_OWNER, session, &key);
     if (r == TSS2_RC_SUCCESS)
         r = TPM_RUN(tpm, "EvictControl",
                     Esys_EvictControl(tpm->esys, ESYS_TR_RH_OWNER, key, session, ESYS_TR_NONE,
@@ -274,14 +303,16 @@ static enum rc check_srk(struct tpm *tpm, uint32_t handle, bool create, struct e
                 "the object at 0x%08x is not a storage key of ours", handle);
 }
 
-static enum rc find_srk(struct tpm *tpm, uint32_t handle, bool create, struct err *err)
+static enum rc find_srk(struct tpm *tpm, uint32_t handle, bool create, ESYS_TR bind,
+                        struct err *err)
 {
     TSS2_RC r = TPM_RUN(tpm, "ReadPublic",
                         Esys_TR_FromTPMPublic(tpm->esys, handle, NO_SESSIONS, &tpm->srk));
     if (r == NV_NO_SUCH_HANDLE && create) {
-        r = make_srk(tpm, handle);
+        r = make_srk(tpm, handle, bind);
         if (tpm_outcome(r) == TPM_MOVED)
-            return TPM_FAIL_AS(RC_REFUSED_CONFIG, r, "making the storage key as owner", err);
+            return TPM_FAIL_AS(RC_REFUSED_CONFIG, r,
+                               "the owner authorisation of the TPM is wrong or missing", err);
         if (r != TSS2_RC_SUCCESS)
             return TPM_FAIL(TPM_CONNECTING, r, "making the storage key", err);
     }
@@ -394,9 +425,35 @@ static enum rc set_auth(struct tpm *tpm, ESYS_TR hierarchy, const uint8_t *value
     return RC_OK;
 }
 
+/* A session that is bound to another value than the TPM has does not work for anything, so it is
+ * tried at once: who gave a wrong owner authorisation is told that, and not that a key's objects
+ * are not what they were. */
+static enum rc long_lived_session(struct tpm *tpm, ESYS_TR bind, struct err *err)
+{
+    TSS2_RC r = start_session(tpm, tpm->srk, bind, TPM2_SE_HMAC, &tpm->session);
+    if (r != TSS2_RC_SUCCESS)
+        return TPM_FAIL(TPM_CONNECTING, r, "StartAuthSession", err);
+    if (bind == ESYS_TR_NONE)
+        return RC_OK;
+    TPM2B_DIGEST *bytes = NULL;
+    r = tpm_session_use(tpm, TPMA_SESSION_ENCRYPT);
+    if (r == TSS2_RC_SUCCESS)
+        r = TPM_RUN(tpm, "GetRandom",
+                    Esys_GetRandom(tpm->esys, tpm->session, ESYS_TR_NONE, ESYS_TR_NONE, 8, &bytes));
+    Esys_Free(bytes);
+    enum tpm_outcome outcome = tpm_outcome(r);
+    if (outcome == TPM_MOVED || outcome == TPM_REFUSED)
+        return TPM_FAIL_AS(RC_REFUSED_CONFIG, r,
+                           "the owner authorisation of the TPM is wrong or missing", err);
+    if (r != TSS2_RC_SUCCESS)
+        return TPM_FAIL(TPM_CONNECTING, r, "GetRandom", err);
+    return RC_OK;
+}
+
 static enum rc open_all(struct tpm *tpm, const struct tpm_config *config, bool create_srk,
                         struct err *err)
 {
+    ESYS_TR bind = config->owner_auth_len > 0 ? ESYS_TR_RH_OWNER : ESYS_TR_NONE;
     uint32_t srk_handle = config->srk_handle != 0 ? config->srk_handle : TPM_SRK_DEFAULT;
     tpm->ak_handle = tpm_ak_handle(srk_handle);
     /* The watchdog comes first: connecting to a stuck TPM blocks as well. */
@@ -413,13 +470,12 @@ static enum rc open_all(struct tpm *tpm, const struct tpm_config *config, bool c
     if (rc == RC_OK)
         rc = read_identity(tpm, config->tcti, err);
     if (rc == RC_OK)
-        rc = find_srk(tpm, srk_handle, create_srk, err);
+        rc = find_srk(tpm, srk_handle, create_srk, bind, err);
+    if (rc == RC_OK)
+        rc = long_lived_session(tpm, bind, err);
     if (rc != RC_OK)
         return rc;
-    TSS2_RC r = start_session(tpm, tpm->srk, TPM2_SE_HMAC, &tpm->session);
-    if (r != TSS2_RC_SUCCESS)
-        return TPM_FAIL(TPM_CONNECTING, r, "StartAuthSession", err);
-    r = read_clock(tpm, &tpm->last);
+    TSS2_RC r = read_clock(tpm, &tpm->last);
     if (r != TSS2_RC_SUCCESS)
         return TPM_FAIL(TPM_CONNECTING, r, "ReadClock", err);
     return RC_OK;
@@ -477,5 +533,21 @@ enum rc tpm_read_time(struct tpm *tpm, struct tpm_time *time, struct err *err)
     TSS2_RC r = read_clock(tpm, time);
     if (r != TSS2_RC_SUCCESS)
         return TPM_FAIL(TPM_RUNNING, r, "ReadClock", err);
+    return RC_OK;
+}
+
+enum rc tpm_protection_read(struct tpm *tpm, struct tpm_protection *p, struct err *err)
+{
+    *p = (struct tpm_protection){0};
+    uint32_t permanent = 0;
+    TSS2_RC r = tpm_property(tpm, TPM2_PT_PERMANENT, &permanent);
+    if (r == TSS2_RC_SUCCESS)
+        r = tpm_property(tpm, TPM2_PT_LOCKOUT_COUNTER, &p->lockout_counter);
+    if (r != TSS2_RC_SUCCESS)
+        return TPM_FAIL(TPM_RUNNING, r, "GetCapability of the protections", err);
+    p->owner_auth_set = (permanent & TPMA_PERMANENT_OWNERAUTHSET) != 0;
+    p->lockout_auth_set = (permanent & TPMA_PERMANENT_LOCKOUTAUTHSET) != 0;
+    p->clear_disabled = (permanent & TPMA_PERMANENT_DISABLECLEAR) != 0;
+    p->in_lockout = (permanent & TPMA_PERMANENT_INLOCKOUT) != 0;
     return RC_OK;
 }

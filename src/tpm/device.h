@@ -83,6 +83,16 @@ struct tpm_identity {
     size_t srk_name_len;
 };
 
+/** What stands between root and the removal of our objects (TPM 2.0 Part 2, 8.6: TPMA_PERMANENT).
+ */
+struct tpm_protection {
+    bool owner_auth_set;   /* else anybody may define and undefine indexes */
+    bool lockout_auth_set; /* else anybody may clear the TPM, unless that is disabled */
+    bool clear_disabled;   /* TPM2_Clear only by the platform */
+    bool in_lockout;       /* dictionary-attack lock-out: nothing of ours is subject to it */
+    uint32_t lockout_counter;
+};
+
 /** TPM2_ReadClock. */
 struct tpm_time {
     uint64_t clock_ms;
@@ -108,8 +118,9 @@ struct tpm_time {
  *                             TPM.
  * @retval RC_HALT_ANCHOR      The TPM refused a command that it must know.
  * @retval RC_REFUSED_CONFIG   The TCTI string names no module that can be loaded, or has bad
- *                             parameters; a number is out of range; with create_srk: the handle is
- *                             taken by another object, or the owner authorisation is wrong.
+ *                             parameters; a number is out of range; an owner authorisation was
+ *                             given and is wrong; with create_srk: the handle is taken by another
+ *                             object, or the owner authorisation is needed.
  * In all cases but RC_OK nothing has changed, except that a storage key may have been made.
  */
 enum rc tpm_open(struct tpm **tpm, const struct tpm_config *config, bool create_srk,
@@ -119,6 +130,13 @@ void tpm_close(struct tpm **tpm);
 
 /** Identity, read once at tpm_open(). Borrowed until close. */
 const struct tpm_identity *tpm_identify(const struct tpm *tpm);
+
+/**
+ * How the TPM protects what is not ours to protect. For advice to operators.
+ * @retval RC_HALT_ANCHOR, RC_RETRY_ANCHOR, RC_HALT_CANARY  As tpm_read_time().
+ */
+enum rc tpm_protection_read(struct tpm *tpm, struct tpm_protection *protection,
+                            struct err *err) MUST_CHECK;
 
 /**
  * The TPM's clock and boot counts, unauthenticated: some chips refuse a session here.

@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "lib/outsider.h"
 #include "lib/service.h"
 
 static struct clocks clocks;
@@ -94,7 +95,7 @@ static void test_with_a_key_and_running(void **state)
                 "{'kind':'interval','signatures_per_window':8}}");
     doctor(&s, out, good_chrony());
     expect(out, "permissions", "o");
-    expect(out, "tpm", "wwo");
+    expect(out, "tpm", "wwwwwo");
     assert_non_null(strstr(out, "a sync of 4096 bytes takes"));
     service_start(&s);
     doctor(&s, out, good_chrony());
@@ -105,6 +106,48 @@ static void test_with_a_key_and_running(void **state)
     assert_int_equal(service_tool(&s, out, "doctor --chrony-conf '%s'", good_chrony()), 6);
     assert_non_null(strstr(out, "bad      permissions"));
     assert_int_equal(chmod(s.state, 0700), 0);
+    service_end(&s);
+}
+
+/* An owner authorisation: without it nothing is made, a wrong one is told at once, the right one is
+ * found in the credential; and nobody prints it. */
+static void test_owner_authorisation(void **state)
+{
+    (void)state;
+    struct service s;
+    char out[TOOL_OUT];
+    char path[512];
+    static const char plan[] =
+        "{\"tidemark_plan\":1,\"key\":\"k\",\"profile\":\"sp800-208\",\"scheme\":\"lms\","
+        "\"parameters\":[\"LMS_SHA256_M24_H5\",\"LMOTS_SHA256_N24_W2\"],\"message\":\"raw\","
+        "\"assignment\":{\"kind\":\"interval\",\"signatures_per_window\":8}}";
+    service_make(&s, "doctor", &clocks, NULL);
+    assert_true(outsider_own(s.tpm.tcti, (const uint8_t *)"correct-horse", 13));
+    (void)snprintf(path, sizeof(path), "%s/plan.json", lab_dir());
+    write_file(path, plan);
+    assert_int_equal(service_tool(&s, out, "key new %s", path), 2);
+    assert_non_null(strstr(out, "owner authorisation of the TPM is wrong or missing"));
+
+    char credential[512];
+    (void)snprintf(credential, sizeof(credential), "%s/tidemark-tpm-owner", lab_dir());
+    assert_int_equal(setenv("CREDENTIALS_DIRECTORY", lab_dir(), 1), 0);
+    write_file(credential, "battery-staple\n");
+    assert_int_equal(chmod(credential, 0400), 0);
+    assert_int_equal(service_tool(&s, out, "key new %s", path), 2);
+    assert_non_null(strstr(out, "owner authorisation of the TPM is wrong"));
+    assert_null(strstr(out, "staple"));
+    (void)remove(credential);
+    write_file(credential, "correct-horse\n");
+    assert_int_equal(chmod(credential, 0400), 0);
+    assert_int_equal(service_tool(&s, out, "key new %s", path), 0);
+    assert_null(strstr(out, "horse"));
+    assert_int_equal(unsetenv("CREDENTIALS_DIRECTORY"), 0);
+
+    doctor(&s, out, good_chrony());
+    assert_non_null(strstr(out, "the owner authorisation is set"));
+    service_start(&s); /* without it */
+    service_stop(&s);
+    (void)remove(credential);
     service_end(&s);
 }
 
@@ -154,6 +197,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_before_the_first_key),
         cmocka_unit_test(test_with_a_key_and_running),
+        cmocka_unit_test(test_owner_authorisation),
         cmocka_unit_test(test_chrony_files),
     };
     int unable = lab_open();

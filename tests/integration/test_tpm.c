@@ -297,6 +297,16 @@ static void test_owner_auth(void **state)
     c.srk_handle = TPM_SRK_DEFAULT + 1;
     FAILS(RC_REFUSED_CONFIG, tpm_open(&f->tpm, &c, true, err));
     assert_null(f->tpm);
+    /* The session is bound to a value that is given: a wrong one is told before anything is used.
+     */
+    c.srk_handle = 0;
+    c.owner_auth = other_secret;
+    c.owner_auth_len = sizeof(other_secret);
+    FAILS(RC_REFUSED_CONFIG, tpm_open(&f->tpm, &c, false, err));
+    FAILS(RC_REFUSED_CONFIG, tpm_open(&f->tpm, &c, true, err));
+    assert_null(f->tpm);
+    c.srk_handle = TPM_SRK_DEFAULT + 1;
+    FAILS(RC_REFUSED_CONFIG, tpm_open(&f->tpm, &c, true, err));
     c.owner_auth = with_zero;
     c.owner_auth_len = sizeof(with_zero);
     OK(tpm_open(&f->tpm, &c, true, err));

@@ -478,18 +478,59 @@ static size_t heard(const uint8_t *traffic, size_t len, const uint8_t *what, siz
     return found;
 }
 
+static const uint8_t owner[TPM_OWNER_AUTH_MAX] = "an owner value of 32 bytes .....";
+static const uint8_t plain[32] = "what was sealed: 32 bytes ......";
+
+static void seal_and_open(struct fixture *f, const struct tpm_lock *lock)
+{
+    struct err err = {0};
+    uint8_t got[32];
+    assert_rc(tpm_seal(f->tpm, secret, lock, plain, 32, blob, &blob_len, &err), RC_OK, &err);
+    assert_rc(tpm_unseal(f->tpm, f->anchor, secret, blob, blob_len, got, 32, &err), RC_OK, &err);
+    assert_memory_equal(got, plain, 32);
+}
+
+/* Everything that is ever done: keys made and removed by an owner with an authorisation, all kinds
+ * of blobs sealed and opened, counters moved, the record written. */
+static void talk(struct fixture *f, const struct anchor_record *a)
+{
+    struct err err = {0};
+    struct tpm_time t;
+    struct anchor_pins pins = {0};
+    assert_rc(anchor_write(f->anchor, a, &err), RC_OK, &err);
+    assert_rc(anchor_step_l(f->anchor, f->before.l + 1, &err), RC_OK, &err);
+    assert_rc(anchor_prove(f->anchor, f->before.l + 1, &t, &err), RC_OK, &err);
+    assert_true(outsider_own(f->swtpm.tcti, owner, sizeof(owner))); /* beside the proxy */
+    close_all(f);
+    struct tpm_config c = {.tcti = f->proxy.tcti,
+                           .srk_handle = TPM_SRK_DEFAULT + 1,
+                           .owner_auth = owner,
+                           .owner_auth_len = sizeof(owner)};
+    assert_rc(tpm_open(&f->tpm, &c, true, &err), RC_OK, &err);
+    tpm_close(&f->tpm);
+    c.srk_handle = 0;
+    assert_rc(tpm_open(&f->tpm, &c, true, &err), RC_OK, &err);
+    assert_rc(make_anchor(f->tpm, secret, 0, &pins, &err), RC_OK, &err);
+    assert_rc(anchor_undefine(f->tpm, &pins, secret, &err), RC_OK, &err);
+    assert_rc(anchor_open(&f->anchor, f->tpm, &f->pins, secret, &err), RC_OK, &err);
+    struct tpm_lock lock = {.kind = TPM_LOCK_WINDOW,
+                            .bound_low = true,
+                            .bound_high = true,
+                            .low = f->before.w,
+                            .high = f->before.w};
+    memcpy(lock.w_name, f->pins.w_name, sizeof(lock.w_name));
+    seal_and_open(f, &lock);
+    lock = (struct tpm_lock){.kind = TPM_LOCK_OWNER};
+    seal_and_open(f, &lock);
+    seal_and_open(f, NULL);
+}
+
 static void test_bus(void **state)
 {
     struct fixture *f = *state;
-    struct err err = {0};
-    struct tpm_time t;
     struct anchor_record a = {.w = f->before.w, .l = f->before.l};
     memset(a.head, 0xc3, sizeof(a.head));
-    assert_rc(anchor_write(f->anchor, &a, &err), RC_OK, &err);
-    assert_rc(anchor_step_l(f->anchor, f->before.l + 1, &err), RC_OK, &err);
-    assert_rc(anchor_prove(f->anchor, f->before.l + 1, &t, &err), RC_OK, &err);
-    assert_rc(do_seal(f, &err), RC_OK, &err);
-
+    talk(f, &a);
     size_t len = 0;
     const uint8_t *traffic = tpmproxy_traffic(&f->proxy, &len);
     assert_non_null(traffic);
@@ -498,6 +539,8 @@ static void test_bus(void **state)
     /* Secrets, authorisation values and even the record are not, and no password is ever used. */
     static const uint8_t password_session[] = {0x40, 0x00, 0x00, 0x09};
     assert_int_equal(heard(traffic, len, secret, 16), 0);
+    assert_int_equal(heard(traffic, len, owner, 16), 0);
+    assert_int_equal(heard(traffic, len, plain, 16), 0);
     assert_int_equal(heard(traffic, len, a.head, 16), 0);
     assert_int_equal(heard(traffic, len, password_session, 4), 0);
     for (const char *object = "WLA"; *object != '\0'; object++) {
@@ -505,12 +548,42 @@ static void test_bus(void **state)
         hmac_sha256(auth, secret, sizeof(secret), object, 1);
         assert_int_equal(heard(traffic, len, auth, 16), 0);
     }
-    /* StartAuthSession with the storage key, i.e. with a salt: its handle follows the command code.
-     * One session for the setup, one for the reopening; the third makes the key and has no salt. */
-    static const uint8_t salted[] = {0x00, 0x00, 0x01, 0x76, 0x81, 0x00, 0x05, 0x44};
+}
+
+/* StartAuthSession names the key of its salt and what it is bound to behind the command code. */
+static void expect_sessions(struct fixture *f, size_t all, size_t plain_ones, size_t by_first_key,
+                            size_t by_srk, size_t bound)
+{
     static const uint8_t any[] = {0x00, 0x00, 0x01, 0x76};
-    assert_int_equal(heard(traffic, len, salted, sizeof(salted)), 2);
-    assert_int_equal(heard(traffic, len, any, sizeof(any)), 3);
+    static const uint8_t none[] = {0x00, 0x00, 0x01, 0x76, 0x40, 0x00, 0x00, 0x07};
+    static const uint8_t first[] = {0x00, 0x00, 0x01, 0x76, 0x80};
+    static const uint8_t srk[] = {0x00, 0x00, 0x01, 0x76, 0x81, 0x00, 0x05, 0x44};
+    static const uint8_t bind[] = {0x00, 0x00, 0x01, 0x76, 0x81, 0x00,
+                                   0x05, 0x44, 0x40, 0x00, 0x00, 0x01};
+    size_t len = 0;
+    const uint8_t *traffic = tpmproxy_traffic(&f->proxy, &len);
+    assert_non_null(traffic);
+    assert_int_equal(heard(traffic, len, any, sizeof(any)), all);
+    assert_int_equal(heard(traffic, len, none, sizeof(none)), plain_ones);
+    assert_int_equal(heard(traffic, len, first, sizeof(first)), by_first_key);
+    assert_int_equal(heard(traffic, len, srk, sizeof(srk)), by_srk);
+    assert_int_equal(heard(traffic, len, bind, sizeof(bind)), bound);
+}
+
+/* Salted by the storage key: one for the setup, one for the reopening. The storage key is made in a
+ * session salted by a key of the null hierarchy, and only that key in one without a salt, which
+ * carries nothing. With an owner authorisation the long-lived session is bound to the owner. */
+static void test_sessions_are_salted_and_bound(void **state)
+{
+    struct fixture *f = *state;
+    struct err err = {0};
+    expect_sessions(f, 4, 1, 1, 2, 0);
+    assert_true(outsider_own(f->swtpm.tcti, owner, sizeof(owner)));
+    close_all(f);
+    struct tpm_config c = {
+        .tcti = f->proxy.tcti, .owner_auth = owner, .owner_auth_len = sizeof(owner)};
+    assert_rc(tpm_open(&f->tpm, &c, true, &err), RC_OK, &err);
+    expect_sessions(f, 5, 1, 1, 3, 1);
 }
 
 int main(void)
@@ -536,6 +609,7 @@ int main(void)
         TEST(test_write_and_step_faults),
         TEST(test_seal_faults),
         TEST(test_bus),
+        TEST(test_sessions_are_salted_and_bound),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
