@@ -64,6 +64,7 @@ static void print_key(const struct out *out, const json_t *key)
     out_data(out, "%-12s%s of %" PRIu64 " indices, %" PRIu64 " usable\n", "windows", count,
              member_count(windows, "size"), member_count(windows, "usable"));
     print_number(out, windows, "open", "open window");
+    print_number(out, windows, "early", "opened early");
     print_number(out, windows, "floor", "floor");
     print_number(out, windows, "min", "starts at");
     print_number(out, key, "export_limit", "export limit");

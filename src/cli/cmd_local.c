@@ -18,11 +18,8 @@ static const struct {
     const char *command;
     const char *verb;
 } verbs[] = {
-    {"key new", "key-new"},
-    {"backup export", "backup-export"},
-    {"backup check", "backup-check"},
-    {"recover", "recover"},
-    {"doctor", "doctor"},
+    {"key new", "key-new"}, {"backup export", "backup-export"},   {"backup check", "backup-check"},
+    {"recover", "recover"}, {"advance-window", "advance-window"}, {"doctor", "doctor"},
 };
 
 static const char *verb_of(const char *command)

@@ -317,11 +317,13 @@ static void add_state(struct out_table *table, const json_t *window, int64_t now
 {
     char state[20], span[OUT_SHORT];
     int64_t closes = 0;
+    int64_t opens = 0;
     member_text(window, "state", state, sizeof(state));
     bool open = strcmp(state, "open") == 0;
+    bool early = open && member_time(window, "opens", &opens) && opens > now;
     if (open && member_time(window, "closes", &closes) && closes > now) {
         out_span(span, closes - now);
-        out_table_cell(table, OUT_GOOD, "open, %s to go", span);
+        out_table_cell(table, OUT_GOOD, "open%s, %s to go", early ? " early" : "", span);
         return;
     }
     enum out_colour colour = open ? OUT_GOOD : strcmp(state, "skipped") == 0 ? OUT_WARN : OUT_DIM;

@@ -145,9 +145,20 @@ static const struct cli_option recover_options[] = {
     OPTION_PASSPHRASE,
     {"old-device-destroyed", "STATEMENT", "who saw that the lost device is destroyed, and when",
      WORDS_NONE, NULL},
-    {"acknowledged-through", "N", "highest window of any acknowledged export of the lost device",
-     WORDS_NONE, NULL},
+    {"acknowledged-through", "N", "highest mark of any acknowledged export of the key", WORDS_NONE,
+     NULL},
     {"start-window", "N", "first window that may sign from now on", WORDS_NONE, NULL},
+    {"yes", NULL, "do not ask", WORDS_NONE, NULL},
+    END,
+};
+
+static const struct cli_option advance_options[] = {
+    OPTION_CONFIG,
+    OPTION_KEY,
+    {"window", "N", "window to open: the next one", WORDS_NONE, NULL},
+    {"acknowledged-export", "FILE", "export with mark N or above that was checked, or its SHA-256",
+     WORDS_FILE, NULL},
+    {"reason", "TEXT", "who wants it, and why; stands in the ledger", WORDS_NONE, NULL},
     {"yes", NULL, "do not ask", WORDS_NONE, NULL},
     END,
 };
@@ -320,8 +331,23 @@ static const struct cli_command commands[] = {
          "with its own state; with --from, it\nreplaces a lost device.",
      .example = "tidemark recover --key nightly\n"
                 "tidemark recover --from nightly.backup --passphrase-file pass \\\n"
-                "    --old-device-destroyed 'A. Smith, 2026-12-08'",
+                "    --acknowledged-through 4 --old-device-destroyed 'A. Smith, 2026-12-08'",
      .options = recover_options,
+     .run = cmd_local},
+    {.name = "advance-window",
+     .operands = "",
+     .summary = "open the next window of a time plan before its start, on the signer host",
+     .text =
+         "Runs tidemarkd advance-window while the service is stopped. The window may be used at "
+         "once and until its\nplanned end, and every window before it is closed for good. The "
+         "lead is paid back: the window behind it\nopens no earlier than planned. An export with "
+         "a mark that covers the window must have been checked, so\nthat no replacement of this "
+         "device starts in it.",
+     .example = "tidemark backup export --key nightly --through 12 --out nightly.backup\n"
+                "tidemark backup check nightly.backup\n"
+                "tidemark advance-window --key nightly --window 12 \\\n"
+                "    --acknowledged-export nightly.backup --reason 'A. Smith: window 11 is full'",
+     .options = advance_options,
      .run = cmd_local},
     {.name = "doctor",
      .operands = "",

@@ -35,7 +35,7 @@ int operation_fail(const struct err *err, enum rc rc, const char *next_step)
     return operation_exit_code(rc);
 }
 
-bool operation_confirm(const struct options *o)
+bool operation_confirm(const struct options *o, const char *word)
 {
     if (o->yes)
         return true;
@@ -43,9 +43,12 @@ bool operation_confirm(const struct options *o)
         (void)fprintf(stderr, "tidemark: nothing was done: run it again with --yes to go on\n");
         return false;
     }
-    (void)fprintf(stderr, "Type 'recover' to go on: ");
+    (void)fprintf(stderr, "Type '%s' to go on: ", word);
     char line[32] = {0};
-    return fgets(line, sizeof(line), stdin) != NULL && strcmp(line, "recover\n") == 0;
+    if (fgets(line, sizeof(line), stdin) == NULL)
+        return false;
+    line[strcspn(line, "\n")] = '\0';
+    return strcmp(line, word) == 0;
 }
 
 /* A passphrase from a file (its first line) or, unseen, from the terminal. In locked memory. */

@@ -16,15 +16,16 @@ struct options {
     const char *config, *key, *out, *from, *passphrase_file, *argument;
     const char *statement;   /* --old-device-destroyed */
     const char *chrony_conf; /* --chrony-conf */
-    int64_t start_window, acknowledged_through, through;
+    const char *acknowledged_export, *reason;
+    int64_t start_window, acknowledged_through, through, window;
     bool json, quiet, yes, restart;
 };
 
 /** Print what went wrong and, if not NULL, the next step. @return the exit code of the command. */
 int operation_fail(const struct err *err, enum rc rc, const char *next_step);
 
-/** Ask for the word, unless --yes was given. @return false if nothing is to be done. */
-bool operation_confirm(const struct options *o) MUST_CHECK;
+/** Ask for `word`, unless --yes was given. @return false if nothing is to be done. */
+bool operation_confirm(const struct options *o, const char *word) MUST_CHECK;
 
 /**
  * The result of an operation that made or moved a key.
@@ -76,6 +77,7 @@ int operation_key_new(const struct options *o);
 int operation_backup_export(const struct options *o);
 int operation_backup_check(const struct options *o);
 int operation_recover(const struct options *o);
+int operation_advance_window(const struct options *o);
 int operation_doctor(const struct options *o);
 
 #endif

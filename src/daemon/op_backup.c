@@ -99,9 +99,14 @@ int operation_backup_check(const struct options *o)
                                   backup.header.public_key_len)))
         rc = FAIL(&err, RC_REFUSED_INPUT, "", 0, "the backup is of another key named '%s'",
                   backup.header.key);
+    uint8_t sha256[SHA256_LEN];
     if (rc == RC_OK)
-        rc = note(&h, LEDGER_ACKNOWLEDGEMENT, "backup-export", o->argument, backup.header.through,
-                  &err);
+        rc = backup_sha256(&backup, sha256, &err);
+    if (rc == RC_OK) {
+        char name[LEDGER_TEXT_MAX + 1];
+        backup_name(name, sha256, o->argument);
+        rc = note(&h, LEDGER_ACKNOWLEDGEMENT, "backup-export", name, backup.header.through, &err);
+    }
     if (rc == RC_OK && !o->quiet)
         (void)printf(
             "%s: good: %" PRIu64 " windows from %" PRIu64 ", mark %" PRId64 " acknowledged\n",

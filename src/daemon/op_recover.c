@@ -30,11 +30,11 @@ static int recover_on_this_device(const struct options *o)
     if (rc == RC_OK)
         rc = host_load_key(&h, o->key, &err);
     if (rc == RC_OK)
-        rc = recover_here_plan(h.key, &h.world, h.ledger, &plan, &err);
+        rc = recover_here_plan(h.key, &h.world, h.ledger, o->acknowledged_through, &plan, &err);
     if (rc != RC_OK)
         return operation_fail(&err, rc, NULL);
     show_plan(&plan);
-    if (!operation_confirm(o))
+    if (!operation_confirm(o, "recover"))
         return 2;
     rc = recover_here(h.key, &h.world, h.ledger, &plan, &err);
     if (rc != RC_OK)
@@ -77,7 +77,7 @@ static int recover_from_file(const struct options *o)
     bool go = false;
     if (rc == RC_OK) {
         show_plan(&plan);
-        go = operation_confirm(o);
+        go = operation_confirm(o, "recover");
     }
     struct bar bar = {.what = "recover", .quiet = o->quiet};
     struct provision p = {.state_dirfd = h.state_dirfd,

@@ -51,6 +51,9 @@ enum {
     OPT_YES,
     OPT_FROM,
     OPT_CHRONY,
+    OPT_WINDOW,
+    OPT_EXPORT,
+    OPT_REASON,
     OPT_RESTART
 };
 
@@ -64,6 +67,9 @@ static const struct option known_options[] = {
     {"start-window", required_argument, NULL, OPT_START},
     {"acknowledged-through", required_argument, NULL, OPT_ACK},
     {"through", required_argument, NULL, OPT_THROUGH},
+    {"window", required_argument, NULL, OPT_WINDOW},
+    {"acknowledged-export", required_argument, NULL, OPT_EXPORT},
+    {"reason", required_argument, NULL, OPT_REASON},
     {"old-device-destroyed", required_argument, NULL, OPT_DESTROYED},
     {"json", no_argument, NULL, OPT_JSON},
     {"quiet", no_argument, NULL, OPT_QUIET},
@@ -107,6 +113,14 @@ static bool take_option(struct options *o, int letter)
     case OPT_DESTROYED:
         o->statement = optarg;
         return true;
+    case OPT_EXPORT:
+        o->acknowledged_export = optarg;
+        return true;
+    case OPT_REASON:
+        o->reason = optarg;
+        return true;
+    case OPT_WINDOW:
+        return window_option(&o->window, "window");
     case OPT_START:
         return window_option(&o->start_window, "start-window");
     case OPT_ACK:
@@ -132,7 +146,8 @@ static bool take_option(struct options *o, int letter)
 
 static bool parse_options(struct options *o, int argc, char **argv)
 {
-    *o = (struct options){.start_window = -1, .acknowledged_through = -1, .through = -1};
+    *o = (struct options){
+        .start_window = -1, .acknowledged_through = -1, .through = -1, .window = -1};
     optind = 1;
     for (int letter = 0; (letter = getopt_long(argc, argv, "", known_options, NULL)) != -1;)
         if (!take_option(o, letter))
@@ -154,6 +169,7 @@ static const struct {
     {"backup-export", operation_backup_export},
     {"backup-check", operation_backup_check},
     {"recover", operation_recover},
+    {"advance-window", operation_advance_window},
     {"doctor", operation_doctor},
 };
 

@@ -155,6 +155,7 @@ static void print_key_windows(struct jcs *j, const struct view_key *view,
     jcs_key(j, "windows");
     jcs_object_open(j);
     jcs_member_u64(j, "count", facts->window_count);
+    member_or_null(j, "early", view->early_window);
     member_or_null(j, "floor", view->floor);
     member_or_null(j, "min", view->min_window);
     member_or_null(j, "open", view->open_window);
@@ -198,6 +199,8 @@ void print_window(struct jcs *j, const struct view_window *view)
     jcs_member_u64(j, "first_index", view->first_index);
     jcs_member_u64(j, "given_up", view->given_up);
     print_clean(j, "label", view->label);
+    if (view->lead_s > 0)
+        jcs_member_u64(j, "lead_seconds", (uint64_t)view->lead_s);
     if (view->opens_s >= 0)
         member_time(j, "opens", view->opens_s);
     jcs_member_u64(j, "remaining", view->remaining);

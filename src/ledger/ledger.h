@@ -404,6 +404,23 @@ enum rc ledger_note_range(struct ledger *ledger, uint32_t key, enum ledger_note_
                           struct err *err) MUST_CHECK;
 
 /**
+ * Largest number of the notes of a kind and name whose text begins with `text`.
+ * @param[in] text  1 … LEDGER_TEXT_MAX bytes of UTF-8.
+ * @retval RC_REFUSED_NOT_FOUND  There is none; *number is 0.
+ */
+enum rc ledger_note_by_text(struct ledger *ledger, uint32_t key, enum ledger_note_kind kind,
+                            const char *what, const char *text, int64_t *number,
+                            struct err *err) MUST_CHECK;
+
+/**
+ * When the newest note of a kind, name and number was written.
+ * @retval RC_REFUSED_NOT_FOUND  There is none; *at_s is 0.
+ */
+enum rc ledger_note_time(struct ledger *ledger, uint32_t key, enum ledger_note_kind kind,
+                         const char *what, int64_t number, int64_t *at_s,
+                         struct err *err) MUST_CHECK;
+
+/**
  * The JSON of one entry, for exports and receipts. seq: 1 … ledger_size().
  * @param[out] json  malloc'ed, NUL-terminated; owned by the caller, free().
  * @retval RC_REFUSED_NOT_FOUND  No such entry.

@@ -639,6 +639,47 @@ enum rc ledger_note_range(struct ledger *ledger, uint32_t key, enum ledger_note_
     return row_good(ledger, &r, err);
 }
 
+/* One number, or NULL if no note is like that. */
+static enum rc note_number(struct ledger *l, struct binder *b, int64_t *number, struct err *err)
+{
+    enum rc rc = one(l, b, err);
+    if (rc != RC_OK)
+        return rc;
+    if (sqlite3_column_type(b->stmt, 0) == SQLITE_NULL)
+        return FAIL(err, RC_REFUSED_NOT_FOUND, "", 0, "no such note");
+    struct row r = {.stmt = b->stmt};
+    *number = row_i64(&r);
+    return row_good(l, &r, err);
+}
+
+enum rc ledger_note_by_text(struct ledger *ledger, uint32_t key, enum ledger_note_kind kind,
+                            const char *what, const char *text, int64_t *number, struct err *err)
+{
+    *number = 0;
+    enum rc rc = key == 0 ? ledger_usable(ledger, err) : ledger_usable_key(ledger, key, err);
+    if (rc != RC_OK)
+        return rc;
+    struct binder b CLEANUP(binder_done) = ask(ledger, STMT_NOTE_BY_TEXT, key);
+    bind_i64(&b, (int64_t)kind);
+    bind_text(&b, what);
+    bind_text(&b, text);
+    return note_number(ledger, &b, number, err);
+}
+
+enum rc ledger_note_time(struct ledger *ledger, uint32_t key, enum ledger_note_kind kind,
+                         const char *what, int64_t number, int64_t *at_s, struct err *err)
+{
+    *at_s = 0;
+    enum rc rc = key == 0 ? ledger_usable(ledger, err) : ledger_usable_key(ledger, key, err);
+    if (rc != RC_OK)
+        return rc;
+    struct binder b CLEANUP(binder_done) = ask(ledger, STMT_NOTE_TIME, key);
+    bind_i64(&b, (int64_t)kind);
+    bind_text(&b, what);
+    bind_i64(&b, number);
+    return note_number(ledger, &b, at_s, err);
+}
+
 enum rc ledger_entry_json(struct ledger *ledger, uint64_t seq, char **json, struct err *err)
 {
     *json = NULL;

@@ -332,6 +332,11 @@ const char *const ledger_sql[STMT_COUNT] = {
                         " WHERE n.key = ?1 AND n.kind = ?2 AND n.what = ?3),"
                         " (SELECT max(n.number) FROM note AS n"
                         " WHERE n.key = ?1 AND n.kind = ?2 AND n.what = ?3)",
+    [STMT_NOTE_BY_TEXT] = "SELECT max(n.number) FROM note AS n"
+                          " WHERE n.key = ?1 AND n.kind = ?2 AND n.what = ?3"
+                          " AND substr(n.text, 1, length(?4)) = ?4",
+    [STMT_NOTE_TIME] = "SELECT max(e.at_s) FROM note AS n JOIN entry AS e ON e.seq = n.seq"
+                       " WHERE n.key = ?1 AND n.kind = ?2 AND n.what = ?3 AND n.number = ?4",
     [STMT_ENTRY_JSON] = "SELECT e.json FROM entry AS e WHERE e.seq = ?1",
 };
 

@@ -57,6 +57,8 @@ static enum rc write_a(const struct allocator *alloc, struct anchor_record *a, s
     MUST(a->w >= key->a.w);
     MUST(a->l >= key->a.l);
     MUST(a->wall_s >= key->a.wall_s);
+    /* An early window is approved for good until a later one opens. */
+    MUST(a->early_window >= key->a.early_window || a->w > key->a.w);
     /* L_base is only ever written together with a W above the one in A (attack 6). */
     MUST(a->l_base == key->a.l_base || a->w > key->a.w);
     enum rc rc = ledger_head(alloc->ledger, key->record.id, a->head, err);
@@ -88,7 +90,9 @@ static void say_opened(const struct key *key, struct anchor_record *a)
     a->w = key->w;
     a->window = key_floor(key);
     a->l_base = key->l;
-    if (a->early_window <= a->window)
+    /* The window itself keeps its approval: until it begins by plan, nothing else tells it from one
+     * that a clock set back is behind (attack 20). */
+    if (a->early_window < a->window)
         a->early_window = ANCHOR_NO_WINDOW;
 }
 
@@ -124,6 +128,17 @@ enum rc allocate_write_opened(const struct allocator *alloc, struct err *err)
     struct anchor_record a = key->a;
     say_opened(key, &a);
     a.l = key->l;
+    return write_a(alloc, &a, err);
+}
+
+enum rc allocate_approve_early(const struct allocator *alloc, int64_t window, struct err *err)
+{
+    struct key *key = alloc->key;
+    MUST(key->plan.kind == PLAN_TIME);
+    MUST(window >= key_floor(key) && window <= key_floor(key) + 1);
+    MUST(key->a.w == key->w && key->a.l == key->l);
+    struct anchor_record a = key->a;
+    a.early_window = window;
     return write_a(alloc, &a, err);
 }
 

@@ -47,6 +47,15 @@ enum rc allocate_write_opened(const struct allocator *alloc, struct err *err) MU
 enum rc allocate_open_window(const struct allocator *alloc, int64_t window,
                              struct err *err) MUST_CHECK;
 
+/**
+ * Time plans: A := {early_window, head}: from here on the window may be used before its start. The
+ * ledger must hold who approved it, and why, committed; W is stepped behind this (attack 20). A
+ * start that finds a window approved and not open opens it.
+ * @param[in] window  The open one, or the one behind it (MUST).
+ */
+enum rc allocate_approve_early(const struct allocator *alloc, int64_t window,
+                               struct err *err) MUST_CHECK;
+
 /** The ledger's window-opened entry for the window that W stands for, committed. */
 enum rc allocate_record_window(const struct allocator *alloc, struct err *err) MUST_CHECK;
 

@@ -420,6 +420,47 @@ enum rc backup_secret(struct backup *b, uint64_t window, struct window_secret *s
     return rc;
 }
 
+/* @return what went wrong with the file; the digest has all of it otherwise. */
+static enum rc digest_file(struct digest *whole, int fd, uint8_t *buffer, struct err *err)
+{
+    struct stat st;
+    if (fstat(fd, &st) != 0)
+        return FAIL(err, RC_HALT_SYSTEM, "errno", errno, "look at the backup: %s", strerror(errno));
+    for (off_t at = 0; at < st.st_size;) {
+        size_t n = st.st_size - at < COPY_LEN ? (size_t)(st.st_size - at) : COPY_LEN;
+        if (!pread_full(fd, buffer, n, at))
+            return FAIL(err, RC_HALT_SYSTEM, "errno", errno, "read the backup: %s",
+                        strerror(errno));
+        digest_update(whole, buffer, n);
+        at += (off_t)n;
+    }
+    return RC_OK;
+}
+
+enum rc backup_sha256(const struct backup *b, uint8_t sha256[SHA256_LEN], struct err *err)
+{
+    struct digest whole CLEANUP(digest_close) = {0};
+    memset(sha256, 0, SHA256_LEN);
+    enum rc rc = digest_open(&whole, DIGEST_SHA256, err);
+    if (rc != RC_OK)
+        return rc;
+    uint8_t *buffer = malloc(COPY_LEN);
+    rc = buffer != NULL ? digest_file(&whole, b->fd, buffer, err)
+                        : FAIL(err, RC_RETRY_SYSTEM, "errno", ENOMEM, "no memory");
+    if (rc == RC_OK)
+        digest_final(&whole, sha256);
+    free(buffer);
+    return rc;
+}
+
+void backup_name(char text[LEDGER_TEXT_MAX + 1], const uint8_t sha256[SHA256_LEN], const char *path)
+{
+    char hex[HEX_SIZE(SHA256_LEN)];
+    hex_encode(hex, sha256, SHA256_LEN);
+    bool room = strlen(hex) + 1 + strlen(path) <= LEDGER_TEXT_MAX;
+    (void)snprintf(text, LEDGER_TEXT_MAX + 1, room ? "%s %s" : "%s", hex, path);
+}
+
 /* What one window has in the top tree, against the node file inside the backup. */
 static enum rc check_window(struct backup *b, const struct plan *plan, const struct hbs_key *hbs,
                             uint64_t window, struct err *err)

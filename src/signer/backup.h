@@ -83,6 +83,18 @@ void backup_close(struct backup *backup);
 enum rc backup_secret(struct backup *backup, uint64_t window, struct window_secret *secret,
                       struct err *err) MUST_CHECK;
 
+/** SHA-256 of the whole file, which names it in acknowledgements. Looks at fd alone.
+ * @retval RC_HALT_SYSTEM, RC_RETRY_SYSTEM  It cannot be read; all zero. */
+enum rc backup_sha256(const struct backup *backup, uint8_t sha256[SHA256_LEN],
+                      struct err *err) MUST_CHECK;
+
+/**
+ * What an acknowledgement says of a backup: its digest in hexadecimal, then the path if there is
+ * room for it.
+ */
+void backup_name(char text[LEDGER_TEXT_MAX + 1], const uint8_t sha256[SHA256_LEN],
+                 const char *path);
+
 /**
  * Open every chunk and derive the leaves of the first and last window against the node file in it.
  * @retval RC_REFUSED_PASSPHRASE  A chunk is damaged.  @retval RC_HALT_NODES  Tree or secrets do not

@@ -72,6 +72,35 @@ static enum rc unsafe(const struct clk_reading *r, struct opening *o, struct err
     return FAIL(err, RC_RETRY_CLOCK, "", r->reasons, "%s (%s)", clk_reason_text(r->reasons), names);
 }
 
+/* When a window may be used; one that was opened early: from any time on. Whether the clock was set
+ * back since is check_floor()'s question. */
+static void window_span(const struct key *key, uint64_t window, int64_t *start_s, int64_t *end_s)
+{
+    plan_window_times(&key->plan, window, start_s, end_s);
+    if (key_opened_early(key) && (int64_t)window == key_floor(key))
+        *start_s = 0;
+}
+
+/* The window that a trusted second belongs to: by plan, or the one that was opened before its
+ * start. */
+static enum rc place_time(const struct key *key, int64_t wall_s, struct opening *o, struct err *err)
+{
+    int64_t early = key_opened_early(key) ? key_floor(key) : -1;
+    uint64_t window = 0;
+    o->window = early;
+    if (wall_s < key->plan.start_s) {
+        if (early >= 0)
+            return RC_OK;
+        o->opens_s = key->plan.start_s;
+        return FAIL(err, RC_REFUSED_NOT_OPEN, "", 0, "the first window has not begun");
+    }
+    if (plan_window_at(&key->plan, wall_s, &window, NULL) != RC_OK)
+        return FAIL(err, RC_REFUSED_EXHAUSTED, "", 0, "the last window of the plan is over");
+    if ((int64_t)window > early)
+        o->window = (int64_t)window;
+    return RC_OK;
+}
+
 /* Where [earliest, latest] lies; waits a bounded time if it straddles an edge. */
 static enum rc window_of_now(struct batch *b, struct opening *o, struct err *err)
 {
@@ -84,22 +113,15 @@ static enum rc window_of_now(struct batch *b, struct opening *o, struct err *err
         if (!r.safe)
             return unsafe(&r, o, err);
         b->wall_s = r.latest_ns / NS_PER_S;
-        if (b->wall_s < key->plan.start_s) {
-            o->opens_s = key->plan.start_s;
-            return FAIL(err, RC_REFUSED_NOT_OPEN, "", 0, "the first window has not begun");
-        }
-        uint64_t window = 0;
-        enum rc rc = plan_window_at(&key->plan, r.latest_ns / NS_PER_S, &window, NULL);
+        enum rc rc = place_time(key, b->wall_s, o, err);
         if (rc != RC_OK)
-            return FAIL(err, RC_REFUSED_EXHAUSTED, "", 0, "the last window of the plan is over");
+            return rc;
         int64_t start_s = 0;
         int64_t end_s = 0;
-        plan_window_times(&key->plan, window, &start_s, &end_s);
+        window_span(key, (uint64_t)o->window, &start_s, &end_s);
         int64_t wait_ms = 0;
-        if (clk_inside(&r, &s->clock, start_s, end_s, &wait_ms)) {
-            o->window = (int64_t)window;
+        if (clk_inside(&r, &s->clock, start_s, end_s, &wait_ms))
             return RC_OK;
-        }
         /* Too near to the end: wait for the next window's guard band to pass. */
         if (wait_ms < 0)
             wait_ms = (end_s * NS_PER_S - r.earliest_ns) / 1000000 + s->clock.guard_ms + 1;
@@ -131,11 +153,20 @@ static bool must_wait(const struct batch *b)
     return b->settings->virtual_policy == VIRTUAL_WAIT && b->key->is_virtual;
 }
 
+/* In a window opened early time alone says whether the clock was set back; but its bound may have
+ * shrunk since A was written, and the latest second with it. */
+static bool set_back_in_early_window(const struct batch *b)
+{
+    const struct key *key = b->key;
+    int64_t slack_s = 2 * b->settings->clock.max_error_ms / 1000 + 1;
+    return key_opened_early(key) && b->wall_s < key->a.wall_s - slack_s;
+}
+
 static enum rc check_floor(struct batch *b, struct opening *o, struct err *err)
 {
     struct key *key = b->key;
     int64_t floor = key_floor(key);
-    if (o->window < floor && b->wall_s < key->a.wall_s)
+    if ((o->window < floor && b->wall_s < key->a.wall_s) || set_back_in_early_window(b))
         /* The clock says less than it has said before: set back. No override; time must catch up.
          */
         return FAIL(err, RC_RETRY_CLOCK, "", 0,
@@ -236,7 +267,7 @@ static bool time_still_inside(struct batch *b, struct err *err)
     int64_t start_s = 0;
     int64_t end_s = 0;
     int64_t wait_ms = 0;
-    plan_window_times(&b->key->plan, (uint64_t)key_floor(b->key), &start_s, &end_s);
+    window_span(b->key, (uint64_t)key_floor(b->key), &start_s, &end_s);
     if (r.safe && clk_inside(&r, &b->settings->clock, start_s, end_s, &wait_ms))
         return true;
     (void)FAIL(err, RC_BURNED_CLOCK, "", r.reasons,

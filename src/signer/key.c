@@ -36,15 +36,25 @@ uint64_t key_writes_of_a(const struct key *key)
     return 1 + w + l;
 }
 
+bool key_opened_early(const struct key *key)
+{
+    return key->a.early_window != ANCHOR_NO_WINDOW && key->a.w == key->w &&
+           key->a.early_window == key_floor(key);
+}
+
 void key_note_time(struct key *key, int64_t trusted_s)
 {
     uint64_t window = 0;
     /* A key whose plan could not be loaded has no windows to tell apart. */
     if (key->plan.window_size == 0)
         return;
-    if (key->plan.kind == PLAN_TIME && key->started_window < 0 &&
-        plan_window_at(&key->plan, trusted_s, &window, NULL) == RC_OK)
+    if (key->plan.kind != PLAN_TIME || key->started_window >= 0)
+        return;
+    if (plan_window_at(&key->plan, trusted_s, &window, NULL) == RC_OK)
         key->started_window = (int64_t)window;
+    /* Time does not tell which window a snapshot can have signed in, if that was opened early. */
+    if (key_opened_early(key) && key->started_window < key_floor(key))
+        key->started_window = key_floor(key);
 }
 
 void key_check_invariants(const struct key *key)
@@ -284,6 +294,13 @@ static enum rc read_facts(struct key *key, const struct world *world, void *tpm,
     return ledger_stand(ledger, key->record.id, facts->tpm.a.head, &facts->ledger, err);
 }
 
+/* The secret was looked at before the window was approved. */
+static enum rc open_early(struct key *key, const struct allocator *alloc, struct err *err)
+{
+    enum rc rc = allocate_open_window(alloc, key->a.early_window, err);
+    return rc == RC_OK ? key_destroy_below(key, (uint64_t)key_floor(key), err) : rc;
+}
+
 static enum rc do_step(struct key *key, enum start_step step, const struct start_facts *facts,
                        const struct world *world, struct ledger *ledger, struct err *err)
 {
@@ -302,6 +319,8 @@ static enum rc do_step(struct key *key, enum start_step step, const struct start
         return allocate_open_window(&alloc, key_floor(key) + 1, err);
     case START_RECORD_WINDOW:
         return allocate_record_window(&alloc, err);
+    case START_OPEN_EARLY:
+        return open_early(key, &alloc, err);
     case START_DONE:
     case START_REFUSE:
         break;

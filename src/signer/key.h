@@ -87,12 +87,16 @@ struct key {
 
 /**
  * Remember the window in which this process began to work, for virtual_policy wait: that of the
- * first trusted second it is told. Does nothing for plans without time.
+ * first trusted second it is told, or the open one if that was opened early. Does nothing for plans
+ * without time.
  */
 void key_note_time(struct key *key, int64_t trusted_s);
 
 /** Highest window ever opened: W - w_base; may be negative before the first. */
 int64_t key_floor(const struct key *key);
+
+/** May the open window be used before its start? An advance-window opened it, or approved it. */
+bool key_opened_early(const struct key *key);
 
 /**
  * How often A was written on this device, by its own count. Where that was lost or never kept (a

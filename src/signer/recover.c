@@ -7,9 +7,6 @@
 #include "base/bytes.h"
 #include "signer/allocate.h"
 
-#define CLOCK_TRIES 20
-#define CLOCK_WAIT_MS 500
-
 /* More increments than this are no rolled-back TPM but a composed A or a forged ledger, and would
  * take a chip a day. */
 #define RAISE_L_MAX (INT64_C(1) << 20)
@@ -60,23 +57,20 @@ static int64_t steps(uint64_t from, uint64_t to)
 }
 
 /* A TPM that went back may have opened windows that this ledger, put back too, knows nothing of. In
- * a time plan none of them can lie behind the window of now. */
+ * a time plan none of them can lie behind the window of now, but for those that were opened early:
+ * and these not behind the last export that was acknowledged. */
 static enum rc window_of_now(const struct key *key, const struct world *world, int64_t *window,
                              struct err *err)
 {
-    struct clk_reading reading = {0};
-    for (int i = 0; i < CLOCK_TRIES && !reading.safe; i++) {
-        if (i > 0)
-            world->time->sleep_ms(world->time->ctx, CLOCK_WAIT_MS);
-        world->clock_read(world->clock_ctx, &reading);
-    }
-    if (!reading.safe)
-        return FAIL(err, RC_RETRY_CLOCK, "", reading.reasons,
+    int64_t latest_s = -1;
+    struct err why = {0};
+    if (world_trusted_s(world, &latest_s, &why) != RC_OK)
+        return FAIL(err, RC_RETRY_CLOCK, "", why.native,
                     "the TPM is behind the ledger, so the window of now may have been used: start "
-                    "chronyd, which tells which one that is, and try again");
+                    "chronyd, which tells which one that is, and try again (%s)",
+                    err_text(&why));
     uint64_t now = 0;
     *window = -1;
-    int64_t latest_s = reading.latest_ns / INT64_C(1000000000);
     if (latest_s < key->plan.start_s)
         return RC_OK;
     enum rc rc = plan_window_at(&key->plan, latest_s, &now, err);
@@ -85,7 +79,7 @@ static enum rc window_of_now(const struct key *key, const struct world *world, i
 }
 
 enum rc recover_here_plan(struct key *key, const struct world *world, struct ledger *ledger,
-                          struct recover_plan *r, struct err *err)
+                          int64_t acknowledged_through, struct recover_plan *r, struct err *err)
 {
     *r = (struct recover_plan){.floor = -1};
     struct anchor_state tpm;
@@ -101,7 +95,14 @@ enum rc recover_here_plan(struct key *key, const struct world *world, struct led
         r->floor = max64(r->floor, key_floor(key) + steps(key->w, key->a.w));
     if (standing.window_w > 0)
         r->floor = max64(r->floor, standing.window_w - key->record.pins.w_base);
+    if (key->plan.kind == PLAN_TIME)
+        r->floor = max64(r->floor, acknowledged_through);
     if (key->rc == RC_HALT_TPM_BEHIND && key->plan.kind == PLAN_TIME) {
+        if (acknowledged_through < 0)
+            return FAIL(err, RC_REFUSED_INPUT, "", 0,
+                        "the TPM is behind the ledger, and which windows were opened early neither "
+                        "can tell: give the mark of the last export that was acknowledged (0: "
+                        "there was none) with --acknowledged-through");
         int64_t now = -1;
         rc = window_of_now(key, world, &now, err);
         if (rc != RC_OK)
@@ -206,6 +207,27 @@ enum rc recover_here(struct key *key, const struct world *world, struct ledger *
 
 /* Replacement --------------------------------------------------------------------------------- */
 
+/* Neither the windows of version and interval plans nor those that were opened early can be told
+ * from time: nothing signs beyond what an export that was acknowledged off the device says. This
+ * backup need not be that export. */
+static enum rc last_mark(const struct backup *b, const struct recover_statement *s,
+                         struct recover_plan *r, struct err *err)
+{
+    if (s->acknowledged_through < 0)
+        return FAIL(
+            err, RC_REFUSED_INPUT, "", 0,
+            "which windows the lost device opened cannot be told from time alone: give the mark of "
+            "the last export that was acknowledged with --acknowledged-through (this backup "
+            "says %" PRId64 ")",
+            b->header.through);
+    if (s->acknowledged_through < b->header.through)
+        return FAIL(err, RC_REFUSED_INPUT, "", 0,
+                    "--acknowledged-through %" PRId64 " is below this backup's own mark %" PRId64,
+                    s->acknowledged_through, b->header.through);
+    r->mark = s->acknowledged_through;
+    return RC_OK;
+}
+
 static enum rc start_by_time(const struct plan *plan, const struct backup *b,
                              const struct recover_statement *s, struct recover_plan *r,
                              struct err *err)
@@ -215,7 +237,10 @@ static enum rc start_by_time(const struct plan *plan, const struct backup *b,
                     "a time plan can only be recovered with a trusted clock: start chronyd and try "
                     "again");
     uint64_t window = 0;
-    r->floor = b->header.through;
+    enum rc rc = last_mark(b, s, r, err);
+    if (rc != RC_OK)
+        return rc;
+    r->floor = r->mark;
     if (s->clock_latest_s >= plan->start_s) {
         if (plan_window_at(plan, s->clock_latest_s, &window, NULL) != RC_OK)
             return FAIL(err, RC_REFUSED_EXHAUSTED, "", 0, "the last window of the plan is over");
@@ -228,19 +253,10 @@ static enum rc start_by_time(const struct plan *plan, const struct backup *b,
 static enum rc start_by_export(const struct backup *b, const struct recover_statement *s,
                                struct recover_plan *r, struct err *err)
 {
-    if (s->acknowledged_through < 0)
-        return FAIL(
-            err, RC_REFUSED_INPUT, "", 0,
-            "which windows the lost device opened cannot be told from time: give the mark of "
-            "the last export that was acknowledged with --acknowledged-through (this backup "
-            "says %" PRId64 ")",
-            b->header.through);
-    if (s->acknowledged_through < b->header.through)
-        return FAIL(err, RC_REFUSED_INPUT, "", 0,
-                    "--acknowledged-through %" PRId64 " is below this backup's own mark %" PRId64,
-                    s->acknowledged_through, b->header.through);
-    r->mark = s->acknowledged_through;
-    r->floor = s->acknowledged_through + s->margin;
+    enum rc rc = last_mark(b, s, r, err);
+    if (rc != RC_OK)
+        return rc;
+    r->floor = r->mark + s->margin;
     r->start_window = r->floor + 1;
     return RC_OK;
 }

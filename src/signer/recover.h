@@ -28,13 +28,18 @@ struct recover_plan {
  * Plan a recovery on the device that the key lives on. A time plan whose TPM is behind the ledger
  * starts behind the window of now as well: blocks up to 10 s for a trusted clock.
  * @param[in] key  From key_open(); its anchor must be open, whatever its rc.
+ * @param[in] acknowledged_through  Time plans: mark of the last acknowledged export, to start
+ * behind it; -1: not given.
+ * @retval RC_REFUSED_INPUT        A time plan whose TPM is behind the ledger, and the mark is not
+ * given: which windows were opened early nothing else tells.
  * @retval RC_REFUSED_UNSUPPORTED  The anchor is not open: another TPM, or objects are missing. Only
  * a backup helps.
  * @retval RC_REFUSED_EXHAUSTED    No window is left.
  * @retval RC_RETRY_CLOCK          The window of now is needed, and the clock is not safe.
  */
 enum rc recover_here_plan(struct key *key, const struct world *world, struct ledger *ledger,
-                          struct recover_plan *plan, struct err *err) MUST_CHECK;
+                          int64_t acknowledged_through, struct recover_plan *plan,
+                          struct err *err) MUST_CHECK;
 
 /**
  * Run it: incident and new lowest window into the ledger; L and W raised past everything seen; A
@@ -53,8 +58,7 @@ enum rc recover_here(struct key *key, const struct world *world, struct ledger *
 
 /** What the operator states about a lost device, for its replacement. */
 struct recover_statement {
-    int64_t acknowledged_through; /* version, interval: last acknowledged export's mark; -1: not
-                                     given */
+    int64_t acknowledged_through; /* mark of the last acknowledged export; -1: not given */
     int64_t start_window;         /* raise the start to this; -1: not given */
     int64_t margin;               /* m of DESIGN section 10 */
     int64_t clock_latest_s;       /* trusted; -1: the clock is not safe */
@@ -62,8 +66,9 @@ struct recover_statement {
 
 /**
  * Plan the replacement of a lost device from a backup.
- * Time plans start behind the window of now and everything the backup knows; version and interval
- * plans at acknowledged export + m + 1, and the operator must name the last acknowledged export.
+ * The operator must name the last acknowledged export. Time plans start behind it (a window may
+ * have been opened early) and behind the window of now; version and interval plans m windows
+ * further.
  * @retval RC_RETRY_CLOCK        A time plan needs a trusted clock.
  * @retval RC_REFUSED_INPUT      acknowledged_through is missing, or below the backup's own mark.
  * @retval RC_REFUSED_EXHAUSTED  No window of the backup is left.

@@ -156,12 +156,13 @@ struct view_key {
     uint32_t scheme;   /* enum plan_scheme */
     uint8_t spki[192]; /* the same as SubjectPublicKeyInfo, DER (RFC 9802) */
     uint32_t spki_len;
-    uint32_t state;      /* enum service_state of this key alone */
-    char reason[160];    /* "" when operational */
-    int64_t floor;       /* W - W_base: highest window opened, or REQUEST_NONE */
-    int64_t min_window;  /* lowest window that this device may sign in */
-    int64_t open_window; /* time plans: the window of now, or REQUEST_NONE */
-    uint64_t epoch;      /* leases or batches that this device ever took */
+    uint32_t state;       /* enum service_state of this key alone */
+    char reason[160];     /* "" when operational */
+    int64_t floor;        /* W - W_base: highest window opened, or REQUEST_NONE */
+    int64_t min_window;   /* lowest window that this device may sign in */
+    int64_t open_window;  /* time plans: the window that may sign now, or REQUEST_NONE */
+    int64_t early_window; /* the same if its start is still to come, or REQUEST_NONE */
+    uint64_t epoch;       /* leases or batches that this device ever took */
     uint64_t signed_total, burned_total;
     uint64_t remaining_window, remaining_key;
     int64_t
@@ -176,6 +177,7 @@ struct view_window {
     char label[64];
     uint32_t state;            /* enum window_state */
     int64_t opens_s, closes_s; /* time plans, or REQUEST_NONE */
+    int64_t lead_s;            /* so much before its start it was opened early; 0: it was not */
     uint64_t first_index, size, usable;
     uint64_t signatures; /* indices with a receipt */
     uint64_t burned;     /* leased or intended, no receipt, and never to come */

@@ -13,6 +13,7 @@ const char *start_step_name(enum start_step step)
         [START_WRITE_A] = "write-a",
         [START_STEP_W_WRITE_A] = "step-w-write-a",
         [START_RECORD_WINDOW] = "record-window",
+        [START_OPEN_EARLY] = "open-early",
         [START_REFUSE] = "refuse",
     };
     return names[step];
@@ -24,9 +25,19 @@ static enum start_step refuse(enum rc *rc, enum rc code)
     return START_REFUSE;
 }
 
-/* Rule 2, last sentence: values that no order of our own writes can leave behind. */
-static bool impossible(const struct anchor_state *t, enum rc *rc, struct err *err)
+/* A is approved for the window behind the one it stands in at most, and in time plans alone. */
+static bool early_unheard_of(const struct start_facts *f)
 {
+    const struct anchor_record *a = &f->tpm.a;
+    if (a->early_window == ANCHOR_NO_WINDOW)
+        return false;
+    return f->kind != PLAN_TIME || a->early_window > (int64_t)a->w - f->w_base + 1;
+}
+
+/* Rule 2, last sentence: values that no order of our own writes can leave behind. */
+static bool impossible(const struct start_facts *f, enum rc *rc, struct err *err)
+{
+    const struct anchor_state *t = &f->tpm;
     if (t->a.w > t->w)
         *rc = FAIL(err, RC_HALT_INVARIANT, "", 0,
                    "A was written at W = %" PRIu64 " but W is %" PRIu64
@@ -40,6 +51,11 @@ static bool impossible(const struct anchor_state *t, enum rc *rc, struct err *er
                    "A anchors epoch %" PRIu64 " but L is %" PRIu64
                    ": an older A was put back, or L was raised by somebody else",
                    t->a.l, t->l);
+    else if (early_unheard_of(f))
+        *rc = FAIL(err, RC_HALT_INVARIANT, "", 0,
+                   "A approves window %" PRId64 " before its start, but was written in window "
+                   "%" PRId64 " of a plan that knows no such step",
+                   t->a.early_window, (int64_t)t->a.w - f->w_base);
     return *rc != RC_OK;
 }
 
@@ -89,6 +105,9 @@ static enum start_step tidy(const struct start_facts *f)
         return START_RAISE_L;
     if (t->w > f->w_first && s->window_w < (int64_t)t->w)
         return START_RECORD_WINDOW;
+    /* Approved, and the power went before W + 1: what was promised to the operator is finished. */
+    if (t->a.early_window > (int64_t)t->w - f->w_base)
+        return START_OPEN_EARLY;
     return START_DONE;
 }
 
@@ -98,7 +117,7 @@ enum start_step start_decide(const struct start_facts *f, enum rc *rc, struct er
     const struct anchor_state *t = &f->tpm;
     if (!t->a_valid)
         return a_lost(f, rc, err);
-    if (impossible(t, rc, err))
+    if (impossible(f, rc, err))
         return START_REFUSE;
     /* Finishing L changes nothing that the tests below look at: A has promised it already. */
     if (t->a.l == t->l + 1 && t->a.w == t->w)

@@ -33,6 +33,7 @@ enum start_step {
     START_WRITE_A,        /* W was stepped and nothing signed: A := {W, L_base = L, head} */
     START_STEP_W_WRITE_A, /* A lost, or of an older W and L: W + 1 first, then A as above */
     START_RECORD_WINDOW,  /* the ledger lacks the entry of the window that W opened */
+    START_OPEN_EARLY,     /* A approves a window that W has not opened yet: W + 1, A, entry */
     START_REFUSE          /* *rc says what is wrong */
 };
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "hbs/spki.h"
+#include "signer/advance.h"
 #include "signer/scheme.h"
 #include "signer/wear.h"
 
@@ -166,6 +167,7 @@ void view_key(const struct key *key, struct ledger *ledger, const struct key_set
     *v = (struct view_key){.state = key_state(key),
                            .floor = REQUEST_NONE,
                            .open_window = REQUEST_NONE,
+                           .early_window = REQUEST_NONE,
                            .export_limit = REQUEST_NONE,
                            .min_window = key->record.min_window};
     text_copy(v->name, sizeof(v->name), key->record.name);
@@ -194,7 +196,11 @@ void view_key(const struct key *key, struct ledger *ledger, const struct key_set
     uint64_t window = 0;
     if (key->plan.kind == PLAN_TIME && plan_window_at(&key->plan, now_s, &window, NULL) == RC_OK)
         v->open_window = (int64_t)window;
-    uint64_t shown = v->open_window != REQUEST_NONE ? window : floor < 0 ? 0 : (uint64_t)floor;
+    if (key_opened_early(key) && floor > v->open_window)
+        v->open_window = v->early_window = floor;
+    uint64_t shown = v->open_window != REQUEST_NONE ? (uint64_t)v->open_window
+                     : floor < 0                    ? 0
+                                                    : (uint64_t)floor;
     view_remaining(key, ledger, shown, now_s, &v->remaining_window, &v->remaining_key);
 }
 
@@ -205,11 +211,27 @@ static uint32_t window_state(const struct key *key, uint64_t window, bool opened
 {
     if (!may_still_sign(key, window, now_s))
         return opened ? WINDOW_CLOSED : WINDOW_SKIPPED;
+    bool early = key_opened_early(key) && (int64_t)window == key_floor(key);
     if (key->plan.kind == PLAN_TIME)
-        return now_s >= v->opens_s ? WINDOW_OPEN : WINDOW_FUTURE;
+        return early || now_s >= v->opens_s ? WINDOW_OPEN : WINDOW_FUTURE;
     if (key->plan.kind == PLAN_VERSION && key->plan.order == PLAN_PER_LINE)
         return opened || v->signatures > 0 ? WINDOW_OPEN : WINDOW_FUTURE;
     return (int64_t)window == key_floor(key) ? WINDOW_OPEN : WINDOW_FUTURE;
+}
+
+/* How much before its start a window was opened by an advance-window. A window that a recovery
+ * opened has no such note. */
+static enum rc lead_of(const struct key *key, struct ledger *ledger,
+                       const struct ledger_usage *usage, struct view_window *v, struct err *err)
+{
+    int64_t at_s = 0;
+    if (key->plan.kind != PLAN_TIME || !usage->opened || usage->opened_at_s >= v->opens_s)
+        return RC_OK;
+    enum rc rc = ledger_note_time(ledger, key->record.id, LEDGER_OPERATION, ADVANCE_NOTE,
+                                  (int64_t)v->window, &at_s, err);
+    if (rc == RC_OK && at_s < v->opens_s)
+        v->lead_s = v->opens_s - at_s;
+    return rc == RC_REFUSED_NOT_FOUND ? RC_OK : rc;
 }
 
 static enum rc one_window(const struct key *key, struct ledger *ledger, uint64_t window,
@@ -241,7 +263,7 @@ static enum rc one_window(const struct key *key, struct ledger *ledger, uint64_t
     v->burned = reserved > done ? reserved - done : 0;
     uint64_t accounted = v->signatures + v->burned + v->remaining;
     v->given_up = v->usable > accounted ? v->usable - accounted : 0;
-    return RC_OK;
+    return lead_of(key, ledger, &usage, v, err);
 }
 
 enum rc view_windows(const struct key *key, struct ledger *ledger, int64_t from, int64_t to,

@@ -54,6 +54,13 @@ struct world {
     void *clock_ctx; /* world_clock_read: struct clk * */
 };
 
+/**
+ * The latest second that it can be by a trusted clock, waited for: at most 20 readings, half a
+ * second apart.
+ * @retval RC_RETRY_CLOCK  There is none; the text says why. *latest_s is -1.
+ */
+enum rc world_trusted_s(const struct world *world, int64_t *latest_s, struct err *err) MUST_CHECK;
+
 /** The real TPM behind struct tpm_ops; its ctx is a const struct tpm_config *. */
 extern const struct tpm_ops world_tpm;
 

@@ -19,6 +19,7 @@
 #define PATH_LEN 512
 #define PARTS 2
 
+#define ADVANCE "tests/unit/test_signer_advance"
 #define BACKUP "tests/unit/test_signer_backup"
 #define SCHEMES "tests/unit/test_signer_schemes"
 #define START "tests/unit/test_signer_start"
@@ -58,7 +59,7 @@ static const struct row {
     {"18", "attack_18_anchored_intent_before_new_work", {{VERSION, "attack_18_*"}}, NULL},
     {"18b", "attack_18b_mistyped_version", {{VERSION, "attack_18b_*"}}, NULL},
     {"19", "attack_19_short_pause", {{0}}, "the clock's pause detection in the signer"},
-    {"20", "attack_20_window_advanced_early", {{0}}, "advance-window"},
+    {"20", "attack_20_window_advanced_early", {{ADVANCE, "attack_20_*"}}, NULL},
     {"21", "attack_21_wear_is_counted", {{WEAR, "small_leases_get_a_proposal"}}, NULL},
     {"22", "attack_22_twins", {{VERSION, "attack_22_*"}}, NULL},
     {"23",
@@ -70,7 +71,7 @@ static const struct row {
     {"26", "attack_26_old_disk_between_w_and_a", {{VERSION, "attack_26_*"}}, NULL},
     {"27", "attack_27_torn_a_and_old_disk", {{VERSION, "attack_27_*"}}, NULL},
     {"28", "attack_28_recovery_of_lines", {{VERSION, "attack_28_*"}}, NULL},
-    {"29", "attack_29_early_window_and_a_lost_device", {{0}}, "advance-window"},
+    {"29", "attack_29_early_window_and_a_lost_device", {{ADVANCE, "attack_29_*"}}, NULL},
     {"30", "attack_30_nothing_beyond_the_export", {{WINDOW, "attack_30_*"}}, NULL},
     {"31", "attack_31_image_resumed_inside_a_batch", {{WINDOW, "attack_31_*"}}, NULL},
     {"32", "attack_32_seal_and_a_tpm_that_forgets", {{0}}, "seals"},

@@ -346,7 +346,7 @@ static void recover(void)
     signer_close(&rig->signer, false);
     struct ledger *ledger = rig_ledger(rig);
     struct key *key = rig_load_key(rig, 0, ledger, &tpm);
-    enum rc rc = recover_here_plan(key, world, ledger, &plan, &err);
+    enum rc rc = recover_here_plan(key, world, ledger, -1, &plan, &err);
     if (rc == RC_OK) {
         if (plan.start_window <= highest)
             fail_msg("%s: starts again in window %" PRId64 ", but %" PRId64 " was used",

@@ -329,6 +329,8 @@ static void case_42_replacement_by_time(void **state)
     struct recover_statement s = STATEMENT;
     assert_int_equal(plan_of(&s, &r), RC_RETRY_CLOCK);
     s.clock_latest_s = START - WEEK; /* before the plan: still behind all that the backup knows */
+    assert_int_equal(plan_of(&s, &r), RC_REFUSED_INPUT);
+    s.acknowledged_through = 0;
     assert_int_equal(plan_of(&s, &r), RC_OK);
     assert_int_equal(r.start_window, 1);
     s.clock_latest_s = START + WEEK + DAY;
@@ -433,7 +435,7 @@ static void attack_38_recovery_of_a_ledger_that_forgot_an_export(void **state)
         struct ledger *ledger = rig_ledger(&rig);
         struct key *key = rig_load_key(&rig, 0, ledger, &tpm);
         assert_int_equal(key->rc, RC_HALT_REGRESSION);
-        assert_int_equal(recover_here_plan(key, &rig.fake.world, ledger, &here, &err), RC_OK);
+        assert_int_equal(recover_here_plan(key, &rig.fake.world, ledger, -1, &here, &err), RC_OK);
         assert_int_equal(here.start_window, 1);
         assert_int_equal(recover_here(key, &rig.fake.world, ledger, &here, &err), RC_OK);
         rig_unload_key(&rig, key, &tpm);
@@ -482,7 +484,7 @@ static void recovery_of_a_composed_a(void **state)
         struct ledger *ledger = rig_ledger(&rig);
         struct key *key = rig_load_key(&rig, 0, ledger, &tpm);
         assert_int_not_equal(key->rc, RC_OK);
-        enum rc rc = recover_here_plan(key, &rig.fake.world, ledger, &plan, &err);
+        enum rc rc = recover_here_plan(key, &rig.fake.world, ledger, -1, &plan, &err);
         assert_int_equal(rc, numbers[i].plan);
         if (rc == RC_OK)
             assert_int_equal(recover_here(key, &rig.fake.world, ledger, &plan, &err),

@@ -171,7 +171,7 @@ static void recover(int64_t highest)
     struct ledger *ledger = rig_ledger(rig);
     struct key *key = rig_load_key(rig, 0, ledger, &tpm);
     const struct world *world = &rig->fake.world;
-    assert_int_equal(recover_here_plan(key, world, ledger, &plan, &err), RC_OK);
+    assert_int_equal(recover_here_plan(key, world, ledger, 0, &plan, &err), RC_OK);
     if (plan.start_window <= highest)
         fail_msg("%s: starts again in window %" PRId64 ", but %" PRId64 " was used", told,
                  plan.start_window, highest);

@@ -189,6 +189,43 @@ static void stepped_w(void **state)
     expect(&f, START_RECORD_WINDOW, RC_OK);
 }
 
+static void approved_window(void **state)
+{
+    (void)state;
+    /* Approved, W not stepped: what was promised is finished, behind all other tidying (attack 20).
+     */
+    struct start_facts f = calm(PLAN_TIME);
+    f.tpm.a.early_window = 11;
+    expect(&f, START_OPEN_EARLY, RC_OK);
+    f.ledger.window_w = 109;
+    expect(&f, START_RECORD_WINDOW, RC_OK);
+    f = calm(PLAN_TIME);
+    f.tpm.a.early_window = 11;
+    f.ledger.lease_epoch = 51;
+    expect(&f, START_RAISE_L, RC_OK);
+    /* The ledger of before the approval. */
+    f.ledger.head_known = false;
+    expect(&f, START_REFUSE, RC_HALT_REGRESSION);
+    /* W stepped and A not written; then all done. */
+    f = calm(PLAN_TIME);
+    f.tpm.a.early_window = 11;
+    f.tpm.w = 111;
+    expect(&f, START_WRITE_A, RC_OK);
+    f.tpm.a.w = 111;
+    f.tpm.a.window = 11;
+    f.ledger.window_w = 111;
+    expect(&f, START_DONE, RC_OK);
+    /* Two windows ahead of A, or in a plan without time: not of our making. */
+    f.tpm.a.early_window = 13;
+    expect(&f, START_REFUSE, RC_HALT_INVARIANT);
+    for (enum plan_kind kind = PLAN_TIME; kind <= PLAN_INTERVAL; kind++) {
+        f = calm(kind);
+        f.tpm.a.early_window = 11;
+        expect(&f, kind == PLAN_TIME ? START_OPEN_EARLY : START_REFUSE,
+               kind == PLAN_TIME ? RC_OK : RC_HALT_INVARIANT);
+    }
+}
+
 /* Whatever the facts, a step leads to other facts or to an end: no start goes round in circles. */
 static void every_start_ends(void **state)
 {
@@ -203,6 +240,7 @@ static void every_start_ends(void **state)
         f.tpm.a_valid = (r >> 3) % 8 != 0;
         f.tpm.w += (r >> 6) % 3;
         f.tpm.a.l += (r >> 8) % 2;
+        f.tpm.a.early_window = f.kind == PLAN_TIME ? 8 + (int64_t)((r >> 14) % 4) : -1;
         f.ledger.head_known = (r >> 9) % 8 != 0;
         f.ledger.open_intents_behind = f.kind == PLAN_VERSION ? (r >> 12) % 2 : 0;
         if (f.kind != PLAN_VERSION)
@@ -230,6 +268,7 @@ static void every_start_ends(void **state)
                 f.tpm.w++;
                 f.ledger.head_known = true;
                 f.ledger.window_w = (int64_t)f.tpm.w;
+                f.tpm.a.early_window = -1;
                 __attribute__((fallthrough));
             case START_WRITE_A:
                 f.tpm.a_valid = true;
@@ -239,6 +278,11 @@ static void every_start_ends(void **state)
                 f.ledger.open_intents_behind = 0;
                 break;
             case START_RECORD_WINDOW:
+                f.ledger.window_w = (int64_t)f.tpm.w;
+                break;
+            case START_OPEN_EARLY:
+                f.tpm.a.w = ++f.tpm.w;
+                f.tpm.a.l_base = f.tpm.l;
                 f.ledger.window_w = (int64_t)f.tpm.w;
                 break;
             case START_DONE:
@@ -376,6 +420,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(unanchored_lease_is_passed_over),
         cmocka_unit_test(unanchored_intents),
         cmocka_unit_test(stepped_w),
+        cmocka_unit_test(approved_window),
         cmocka_unit_test(every_start_ends),
         cmocka_unit_test(life_of_a_request),
         cmocka_unit_test(core_checks_every_field),
