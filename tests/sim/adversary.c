@@ -471,7 +471,7 @@ static void operator_exports(struct machine *m)
     if (!sim->oracle.keys[key].on[m->number].provisioned)
         return;
     arm_something(m);
-    (void)operator_export(m, key, chance_percent(&sim->chance, 75));
+    (void)operator_export(m, key, 0, chance_percent(&sim->chance, 75));
     disarm(m);
 }
 
@@ -482,6 +482,16 @@ static void operator_recovers(struct machine *m)
         return;
     arm_something(m);
     (void)operator_recover_here(m, key);
+    disarm(m);
+}
+
+static void operator_advances(struct machine *m)
+{
+    unsigned key = some_key();
+    if (!sim->oracle.keys[key].on[m->number].provisioned ||
+        sim->oracle.keys[key].plan.kind != PLAN_TIME)
+        return;
+    (void)operator_advance(m, key, arm_something);
     disarm(m);
 }
 
@@ -589,6 +599,7 @@ static const struct {
     {"machine put back", BELONGS(virtual_machine), 6, restore_machine},
     {"copy of a machine kept", BELONGS(virtual_machine), 8, keep_copy},
     {"backup exported", BELONGS(operators), 16, operator_exports},
+    {"window opened early", BELONGS(operators), 12, operator_advances},
     {"recovery here", BELONGS(operators), 4, operator_recovers},
     {"replacement from a backup", BELONGS(operators), 10, operator_replaces},
     {"lost device returns", BELONGS(operators), 6, lost_device_returns},

@@ -7,6 +7,7 @@
 
 #include "base/bytes.h"
 #include "base/lock.h"
+#include "signer/advance.h"
 #include "signer/allocate.h"
 #include "signer/backup.h"
 #include "signer/provision.h"
@@ -197,13 +198,14 @@ bool operator_key_new(struct machine *m, const char *text)
 
 /* Backups -------------------------------------------------------------------------------------- */
 
-static enum rc note(struct host *h, enum ledger_note_kind kind, int64_t number, struct err *err)
+static enum rc note(struct host *h, enum ledger_note_kind kind, const char *text, int64_t number,
+                    struct err *err)
 {
     enum rc rc = ledger_begin(h->ledger, err);
     if (rc != RC_OK)
         return rc;
-    rc = ledger_add_note(h->ledger, h->key->record.id, kind, "backup-export", "on the shelf",
-                         number, now_s(h), err);
+    rc = ledger_add_note(h->ledger, h->key->record.id, kind, "backup-export", text, number,
+                         now_s(h), err);
     if (rc != RC_OK) {
         ledger_rollback(h->ledger);
         return rc;
@@ -217,14 +219,14 @@ static enum rc note(struct host *h, enum ledger_note_kind kind, int64_t number, 
 
 static enum rc export_one(struct host *h, struct shelved *s, struct err *err)
 {
-    uint8_t sha256[SHA256_LEN];
     if (h->key->rc != RC_OK)
         return FAIL(err, h->key->rc, "", 0, "%s", err_text(&h->key->err));
-    s->through = key_floor(h->key) < 0 ? 0 : key_floor(h->key);
-    enum rc rc = note(h, LEDGER_OPERATION, s->through, err);
+    if (s->through < key_floor(h->key))
+        s->through = key_floor(h->key);
+    enum rc rc = note(h, LEDGER_OPERATION, "on the shelf", s->through, err);
     if (rc == RC_OK)
         rc = backup_export(h->key, &h->m->world, h->tpm, s->path, PASSPHRASE, s->through, now_s(h),
-                           NULL, NULL, sha256, err);
+                           NULL, NULL, s->sha256, err);
     return rc;
 }
 
@@ -239,8 +241,14 @@ static enum rc acknowledge_one(struct machine *m, struct shelved *s, struct err 
         rc = backup_check(&backup, NULL, NULL, err);
     if (rc == RC_OK)
         rc = host_load_key(&h, &sim->oracle.keys[s->key], err);
+    uint8_t sha256[SHA256_LEN];
     if (rc == RC_OK)
-        rc = note(&h, LEDGER_ACKNOWLEDGEMENT, backup.header.through, err);
+        rc = backup_sha256(&backup, sha256, err);
+    if (rc == RC_OK) {
+        char name[LEDGER_TEXT_MAX + 1];
+        backup_name(name, sha256, s->path);
+        rc = note(&h, LEDGER_ACKNOWLEDGEMENT, name, backup.header.through, err);
+    }
     if (rc == RC_OK)
         s->acknowledged = true;
     /* Whatever became of the note: it may be in the ledger, and what it allows may be used. */
@@ -252,14 +260,14 @@ static enum rc acknowledge_one(struct machine *m, struct shelved *s, struct err 
     return rc;
 }
 
-bool operator_export(struct machine *m, unsigned key, bool acknowledge)
+bool operator_export(struct machine *m, unsigned key, int64_t through, bool acknowledge)
 {
     struct host h;
     struct err err = {0};
     if (shelved_count == SHELF_MAX)
         return false;
     struct shelved *s = &shelved[shelved_count];
-    *s = (struct shelved){.key = (uint8_t)key, .machine = (uint8_t)m->number};
+    *s = (struct shelved){.key = (uint8_t)key, .machine = (uint8_t)m->number, .through = through};
     (void)snprintf(s->path, sizeof(s->path), "/backup-%u", shelved_count);
     enum rc rc = host_open(&h, m, false, &err);
     if (rc == RC_OK)
@@ -290,6 +298,67 @@ unsigned operator_shelved(unsigned key)
     return n;
 }
 
+/* The newest acknowledged mark of a key anywhere: what an honest operator states. */
+static int64_t acknowledged_anywhere(unsigned key)
+{
+    int64_t mark = 0;
+    for (unsigned i = 0; i < shelved_count; i++)
+        if (shelved[i].key == key && shelved[i].acknowledged && shelved[i].through > mark)
+            mark = shelved[i].through;
+    return mark;
+}
+
+/* Opening early --------------------------------------------------------------------------------
+ */
+
+/* By true time and by the counter, as `tidemark windows` would tell. -1: there is none. */
+static int64_t next_window(const struct machine *m, const struct oracle_key *key)
+{
+    const struct sim_nv *nv = sim_tpm_nv(m->port.chip, key->on[m->number].w_handle);
+    uint64_t now = 0;
+    if (nv == NULL || plan_window_at(&key->plan, sim->now_ns / NS_PER_S, &now, NULL) != RC_OK)
+        return -1;
+    int64_t floor = (int64_t)nv->w - key->on[m->number].w_base;
+    int64_t next = (floor > (int64_t)now ? floor : (int64_t)now) + 1;
+    return (uint64_t)next < key->plan.window_count ? next : -1;
+}
+
+static enum rc advance_one(struct host *h, const struct advance_statement *s,
+                           struct oracle_key *key, struct err *err)
+{
+    struct advance_plan plan;
+    enum rc rc = advance_window_plan(h->key, &h->m->world, h->ledger, s, &plan, err);
+    if (rc != RC_OK)
+        return rc;
+    /* Whatever comes of it: it may have been approved. */
+    key->early |= UINT32_C(1) << s->window;
+    return advance_window(h->key, &h->m->world, h->tpm, h->ledger, &plan, err);
+}
+
+enum rc operator_advance(struct machine *m, unsigned key, void (*arm)(struct machine *m))
+{
+    struct host h;
+    struct err err = {0};
+    struct oracle_key *k = &sim->oracle.keys[key];
+    struct advance_statement s = {.window = next_window(m, k),
+                                  .reason = "the simulator is in a hurry",
+                                  .virtual_policy = m->config.settings.virtual_policy};
+    if (s.window < 0 || !operator_export(m, key, s.window, true))
+        return RC_REFUSED_EXPORT;
+    memcpy(s.export_sha256, shelved[shelved_count - 1].sha256, SHA256_LEN);
+    arm(m);
+    enum rc rc = host_open(&h, m, false, &err);
+    if (rc == RC_OK)
+        rc = host_load_key(&h, k, &err);
+    if (rc == RC_OK)
+        rc = advance_one(&h, &s, k, &err);
+    host_close(&h);
+    SAY("%s: the operator opens window %" PRId64 " of key %s early: %s", m->name, s.window,
+        k->plan.key, rc == RC_OK ? "done" : err_text(&err));
+    sim->counts.advances += rc == RC_OK;
+    return rc;
+}
+
 /* Recovery ------------------------------------------------------------------------------------- */
 
 /* A clock that lies cannot tell which window may have been used. */
@@ -309,7 +378,8 @@ enum rc operator_recover_here(struct machine *m, unsigned key)
     if (rc == RC_OK)
         rc = host_load_key(&h, &sim->oracle.keys[key], &err);
     if (rc == RC_OK)
-        rc = recover_here_plan(h.key, &h.m->world, h.ledger, &plan, &err);
+        rc = recover_here_plan(h.key, &h.m->world, h.ledger, acknowledged_anywhere(key), &plan,
+                               &err);
     if (rc == RC_OK)
         rc = recover_here(h.key, &h.m->world, h.ledger, &plan, &err);
     host_close(&h);
@@ -320,17 +390,6 @@ enum rc operator_recover_here(struct machine *m, unsigned key)
     if (rc == RC_OK)
         sim->counts.recoveries++;
     return rc;
-}
-
-/* The newest acknowledged mark of a key anywhere, or that of the backup at hand: what an honest
- * operator states. */
-static int64_t acknowledged_through(const struct shelved *s)
-{
-    int64_t mark = s->through;
-    for (unsigned i = 0; i < shelved_count; i++)
-        if (shelved[i].key == s->key && shelved[i].acknowledged && shelved[i].through > mark)
-            mark = shelved[i].through;
-    return mark;
 }
 
 static struct shelved *from_newest(unsigned key, unsigned which)
@@ -356,7 +415,9 @@ enum rc operator_replace(struct machine *m, unsigned key, unsigned which)
     enum rc rc = host_open(&h, m, true, &err);
     if (rc == RC_OK)
         rc = backup_open(&backup, s->path, PASSPHRASE, &err);
-    struct recover_statement statement = {.acknowledged_through = acknowledged_through(s),
+    int64_t mark = acknowledged_anywhere(key);
+    struct recover_statement statement = {.acknowledged_through =
+                                              mark > s->through ? mark : s->through,
                                           .start_window = -1,
                                           .margin = m->config.settings.export_margin,
                                           .clock_latest_s = machine_trusted_s(m)};

@@ -1,6 +1,7 @@
 /*
  * operator: the offline commands, run on a machine whose service is stopped: make a key, export a
- * backup and acknowledge it, recover on the same device, replace a device from a backup.
+ * backup and acknowledge it, open a window early, recover on the same device, replace a device from
+ * a backup.
  *
  * Each takes the same steps as the command in src/daemon (both locks, ledger, TPM, then the call
  * into src/signer), so it can be cut off in the middle by any fault that is armed. The shelf holds
@@ -19,6 +20,7 @@ struct shelved {
     uint8_t key;
     uint8_t machine; /* that was exported */
     int64_t through; /* its mark */
+    uint8_t sha256[SHA256_LEN];
     bool acknowledged;
 };
 
@@ -32,9 +34,15 @@ void operator_give_ledger(struct machine *m);
 /** Make a key under a plan document. @return true if it was made. */
 bool operator_key_new(struct machine *m, const char *plan_text);
 
-/** Export a key, and with `acknowledge` check the file where it was taken. @return true if all of
- * it worked. */
-bool operator_export(struct machine *m, unsigned key, bool acknowledge);
+/** Export a key with a mark of `through` at the least, and with `acknowledge` check the file where
+ * it was taken. @return true if all of it worked. */
+bool operator_export(struct machine *m, unsigned key, int64_t through, bool acknowledge);
+
+/**
+ * Time plans: export with the next window's mark, acknowledge, and open that window early.
+ * @param[in] arm  Called between the two, to let something go wrong in the second.
+ */
+enum rc operator_advance(struct machine *m, unsigned key, void (*arm)(struct machine *m));
 
 /** On with the next window, here. */
 enum rc operator_recover_here(struct machine *m, unsigned key);

@@ -65,5 +65,7 @@ bool oracle_window_open(const struct oracle_key *key, uint64_t window, int64_t n
     int64_t start_s = 0;
     int64_t end_s = 0;
     plan_window_times(&key->plan, window, &start_s, &end_s);
-    return now_ns >= start_s * INT64_C(1000000000) && now_ns < end_s * INT64_C(1000000000);
+    bool early = (key->early >> window & 1) != 0;
+    return (early || now_ns >= start_s * INT64_C(1000000000)) &&
+           now_ns < end_s * INT64_C(1000000000);
 }

@@ -57,6 +57,7 @@ struct oracle_key {
         int64_t w_base;
     } on[ORACLE_MACHINES];
     int64_t highest_window; /* in which anything was computed */
+    uint32_t early;         /* windows that an operator has opened before their start, or tried */
     struct oracle_index index[ORACLE_INDICES];
 };
 
@@ -83,7 +84,7 @@ struct oracle_key *oracle_key_by_name(struct oracle *o, const char *name);
 void oracle_computed(struct oracle *o, struct oracle_key *key, uint64_t index, const uint8_t *value,
                      size_t len);
 
-/** True if the second was inside a window of a time plan. */
+/** True if the second was inside a window of a time plan, or before one that is opened early. */
 bool oracle_window_open(const struct oracle_key *key, uint64_t window, int64_t now_ns);
 
 #endif

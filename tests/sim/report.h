@@ -46,6 +46,7 @@
     X(second_daemons, "second daemons started on one state")                                       \
     X(exports, "backups exported")                                                                 \
     X(acknowledged, "backups acknowledged")                                                        \
+    X(advances, "windows opened before their start")                                               \
     X(recoveries, "recoveries on the same device")                                                 \
     X(replacements, "devices replaced from a backup")                                              \
     X(returns, "lost devices that came back")                                                      \

@@ -246,7 +246,11 @@ static enum help help(struct machine *m, unsigned key, enum rc rc, const struct 
     case RC_REFUSED_EXPORT:
         if (nothing_to_export(m, k))
             return HELP_END;
-        return operator_export(m, key, true) ? HELP_TRY_AGAIN : HELP_NOTHING;
+        return operator_export(m, key, 0, true) ? HELP_TRY_AGAIN : HELP_NOTHING;
+    case RC_RETRY_CLOCK:
+        /* A lie that went days ahead is waited for: the true time must catch up with it. */
+        world_advance(((k->excuses & EXCUSE_LIE) != 0 ? 86400 : 60) * NS_PER_S);
+        return HELP_TRY_AGAIN;
     case RC_HALT_REGRESSION:
     case RC_HALT_TPM_BEHIND:
     case RC_HALT_INVARIANT:
