@@ -99,6 +99,7 @@ suite "tests (gcc)" build/gcc
 told 1 "cases of the clock" make -s -C build/gcc clock-cases
 
 if [ $quick = no ]; then
+    told 1 "the clock in kernels of its own" make -s -C build/gcc check-uml
     step "configure (clang, sanitizers)" configured build/san CC=clang --enable-sanitizers \
         CFLAGS="-g -O1" &&
         step "build (clang, sanitizers)" make -C build/san -j"$jobs" &&

@@ -113,12 +113,22 @@ static uint32_t too_late(const struct clk_machine *m, const struct clk_reading *
     return 0;
 }
 
+/* The floor is the end of an interval: a narrower one that is taken right afterwards can be behind
+ * it by as much as the two are wide, on a clock that never went back. */
+static bool below_floor(const struct clk_machine *m, const struct clk_policy *policy,
+                        const struct clk_reading *r)
+{
+    int64_t apart = clamp((__int128)policy->max_error_ms * 2 * NS_PER_MS);
+    return m->memory.floor_ns != 0 && r->latest_ns < minus(m->memory.floor_ns, apart);
+}
+
 /* While it is refused, time has to get past what was believed last; a prediction would run away
  * from it for ever. */
-static bool too_early(const struct clk_machine *m, const struct clk_reading *r,
-                      const struct clk_tolerance *tolerance, int64_t raw_ns)
+static bool too_early(const struct clk_machine *m, const struct clk_policy *policy,
+                      const struct clk_reading *r, const struct clk_tolerance *tolerance,
+                      int64_t raw_ns)
 {
-    if (m->memory.floor_ns != 0 && r->latest_ns < m->memory.floor_ns)
+    if (below_floor(m, policy, r))
         return true;
     if (!m->fixed)
         return false;
@@ -179,12 +189,13 @@ static bool withdrawn(const struct clk_machine *m, const struct clk_reading *r)
     return r->latest_ns < m->memory.quarantine.to_ns;
 }
 
-static uint32_t compare(struct clk_machine *m, const struct clk_reading *r,
-                        const struct clk_tolerance *tolerance, const struct clk_sample *s)
+static uint32_t compare(struct clk_machine *m, const struct clk_policy *policy,
+                        const struct clk_reading *r, const struct clk_tolerance *tolerance,
+                        const struct clk_sample *s)
 {
     int64_t raw_ns = s->evidence.raw_ns;
     int64_t allowed = 0;
-    if (too_early(m, r, tolerance, raw_ns) ||
+    if (too_early(m, policy, r, tolerance, raw_ns) ||
         (!m->fixed && tpm_counted_more(&m->memory, &s->tpm, r))) {
         m->mode = CLK_REFUSED_BACK;
         return CLK_REASON(CLK_BACKWARD);
@@ -276,7 +287,7 @@ static void decide(struct clk_machine *m, const struct clk_policy *policy,
         return;
     }
     if (r->safe) {
-        reasons = compare(m, r, tolerance, s);
+        reasons = compare(m, policy, r, tolerance, s);
         if (reasons == 0)
             accept(m, r, s->evidence.raw_ns);
         else
@@ -313,8 +324,12 @@ void clk_step(struct clk_machine *m, const struct clk_policy *policy,
     }
     decide(m, policy, tolerance, s, r);
     remember_sample(m, s);
+    /* Time that was signed under does not come again, not even the little that below_floor() lets
+     * pass. */
     if (r->safe && r->earliest_ns < m->memory.floor_ns)
-        r->earliest_ns = m->memory.floor_ns; /* latest is not below it, or it would be refused */
+        r->earliest_ns = m->memory.floor_ns;
+    if (r->safe && r->latest_ns < m->memory.floor_ns)
+        r->latest_ns = m->memory.floor_ns;
     *verdict = (struct clk_verdict){.mode = m->mode,
                                     .disrupted = m->disruptions != before,
                                     .closed_before_ns = m->closed_before_ns,

@@ -114,7 +114,9 @@ void clk_machine_init(struct clk_machine *m, const struct clk_memory *memory);
  * Take one sample, about once a second and right before and after an index is taken.
  *
  * @param[in]  sample   May hold any numbers: what is absurd is refused, nothing overflows.
- * @param[out] reading  safe in SYNCED and HOLDOVER only; earliest is never below the floor.
+ * @param[out] reading  safe in SYNCED and HOLDOVER only; neither end is below the floor then, which
+ *                      may be ahead of the true time by twice max_error_ms (the guard band swallows
+ *                      that).
  * @param[out] verdict  Where the machine stands.
  */
 void clk_step(struct clk_machine *m, const struct clk_policy *policy,

@@ -22,7 +22,7 @@
 #define SECOND INT64_C(1000000000)
 #define MS INT64_C(1000000)
 #define SERVERS 3
-#define PATIENCE_MS 60000 /* then a test gives up */
+#define PATIENCE_MS 60000
 #define LOOK_MS 100
 #define CONF_MAX 2048
 
@@ -30,7 +30,8 @@ struct bench {
     struct liar servers[SERVERS]; /* at 127.0.0.2, .3 and .4, one port */
     pid_t chronyd[2];             /* the observer, and a server of its own kind */
     bool control;                 /* chronyd moves the clock of this kernel */
-    bool misled;                  /* do not hold safe readings against the truth */
+    int64_t lead_ns, lag_ns;      /* safe readings may be so far ahead of the truth, or behind it */
+    int64_t patience_ms;          /* then a test gives up */
     const char *unix_socket;      /* chronyd's; "/" for none */
     int64_t shift_ns;             /* of the bench's system clock, with a date */
     struct time_source time;
@@ -41,6 +42,7 @@ struct bench {
     struct clk_sample sample; /* of the last look, as are the next four */
     struct clk_reading r;
     struct clk_verdict v;
+    int64_t began_ns;            /* the truth when the observer was started */
     int64_t before_ns, after_ns; /* the truth around it */
 };
 
@@ -89,17 +91,20 @@ void observe_servers(struct bench *b, const char *more);
 void tell(struct bench *b, unsigned first, unsigned last, const struct lies *lies);
 void tell_offset(struct bench *b, unsigned first, unsigned last, int64_t offset_ns);
 
-/** Take one sample and step the machine. */
+/** Take one sample and step the machine; prints a line when its mode or reasons change. */
 void look(struct bench *b);
 
-/** Look ten times a second until the machine is in this mode. Whenever it would sign on the way,
- * the truth is inside the interval; so do the next two. */
+/** The same; if one could sign by it, the truth, which is known before and after, is inside the
+ *  interval: whoever signs must not be wrong, whatever the servers say. */
+void look_at_truth(struct bench *b);
+
+/** Look at the truth ten times a second until the machine is in this mode. */
 void until(struct bench *b, enum clk_mode mode);
 
-/** Look so often: it would sign each time. */
+/** Look at the truth so often: one could sign each time. */
 void stays_right(struct bench *b, unsigned looks);
 
-/** Look so often: it would sign not once. */
+/** Look so often: one could sign not once. */
 void stays_shut(struct bench *b, unsigned looks);
 
 /** This is among the reasons of the last look. */

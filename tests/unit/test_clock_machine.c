@@ -448,6 +448,34 @@ static void case_20_back_with_chronyd(void **state)
     expect(&h, CLK_SYNCED, 0);
 }
 
+/* The floor is the latest time that a commit may have been at. A narrower reading right after it is
+ * behind that, and no clock went back: it neither refuses nor forgets where the baseline was. */
+static void case_20_narrower_reading_after_a_commit(void **state)
+{
+    (void)state;
+    struct host h = synced();
+    ticks(&h, 100);
+    h.error_ns = 240 * MS;
+    tick(&h);
+    clk_commit(&h.machine, &h.reading);
+    int64_t floor = h.machine.memory.floor_ns;
+    int64_t baseline = h.machine.first.raw_ns;
+    h.error_ns = 5 * MS;
+    pass_ns(&h, 10 * MS);
+    look(&h);
+    assert_int_equal(h.verdict.mode, CLK_SYNCED);
+    assert_true(h.reading.safe);
+    assert_true(h.reading.earliest_ns == floor && h.reading.latest_ns == floor);
+    assert_true(h.machine.first.raw_ns == baseline);
+    ticks(&h, 1);
+    expect(&h, CLK_SYNCED, 0);
+    assert_true(h.reading.latest_ns > floor);
+    /* More than two readings can be apart is a clock that was set back. */
+    h.machine.memory.floor_ns = h.true_ns + SECOND + 5 * MS + 501 * MS;
+    tick(&h);
+    expect(&h, CLK_REFUSED_BACK, CLK_REASON(CLK_BACKWARD));
+}
+
 static void case_21_behind_the_anchor(void **state)
 {
     (void)state;
@@ -805,6 +833,7 @@ int main(void)
         cmocka_unit_test(case_17_slow_drag),
         cmocka_unit_test(cases_23_24_outage),
         cmocka_unit_test(case_20_back_with_chronyd),
+        cmocka_unit_test(case_20_narrower_reading_after_a_commit),
         cmocka_unit_test(case_21_behind_the_anchor),
         cmocka_unit_test(case_22_no_sensible_year),
         cmocka_unit_test(cases_25_26_tpm_through_a_restart),
