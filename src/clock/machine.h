@@ -36,6 +36,14 @@ enum clk_mode {
 /** Stable name for logs and answers: "synced". Static. */
 const char *clk_mode_name(enum clk_mode mode);
 
+/** Ends of the limits in struct clk_tolerance; within them nothing overflows. */
+#define CLK_RAW_PPM_MIN 1
+#define CLK_RAW_PPM_MAX 10000
+#define CLK_FORWARD_MS_MIN 100
+#define CLK_FORWARD_MS_MAX 3600000
+#define CLK_OFFLINE_S_MIN 60
+#define CLK_OFFLINE_S_MAX 315360000
+
 /** What the clocks of this host may be off by. */
 struct clk_tolerance {
     uint32_t raw_ppm;       /* of the raw clock, either way; default 200 */

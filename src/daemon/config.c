@@ -110,6 +110,12 @@ static void describe(struct config *c, struct members *m, int *virtual_choice)
     number(m, "clock.max_stratum", 4, 1, CLK_STRATUM_MAX, "a stratum, 1 to 15");
     number(m, "clock.warmup", 3, 1, 100, "updates, 1 to 100");
     number(m, "clock.guard_ms", 2000, 0, 60000, "milliseconds, 0 to 60000");
+    number(m, "clock.max_forward_ms", 2000, CLK_FORWARD_MS_MIN, CLK_FORWARD_MS_MAX,
+           "milliseconds, 100 to 3600000");
+    number(m, "clock.max_offline_s", 172800, CLK_OFFLINE_S_MIN, CLK_OFFLINE_S_MAX,
+           "seconds, 60 to 315360000");
+    number(m, "clock.raw_ppm", 200, CLK_RAW_PPM_MIN, CLK_RAW_PPM_MAX,
+           "parts in a million, 1 to 10000");
     boolean(m, "clock.kernel_witness", &c->settings.clock.kernel_witness);
     boolean(m, "clock.allow_local_refid", &c->settings.clock.allow_local_refid);
     number(m, "signing.edge_wait_ms", 5000, 0, 60000, "milliseconds, 0 to 60000");
@@ -142,6 +148,10 @@ static void put_numbers(struct config *c, const struct members *m)
     k->max_stratum = (uint32_t)got(m, "clock.max_stratum");
     k->warmup = (uint32_t)got(m, "clock.warmup");
     k->guard_ms = (int64_t)got(m, "clock.guard_ms");
+    c->settings.tolerance =
+        (struct clk_tolerance){.raw_ppm = (uint32_t)got(m, "clock.raw_ppm"),
+                               .max_forward_ms = (int64_t)got(m, "clock.max_forward_ms"),
+                               .max_offline_s = (int64_t)got(m, "clock.max_offline_s")};
     c->settings.edge_wait_ms = (int64_t)got(m, "signing.edge_wait_ms");
     c->settings.export_margin = (int64_t)got(m, "signing.export_margin");
     c->idle_ms = (uint32_t)got(m, "signing.idle_ms");

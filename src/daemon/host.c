@@ -173,8 +173,9 @@ enum rc host_open(struct host *h, const struct options *o, bool create, struct e
     h->world = (struct world){.time = world_time(),
                               .tpm = &world_tpm,
                               .tpm_ctx = &h->config.tpm,
-                              .clock_read = world_clock_read,
-                              .clock_ctx = h->clock};
+                              .clock_sample = world_clock_sample,
+                              .clock_ctx = h->clock,
+                              .clock_policy = &h->config.settings.clock};
     return rc;
 }
 

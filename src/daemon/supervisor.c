@@ -194,8 +194,9 @@ static _Noreturn void core_main(struct supervisor *s, int socket)
     struct world world = {.time = world_time(),
                           .tpm = &world_tpm,
                           .tpm_ctx = &tpm,
-                          .clock_read = world_clock_read,
-                          .clock_ctx = clock};
+                          .clock_sample = world_clock_sample,
+                          .clock_ctx = clock,
+                          .clock_policy = &s->config->settings.clock};
     struct core_config config = {.signer = {.state_dirfd = s->state_dirfd,
                                             .ledger_path = s->ledger_path,
                                             .settings = s->config->settings,

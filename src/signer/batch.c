@@ -341,6 +341,7 @@ enum rc batch_release(struct batch *b, struct job **jobs, size_t count, lease_so
      * behind this line repeats the same messages at the same indices; one resumed before it fails
      * here. */
     struct tpm_time time;
+    int64_t asked_ns = timekeeper_raw_ns(b->clock);
     enum rc rc = b->world->tpm->prove(b->key->anchor, b->key->l, &time, err);
     if (rc != RC_OK) {
         /* The indices are reserved: busy is no retry any more, as in allocate.c. */
@@ -348,6 +349,7 @@ enum rc batch_release(struct batch *b, struct job **jobs, size_t count, lease_so
         burn_all(jobs, count, rc, err);
         return rc;
     }
+    timekeeper_tpm(b->clock, &time, asked_ns);
     struct err problem = {0};
     struct outcome outcomes[BATCH_MAX];
     compute(b, jobs, outcomes, count, lease_of, &problem);

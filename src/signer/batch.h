@@ -15,6 +15,7 @@
 #include "signer/artifact.h"
 #include "signer/key.h"
 #include "signer/request.h"
+#include "signer/timekeeper.h"
 
 #define BATCH_MAX 128
 
@@ -45,6 +46,7 @@ struct batch {
     void *tpm;
     struct ledger *ledger;
     const struct key_settings *settings;
+    struct timekeeper *clock;
     int64_t now_s;  /* host clock, for records */
     int64_t wall_s; /* latest trusted second, 0 if there is none */
 };

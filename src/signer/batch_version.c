@@ -363,7 +363,7 @@ enum rc batch_by_version(struct batch *b, struct job *jobs, size_t count, struct
 {
     MUST(count <= BATCH_MAX);
     struct clk_reading reading;
-    b->world->clock_read(b->world->clock_ctx, &reading);
+    timekeeper_look(b->clock, &reading);
     b->wall_s = reading.safe ? reading.latest_ns / INT64_C(1000000000) : 0;
     for (size_t i = 0; i < count; i++) {
         struct err e = {0};

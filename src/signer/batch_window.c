@@ -64,14 +64,6 @@ struct opening {
     int64_t opens_s;       /* -1: none */
 };
 
-static enum rc unsafe(const struct clk_reading *r, struct opening *o, struct err *err)
-{
-    char names[160];
-    clk_reasons_print(r->reasons, names, sizeof(names));
-    o->retry_after_s = 2;
-    return FAIL(err, RC_RETRY_CLOCK, "", r->reasons, "%s (%s)", clk_reason_text(r->reasons), names);
-}
-
 /* When a window may be used; one that was opened early: from any time on. Whether the clock was set
  * back since is check_floor()'s question. */
 static void window_span(const struct key *key, uint64_t window, int64_t *start_s, int64_t *end_s)
@@ -109,9 +101,9 @@ static enum rc window_of_now(struct batch *b, struct opening *o, struct err *err
     int64_t waited_ms = 0;
     for (;;) {
         struct clk_reading r;
-        b->world->clock_read(b->world->clock_ctx, &r);
+        timekeeper_look(b->clock, &r);
         if (!r.safe)
-            return unsafe(&r, o, err);
+            return timekeeper_refuse(b->clock, &o->retry_after_s, err);
         b->wall_s = r.latest_ns / NS_PER_S;
         enum rc rc = place_time(key, b->wall_s, o, err);
         if (rc != RC_OK)
@@ -120,8 +112,10 @@ static enum rc window_of_now(struct batch *b, struct opening *o, struct err *err
         int64_t end_s = 0;
         window_span(key, (uint64_t)o->window, &start_s, &end_s);
         int64_t wait_ms = 0;
-        if (clk_inside(&r, &s->clock, start_s, end_s, &wait_ms))
+        if (clk_inside(&r, &s->clock, start_s, end_s, &wait_ms)) {
+            timekeeper_commit(b->clock, &r);
             return RC_OK;
+        }
         /* Too near to the end: wait for the next window's guard band to pass. */
         if (wait_ms < 0)
             wait_ms = (end_s * NS_PER_S - r.earliest_ns) / 1000000 + s->clock.guard_ms + 1;
@@ -263,7 +257,7 @@ static void lease_next(struct batch *b, struct job *job, struct ots_lease *lease
 static bool time_still_inside(struct batch *b, struct err *err)
 {
     struct clk_reading r;
-    b->world->clock_read(b->world->clock_ctx, &r);
+    timekeeper_look(b->clock, &r);
     int64_t start_s = 0;
     int64_t end_s = 0;
     int64_t wait_ms = 0;

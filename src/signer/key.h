@@ -36,6 +36,7 @@ struct key_limits {
 struct key_settings {
     enum virtual_policy virtual_policy;
     struct clk_policy clock;
+    struct clk_tolerance tolerance;
     int64_t edge_wait_ms;  /* longest wait at a window's edge inside one request */
     int64_t export_margin; /* m of DESIGN section 10 */
     uint64_t nv_endurance; /* writes that one NV index of the TPM stands; 0: the default */

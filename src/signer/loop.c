@@ -108,7 +108,7 @@ static void open_signer(struct loop *loop)
 {
     signer_close(&loop->signer, false);
     loop->why = (struct err){0};
-    enum rc rc = signer_open(&loop->signer, loop->config, loop->world, &loop->why);
+    enum rc rc = signer_open(&loop->signer, loop->config, loop->world, &loop->clock, &loop->why);
     if (rc != RC_OK) {
         loop->why.rc = rc;
         log_event(LOG_LEVEL_ERROR, &(struct log_fields){.index = -1, .err = &loop->why},
@@ -135,21 +135,29 @@ static void reopen(struct loop *loop, int64_t now)
     loop->reopen_at = now_ms(loop) + loop->reopen_ms;
 }
 
+/* The clock counts fresh updates and must see every step, so it is asked though nobody signs by it,
+ * and though there is no signer. */
+static enum rc look(struct loop *loop, struct err *err)
+{
+    struct clk_reading reading;
+    if (loop->signer != NULL)
+        return signer_look(loop->signer, err);
+    timekeeper_look(&loop->clock, &reading);
+    return RC_OK;
+}
+
 static enum rc tick(struct loop *loop, int64_t now, struct err *err)
 {
-    /* The clock counts fresh updates and must see every step, so it is asked though nobody signs by
-     * it. */
-    struct clk_reading reading;
-    loop->world->clock_read(loop->world->clock_ctx, &reading);
-    if (loop->signer != NULL && reading.safe)
-        signer_note_time(loop->signer, reading.latest_ns / INT64_C(1000000000));
+    enum rc rc = look(loop, err);
+    if (rc != RC_OK)
+        return rc;
     if (worth_reopening(loop)) {
         reopen(loop, now);
         return RC_OK;
     }
     loop->reopen_ms = REOPEN_MS_MIN;
     loop->reopen_at = now + loop->reopen_ms;
-    enum rc rc = loop->signer != NULL ? signer_watch(loop->signer, err) : RC_OK;
+    rc = loop->signer != NULL ? signer_watch(loop->signer, err) : RC_OK;
     if (rc != RC_OK)
         return rc;
     if (loop->signer == NULL || now - loop->asked_at < loop->idle_ms)
@@ -173,6 +181,7 @@ void loop_start(struct loop *loop, const struct signer_config *config, uint32_t 
                 const struct world *world, const struct loop_sink *sink)
 {
     *loop = (struct loop){.config = config, .world = world, .sink = sink, .idle_ms = idle_ms};
+    timekeeper_start(&loop->clock, &config->settings.clock, &config->settings.tolerance, world);
     open_signer(loop);
     int64_t now = now_ms(loop);
     loop->tick_at = now + TICK_MS;

@@ -39,6 +39,7 @@ struct loop {
     const struct loop_sink *sink;
     uint32_t idle_ms; /* after so long without a request every A is brought up to date */
 
+    struct timekeeper clock;
     struct signer *signer; /* NULL while it cannot be opened */
     struct err why;        /* then: the reason */
 

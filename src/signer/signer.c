@@ -14,6 +14,7 @@
 struct signer {
     const struct signer_config *config;
     const struct world *world;
+    struct timekeeper *clock;
     struct ledger *ledger;
     void *tpm;
     enum rc tpm_rc;
@@ -92,7 +93,7 @@ static enum rc open_keys(struct signer *s, struct err *err)
 }
 
 enum rc signer_open(struct signer **signer, const struct signer_config *config,
-                    const struct world *world, struct err *err)
+                    const struct world *world, struct timekeeper *clock, struct err *err)
 {
     *signer = NULL;
     struct signer *s = calloc(1, sizeof(*s));
@@ -100,6 +101,7 @@ enum rc signer_open(struct signer **signer, const struct signer_config *config,
         return FAIL(err, RC_RETRY_SYSTEM, "errno", 0, "no memory");
     s->config = config;
     s->world = world;
+    s->clock = clock;
     struct ledger_options options = {.path = config->ledger_path, .vfs = config->ledger_vfs};
     enum rc rc = ledger_open(&s->ledger, &options, err);
     if (rc == RC_OK) {
@@ -205,6 +207,7 @@ static enum rc sign_for_key(struct signer *s, struct key *key, struct job *jobs,
                           .tpm = s->tpm,
                           .ledger = s->ledger,
                           .settings = &s->config->settings,
+                          .clock = s->clock,
                           .now_s = now_s(s)};
     enum rc rc = batch_sign(&batch, jobs, count, err);
     /* Found before anything was spent, and of this key's window alone: the next window may sign,
@@ -282,10 +285,44 @@ static enum rc settle(struct signer *s, bool stopping, struct err *err)
     return RC_OK;
 }
 
-void signer_note_time(struct signer *s, int64_t trusted_s)
+/* A TPM that is only busy is asked again next time. */
+static enum rc ask_tpm_time(struct signer *s, struct err *err)
 {
+    struct tpm_time time;
+    struct err e = {0};
+    int64_t asked_ns = timekeeper_raw_ns(s->clock);
+    enum rc rc = s->world->tpm->read_time(s->tpm, &time, &e);
+    if (rc == RC_OK)
+        timekeeper_tpm(s->clock, &time, asked_ns);
+    if (rc_class(rc) == RC_CLASS_HALT)
+        return FAIL(err, rc, e.origin, e.native, "%s", err_text(&e));
+    return RC_OK;
+}
+
+/* What this process holds in memory may be older than it knows: a lease, or copies of counters.
+ * Where the TPM is a part of hardware, the next process reads the truth from it. */
+static enum rc after_disruption(struct signer *s, struct err *err)
+{
+    log_event(LOG_LEVEL_WARNING, &LOG_NOTHING,
+              "this process was put aside and resumed, or the TPM was reset: leases are given up");
     for (size_t i = 0; i < s->key_count; i++)
-        key_note_time(&s->keys[i], trusted_s);
+        s->keys[i].lease = (struct open_lease){0};
+    if (s->tpm_rc != RC_OK || s->world->tpm->identify(s->tpm)->is_virtual)
+        return RC_OK;
+    return FAIL(err, RC_HALT_CANARY, "", 0,
+                "this process was put aside and resumed, or the TPM was reset");
+}
+
+enum rc signer_look(struct signer *s, struct err *err)
+{
+    struct clk_reading reading;
+    enum rc rc = s->tpm_rc == RC_OK && timekeeper_tpm_due(s->clock) ? ask_tpm_time(s, err) : RC_OK;
+    if (rc != RC_OK)
+        return rc;
+    timekeeper_look(s->clock, &reading);
+    for (size_t i = 0; reading.safe && i < s->key_count; i++)
+        key_note_time(&s->keys[i], reading.latest_ns / INT64_C(1000000000));
+    return timekeeper_disrupted(s->clock) ? after_disruption(s, err) : RC_OK;
 }
 
 enum rc signer_watch(struct signer *s, struct err *err)
@@ -354,7 +391,7 @@ static uint32_t worst_wear(const struct signer *s)
 static void read_state(struct signer *s, struct reply *reply)
 {
     struct clk_reading clock;
-    s->world->clock_read(s->world->clock_ctx, &clock);
+    timekeeper_look(s->clock, &clock);
     reply->state = worst_state(s, &clock);
     reply->clock_earliest_ms = clock.earliest_ns / 1000000;
     reply->clock_latest_ms = clock.latest_ns / 1000000;

@@ -10,6 +10,7 @@
 #include "signer/batch.h"
 #include "signer/key.h"
 #include "signer/request.h"
+#include "signer/timekeeper.h"
 
 #define SIGNER_KEYS_MAX 32
 
@@ -35,12 +36,13 @@ struct signer;
  * that is away or a key that does not start leaves a signer that reads and refuses.
  *
  * @param[out] signer  Owned by the caller; signer_close().
- * @param[in]  config, world  Borrowed; must outlive the signer.
+ * @param[in]  config, world, clock  Borrowed; must outlive the signer.
  * @retval RC_HALT_LEDGER, RC_RETRY_BUSY, RC_REFUSED_UNSUPPORTED  From ledger_open().
  * @retval RC_RETRY_SYSTEM  No memory.
  */
 enum rc signer_open(struct signer **signer, const struct signer_config *config,
-                    const struct world *world, struct err *err) MUST_CHECK;
+                    const struct world *world, struct timekeeper *clock,
+                    struct err *err) MUST_CHECK;
 
 /**
  * Close. With settle, A is brought up to the ledger's head first (clean stop); failures there are
@@ -85,8 +87,14 @@ enum rc signer_sign(struct signer *signer, struct job *jobs, size_t count,
 void signer_read(struct signer *signer, const struct request *request, struct reply *reply,
                  void **payload, size_t *payload_len);
 
-/** A trusted second, told about once a second while nothing else is asked (see key_note_time()). */
-void signer_note_time(struct signer *signer, int64_t trusted_s);
+/**
+ * Look at the clock, about once a second, though nobody signs by it: it counts fresh updates and
+ * must see every step. Asks the TPM for its time now and then, and acts on what was found.
+ * @retval RC_HALT_CANARY  This process was put aside and resumed, or the TPM was reset: what it
+ *                         holds in memory may be older than it knows. As signer_sign().
+ * @retval RC_HALT_ANCHOR  The TPM does not answer any more. As signer_sign().
+ */
+enum rc signer_look(struct signer *signer, struct err *err) MUST_CHECK;
 
 /**
  * What is due now and then whether anybody asks or not: warnings of the TPM's wear.

@@ -103,6 +103,11 @@ static enum rc real_undefine(void *tpm, const struct anchor_pins *pins,
     return anchor_undefine(tpm, pins, auth_secret, err);
 }
 
+static enum rc real_read_time(void *tpm, struct tpm_time *time, struct err *err)
+{
+    return tpm_read_time(tpm, time, err);
+}
+
 const struct tpm_ops world_tpm = {
     .open = real_open,
     .close = real_close,
@@ -122,11 +127,12 @@ const struct tpm_ops world_tpm = {
     .choose = real_choose,
     .provision = real_provision,
     .undefine = real_undefine,
+    .read_time = real_read_time,
 };
 
-void world_clock_read(void *ctx, struct clk_reading *reading)
+void world_clock_sample(void *ctx, struct clk_sample *sample)
 {
-    clk_read(ctx, reading);
+    clk_sample(ctx, sample);
 }
 
 #define TRUSTED_TRIES 20
@@ -134,12 +140,17 @@ void world_clock_read(void *ctx, struct clk_reading *reading)
 
 enum rc world_trusted_s(const struct world *world, int64_t *latest_s, struct err *err)
 {
+    struct clk_state state = {0};
     struct clk_reading reading = {0};
     *latest_s = -1;
     for (int i = 0; i < TRUSTED_TRIES && !reading.safe; i++) {
         if (i > 0)
             world->time->sleep_ms(world->time->ctx, TRUSTED_WAIT_MS);
-        world->clock_read(world->clock_ctx, &reading);
+        struct clk_sample sample;
+        world->clock_sample(world->clock_ctx, &sample);
+        if (sample.stepped)
+            state.fresh = 0;
+        clk_judge(&state, world->clock_policy, &sample.evidence, &reading);
     }
     if (!reading.safe)
         return FAIL(err, RC_RETRY_CLOCK, "", reading.reasons, "the clock is not safe: %s",

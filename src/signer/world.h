@@ -3,7 +3,7 @@
  *
  * The daemon hands over the real ones (world_tpm(), world_clock()); the simulator hands over its
  * own and runs the same signer code. The functions promise what tpm/anchor.h, tpm/device.h and
- * clock/clock.h say; nothing is added here.
+ * clock/machine.h say; nothing is added here.
  *
  * Uses: base, tpm, clock. Threads: all calls come from the signer thread.
  */
@@ -11,7 +11,7 @@
 #define SIGNER_WORLD_H
 
 #include "base/world.h"
-#include "clock/clock.h"
+#include "clock/machine.h"
 #include "tpm/anchor.h"
 
 /** A TPM: tpm_open() … tpm_unseal() and the anchor_…() functions of one key. */
@@ -43,15 +43,17 @@ struct tpm_ops {
                          struct anchor_pins *pins, struct err *err);
     enum rc (*undefine)(void *tpm, const struct anchor_pins *pins, const uint8_t auth_secret[32],
                         struct err *err);
+    enum rc (*read_time)(void *tpm, struct tpm_time *time, struct err *err);
 };
 
 struct world {
     const struct time_source *time;
     const struct tpm_ops *tpm;
     void *tpm_ctx; /* world_tpm: const struct tpm_config * */
-    /* Takes one sample; never fails: an unusable clock is a reading with reasons. */
-    void (*clock_read)(void *ctx, struct clk_reading *reading);
-    void *clock_ctx; /* world_clock_read: struct clk * */
+    /* Raw evidence, all but the TPM's part. Never fails: what could not be had says so. */
+    void (*clock_sample)(void *ctx, struct clk_sample *sample);
+    void *clock_ctx;                       /* world_clock_sample: struct clk * */
+    const struct clk_policy *clock_policy; /* by which offline tools judge it */
 };
 
 /**
@@ -64,7 +66,7 @@ enum rc world_trusted_s(const struct world *world, int64_t *latest_s, struct err
 /** The real TPM behind struct tpm_ops; its ctx is a const struct tpm_config *. */
 extern const struct tpm_ops world_tpm;
 
-/** The real clock; ctx is a struct clk *. */
-void world_clock_read(void *ctx, struct clk_reading *reading);
+/** The real clock, clk_sample(); ctx is a struct clk *. */
+void world_clock_sample(void *ctx, struct clk_sample *sample);
 
 #endif

@@ -340,6 +340,13 @@ static enum rc fake_step_l(void *anchor, uint64_t expected, struct err *err)
     return step(anchor, FAKE_STEP_L, expected, err);
 }
 
+static void tell_time(const struct fake_world *f, struct tpm_time *time)
+{
+    *time = (struct tpm_time){.clock_ms = (uint64_t)((f->raw_ns + f->tpm_ns) / 1000000),
+                              .reset_count = f->tpm->resets,
+                              .safe = true};
+}
+
 static enum rc fake_prove(void *anchor, uint64_t expected_l, struct tpm_time *time, struct err *err)
 {
     struct fake_anchor *a = anchor;
@@ -354,6 +361,8 @@ static enum rc fake_prove(void *anchor, uint64_t expected_l, struct tpm_time *ti
     if (rc == RC_OK && (!anchor_record_decode(&record, nv_of(a)->a) || record.w != nv_of(a)->w ||
                         record.l != nv_of(a)->l))
         a->session->world->tpm->unanchored++;
+    if (rc == RC_OK)
+        tell_time(a->session->world, time);
     return rc;
 }
 
@@ -425,6 +434,13 @@ static enum rc fake_undefine(void *tpm, const struct anchor_pins *pins,
     return ending(s, FAKE_UNDEFINE, fault, err);
 }
 
+static enum rc fake_read_time(void *tpm, struct tpm_time *time, struct err *err)
+{
+    (void)err;
+    tell_time(((struct fake_session *)tpm)->world, time);
+    return RC_OK;
+}
+
 static const struct tpm_ops fake_ops = {
     .open = fake_open,
     .close = fake_close,
@@ -444,6 +460,7 @@ static const struct tpm_ops fake_ops = {
     .choose = fake_choose,
     .provision = fake_provision,
     .undefine = fake_undefine,
+    .read_time = fake_read_time,
 };
 
 /* Clock ---------------------------------------------------------------------------------------- */
@@ -473,7 +490,12 @@ static void fake_sleep_ms(void *ctx, uint32_t ms)
     f->slept_ms += ms;
 }
 
-static void fake_clock_read(void *ctx, struct clk_reading *reading)
+static bool wrong(const struct fake_world *f, uint32_t reason)
+{
+    return (f->reasons & reason) != 0;
+}
+
+static void fake_clock_sample(void *ctx, struct clk_sample *sample)
 {
     struct fake_world *f = ctx;
     f->readings++;
@@ -481,17 +503,29 @@ static void fake_clock_read(void *ctx, struct clk_reading *reading)
         forward(f, f->change_s * NS_PER_S);
         f->reasons = f->change_reasons;
     }
-    int64_t e = f->reasons == 0 ? f->error_ns : 0;
-    *reading = (struct clk_reading){.safe = f->reasons == 0,
-                                    .reasons = f->reasons,
-                                    .earliest_ns = f->now_ns - e,
-                                    .latest_ns = f->now_ns + e,
-                                    .error_ns = f->reasons == 0 ? e : INT64_MAX};
+    *sample = (struct clk_sample){.mono_ns = f->raw_ns, .boot_ns = f->raw_ns + f->asleep_ns};
+    sample->stepped = wrong(f, CLK_REASON(CLK_STEP));
+    struct clk_evidence *e = &sample->evidence;
+    e->real_ns = wrong(f, CLK_REASON(CLK_RANGE)) ? 0 : f->now_ns;
+    e->raw_ns = f->raw_ns;
+    e->replied = !wrong(f, CLK_REASON(CLK_NO_REPLY));
+    e->tracking = (struct clk_tracking){.ref_id = UINT32_C(0xc0000201),
+                                        .stratum = 2,
+                                        .leap = wrong(f, CLK_REASON(CLK_LEAP3)) ? 3 : 0,
+                                        .ref_time_ns = f->now_ns,
+                                        .root_dispersion_s = (double)f->error_ns / 1e9};
+    if (wrong(f, CLK_REASON(CLK_STALE)))
+        e->tracking.ref_time_ns -= CLK_AGE_S_MAX * NS_PER_S + NS_PER_S;
 }
 
 void fake_clock_set(struct fake_world *f, int64_t now_s)
 {
     forward(f, now_s * NS_PER_S - f->now_ns);
+}
+
+void fake_clock_step(struct fake_world *f, int64_t now_s)
+{
+    f->now_ns = now_s * NS_PER_S;
 }
 
 void fake_clock_change_at(struct fake_world *f, uint64_t n, int64_t seconds, uint32_t reasons)
@@ -505,6 +539,8 @@ void fake_clock_change_at(struct fake_world *f, uint64_t n, int64_t seconds, uin
 
 void fake_world_make(struct fake_world *f, int64_t now_s)
 {
+    static const struct clk_policy policy = {
+        .max_error_ms = 250, .max_age_s = 512, .max_stratum = 4, .guard_ms = 2000};
     *f = (struct fake_world){.now_ns = now_s * NS_PER_S, .error_ns = 10 * 1000000};
     f->tpm = mmap(NULL, sizeof(*f->tpm), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     MUST(f->tpm != MAP_FAILED);
@@ -518,8 +554,9 @@ void fake_world_make(struct fake_world *f, int64_t now_s)
     f->world = (struct world){.time = &f->source,
                               .tpm = &fake_ops,
                               .tpm_ctx = f,
-                              .clock_read = fake_clock_read,
-                              .clock_ctx = f};
+                              .clock_sample = fake_clock_sample,
+                              .clock_ctx = f,
+                              .clock_policy = &policy};
 }
 
 void fake_world_end(struct fake_world *f)
@@ -539,6 +576,7 @@ void fake_tpm_fail(struct fake_world *f, uint64_t n, enum fake_fault fault)
 void fake_tpm_reset(struct fake_world *f)
 {
     f->tpm->session++;
+    f->tpm->resets++;
 }
 
 void fake_tpm_lose_last(struct fake_world *f)

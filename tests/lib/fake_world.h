@@ -63,6 +63,7 @@ struct fake_tpm {
     uint8_t id;         /* another number is another TPM: it opens none of this one's blobs */
     uint64_t session;
     uint64_t nonce;
+    uint32_t resets;
     uint64_t commands; /* since fake_world_make() or fake_tpm_fail() */
     uint64_t fault_at; /* 0: never */
     enum fake_fault fault;
@@ -76,7 +77,10 @@ struct fake_world {
     struct fake_tpm *tpm;
     /* The clock: what the host says, and how far off chronyd thinks that may be. */
     int64_t now_ns, raw_ns, error_ns;
-    uint32_t reasons; /* not 0: the clock is not safe */
+    uint32_t reasons;  /* what its evidence is wrong in: no-reply, leap3, stale, step, or range for
+                        * all else; 0: nothing */
+    int64_t asleep_ns; /* so much more has the boot clock counted than the monotonic one */
+    int64_t tpm_ns;    /* the TPM's clock is so far ahead of the raw clock */
     uint64_t readings;
     uint64_t change_at;      /* at this reading (1: the next) … */
     int64_t change_s;        /* … the clock goes forward by so much, */
@@ -89,12 +93,16 @@ struct fake_world {
     void *hook_ctx;
 };
 
-/** A hardware TPM that keeps its writes, at a clock of now_s that is right to 10 ms. */
+/** A hardware TPM that keeps its writes, at a clock of now_s that is right to 10 ms. Time alone is
+ * no command: it is told whatever else goes wrong. */
 void fake_world_make(struct fake_world *f, int64_t now_s);
 void fake_world_end(struct fake_world *f);
 
-/** Set the clock; raw time goes on by the same, if it is forward. */
+/** Let time pass until the clock says now_s. Backwards: somebody sets it, as fake_clock_step(). */
 void fake_clock_set(struct fake_world *f, int64_t now_s);
+
+/** Somebody, or every time server, sets the clock; no time passes. */
+void fake_clock_step(struct fake_world *f, int64_t now_s);
 
 /** At the n-th reading from now (1: the next) move the clock and make it unsafe for reasons. */
 void fake_clock_change_at(struct fake_world *f, uint64_t n, int64_t seconds, uint32_t reasons);

@@ -195,10 +195,15 @@ void rig_make(struct rig *rig, int64_t now_s, uint64_t seed)
     rig->config = (struct signer_config){
         .ledger_path = LEDGER,
         .ledger_vfs = DISK,
-        .settings = {.virtual_policy = VIRTUAL_DEMO,
-                     .clock = {.max_error_ms = 250, .guard_ms = 2000},
-                     .edge_wait_ms = 5000,
-                     .export_margin = 1},
+        .settings =
+            {.virtual_policy = VIRTUAL_DEMO,
+             .clock = {.max_error_ms = 250, .max_age_s = 512, .max_stratum = 4, .guard_ms = 2000},
+             /* Tests let weeks go by between two starts. */
+             .tolerance = {.raw_ppm = 200,
+                           .max_forward_ms = 2000,
+                           .max_offline_s = INT64_C(10) * 366 * 86400},
+             .edge_wait_ms = 5000,
+             .export_margin = 1},
         .limits = rig->limits,
         .limits_count = RIG_KEYS_MAX,
     };
@@ -394,7 +399,9 @@ enum rc rig_open(struct rig *rig)
 {
     assert_null(rig->signer);
     rig->err = (struct err){0};
-    return signer_open(&rig->signer, &rig->config, &rig->fake.world, &rig->err);
+    timekeeper_start(&rig->clock, &rig->config.settings.clock, &rig->config.settings.tolerance,
+                     &rig->fake.world);
+    return signer_open(&rig->signer, &rig->config, &rig->fake.world, &rig->clock, &rig->err);
 }
 
 void rig_stop(struct rig *rig)

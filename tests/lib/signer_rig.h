@@ -42,6 +42,7 @@ struct rig {
     char dir[64];
     struct signer_config config;
     struct named_limits limits[RIG_KEYS_MAX];
+    struct timekeeper clock;
     struct signer *signer; /* NULL while it is not open */
     unsigned keys;
     struct plan plan[RIG_KEYS_MAX];

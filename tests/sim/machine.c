@@ -43,14 +43,13 @@ static void sleep_ms(void *ctx, uint32_t ms)
     host_clock_run(clock_of(ctx), sim->now_ns, &sim->chance);
 }
 
-static void clock_read(void *ctx, struct clk_reading *reading)
+static void clock_sample(void *ctx, struct clk_sample *sample)
 {
     struct machine *m = ctx;
-    struct clk_evidence e;
+    *sample = (struct clk_sample){0};
     host_clock_run(clock_of(m), sim->now_ns, &sim->chance);
-    host_clock_evidence(clock_of(m), sim->now_ns, &e);
-    clk_judge(&m->clk, &m->config.settings.clock, &e, reading);
-    EVENT(2, reading->reasons);
+    host_clock_evidence(clock_of(m), sim->now_ns, &sample->evidence);
+    EVENT(2, sample->evidence.real_ns);
 }
 
 /* Things take time, and now and then very long: windows end in the middle of a signature. */
@@ -105,8 +104,9 @@ static void configure(struct machine *m, enum virtual_policy policy)
     m->world = (struct world){.time = &m->source,
                               .tpm = &sim_tpm_ops,
                               .tpm_ctx = &m->port,
-                              .clock_read = clock_read,
-                              .clock_ctx = m};
+                              .clock_sample = clock_sample,
+                              .clock_ctx = m,
+                              .clock_policy = &m->config.settings.clock};
     m->config = (struct signer_config){
         .state_dirfd = -1,
         .ledger_path = "/ledger.db",
@@ -118,6 +118,11 @@ static void configure(struct machine *m, enum virtual_policy policy)
                                .warmup = MACHINE_WARMUP,
                                .guard_ms = 2000,
                                .kernel_witness = true},
+                     /* No operator of these machines acknowledges a jump yet, and some stand in a
+                      * cupboard for years. */
+                     .tolerance = {.raw_ppm = 200,
+                                   .max_forward_ms = 2000,
+                                   .max_offline_s = INT64_C(100) * 366 * 86400},
                      .edge_wait_ms = 5000,
                      .export_margin = 1},
         .limits = &none,
@@ -255,7 +260,6 @@ bool machine_start(struct machine *m)
         return true;
     m->process = ++processes;
     machine_enter(m);
-    m->clk = (struct clk_state){0};
     m->config.state_dirfd = files_root();
     struct err err = {0};
     enum rc rc = lock_take(m->config.state_dirfd, SERVICE_LOCK, 0, &m->locks[0], &err);

@@ -29,7 +29,6 @@ struct machine {
     struct disk *disk;
     struct vfs *vfs;
     struct tpm_port port;
-    struct clk_state clk;
     struct time_source source;
     struct world world;
     struct signer_config config;

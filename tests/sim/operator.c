@@ -75,7 +75,6 @@ static enum rc host_open(struct host *h, struct machine *m, bool create, struct 
     if (!m->powered)
         return FAIL(err, RC_HALT_SYSTEM, "", 0, "the power went");
     machine_current = m;
-    m->clk = (struct clk_state){0};
     /* One update is enough to place a key in time; signing asks for more. */
     m->config.settings.clock.warmup = 1;
     files_mount(m->disk, h->process);
