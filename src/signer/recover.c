@@ -16,15 +16,25 @@ static int64_t max64(int64_t a, int64_t b)
     return a > b ? a : b;
 }
 
+/* A TPM that did not answer says nothing about whose counters it holds, and nobody must replace a
+ * device for it: only one that does not know them is another one. */
+static enum rc no_anchor(const struct key *key, struct err *err)
+{
+    if (key->rc != RC_HALT_REGRESSION && key->rc != RC_HALT_SEEDS)
+        return FAIL(err, key->rc, key->err.origin, key->err.native,
+                    "the key's counters could not be read: %s", err_text(&key->err));
+    return FAIL(err, RC_REFUSED_UNSUPPORTED, "", 0,
+                "this TPM does not hold the key's counters (%s): recover from a backup with --from "
+                "FILE",
+                err_text(&key->err));
+}
+
 /* Facts as they are now; an A that is not valid counts as nothing. */
 static enum rc look(struct key *key, const struct world *world, struct ledger *ledger,
                     struct anchor_state *tpm, struct ledger_standing *standing, struct err *err)
 {
     if (key->anchor == NULL)
-        return FAIL(err, RC_REFUSED_UNSUPPORTED, "", 0,
-                    "this TPM does not hold the key's counters (%s): recover from a backup with "
-                    "--from FILE",
-                    err_text(&key->err));
+        return no_anchor(key, err);
     enum rc rc = world->tpm->read(key->anchor, tpm, err);
     if (rc != RC_OK)
         return rc;

@@ -461,6 +461,34 @@ static void attack_38_recovery_of_a_ledger_that_forgot_an_export(void **state)
     }
 }
 
+/* A TPM that fails while the key is loaded: that is what is said, whatever command it was, and not
+ * that this is another TPM. */
+static void recovery_with_a_tpm_that_fails(void **state)
+{
+    (void)state;
+    static const enum fake_fault faults[] = {FAKE_FAIL_BEFORE, FAKE_BUSY};
+    begin(INTERVAL_PLAN, 1, 0);
+    rig_crash(&rig);
+    for (uint64_t n = 2; n <= 6; n++) { /* the first opens the TPM */
+        for (size_t i = 0; i < 2; i++) {
+            struct err err = {0};
+            struct recover_plan plan;
+            void *tpm = NULL;
+            struct ledger *ledger = rig_ledger(&rig);
+            fake_tpm_fail(&rig.fake, n, faults[i]);
+            struct key *key = rig_load_key(&rig, 0, ledger, &tpm);
+            enum rc rc = recover_here_plan(key, &rig.fake.world, ledger, -1, &plan, &err);
+            assert_true(rc == RC_OK || rc_class(rc) == RC_CLASS_HALT ||
+                        rc_class(rc) == RC_CLASS_RETRY);
+            assert_true(rc != RC_OK || key->anchor != NULL);
+            fake_tpm_fail(&rig.fake, 0, FAKE_NONE);
+            rig_unload_key(&rig, key, &tpm);
+            ledger_close(&ledger);
+        }
+    }
+    (void)end(NULL);
+}
+
 /* On the device itself: numbers in A that nothing can have left there end nothing but the attempt.
  */
 static void recovery_of_a_composed_a(void **state)
@@ -512,6 +540,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_teardown(attack_02_replacement_by_export, end),
         cmocka_unit_test_teardown(attack_38_recovery_of_a_ledger_that_forgot_an_export, end),
         cmocka_unit_test_teardown(recovery_of_a_composed_a, end),
+        cmocka_unit_test_teardown(recovery_with_a_tpm_that_fails, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
