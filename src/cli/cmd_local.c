@@ -19,7 +19,8 @@ static const struct {
     const char *verb;
 } verbs[] = {
     {"key new", "key-new"}, {"backup export", "backup-export"},   {"backup check", "backup-check"},
-    {"recover", "recover"}, {"advance-window", "advance-window"}, {"doctor", "doctor"},
+    {"recover", "recover"}, {"advance-window", "advance-window"}, {"reseal", "reseal"},
+    {"doctor", "doctor"},
 };
 
 static const char *verb_of(const char *command)

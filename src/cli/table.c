@@ -40,6 +40,12 @@ static const struct cli_option service_options[] = {
         "passphrase-file", "FILE", "file with the passphrase of the backup", WORDS_FILE, NULL      \
     }
 
+#define OPTION_ESCROW                                                                              \
+    {                                                                                              \
+        "escrow-passphrase-file", "FILE", "keep the escrow under this passphrase, not in the TPM", \
+            WORDS_FILE, NULL                                                                       \
+    }
+
 static const struct cli_option plan_options[] = {
     {"rate", "N[/UNIT]", "signatures in a window, or in an hour, day, week or year", WORDS_NONE,
      NULL},
@@ -66,6 +72,7 @@ static const struct cli_option plan_compile_options[] = {
 static const struct cli_option key_new_options[] = {
     OPTION_CONFIG,
     {"restart", NULL, "throw away what an earlier, unfinished attempt made", WORDS_NONE, NULL},
+    OPTION_ESCROW,
     END,
 };
 
@@ -149,6 +156,7 @@ static const struct cli_option recover_options[] = {
      NULL},
     {"start-window", "N", "first window that may sign from now on", WORDS_NONE, NULL},
     {"yes", NULL, "do not ask", WORDS_NONE, NULL},
+    OPTION_ESCROW,
     END,
 };
 
@@ -161,6 +169,11 @@ static const struct cli_option advance_options[] = {
     {"reason", "TEXT", "who wants it, and why; stands in the ledger", WORDS_NONE, NULL},
     {"yes", NULL, "do not ask", WORDS_NONE, NULL},
     END,
+};
+
+static const struct cli_option reseal_options[] = {
+    OPTION_CONFIG,     OPTION_KEY,    {"from", "FILE", "backup of the key", WORDS_FILE, NULL},
+    OPTION_PASSPHRASE, OPTION_ESCROW, END,
 };
 
 static const struct cli_option no_options[] = {END};
@@ -348,6 +361,16 @@ static const struct cli_command commands[] = {
                 "tidemark advance-window --key nightly --window 12 \\\n"
                 "    --acknowledged-export nightly.backup --reason 'A. Smith: window 11 is full'",
      .options = advance_options,
+     .run = cmd_local},
+    {.name = "reseal",
+     .operands = "",
+     .summary = "seal the secrets of later windows anew, on the signer host",
+     .text =
+         "Runs tidemarkd reseal while the service is stopped. For windows that do not open since "
+         "the firmware was\nupgraded (tpm.pcrs), and for keys that an older version made. Windows "
+         "that are open or closed stay as\nthey are.",
+     .example = "tidemark reseal --key nightly --from nightly.backup --passphrase-file pass",
+     .options = reseal_options,
      .run = cmd_local},
     {.name = "doctor",
      .operands = "",

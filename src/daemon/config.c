@@ -97,6 +97,7 @@ static void describe(struct config *c, struct members *m, int *virtual_choice)
                                           .to = virtual_choice,
                                           .choices = virtual_choices,
                                           .right = "\"refuse\", \"wait\" or \"demo\""};
+    text(m, "tpm.pcrs", c->pcrs_text, sizeof(c->pcrs_text), "\"sha256:0,7\", or \"\" for none");
     number(m, "tpm.srk_handle", TPM_SRK_DEFAULT, 0x81000000, 0x817fffff,
            "a number from 2164260864 to 2172649471 (0x81000000 to 0x817fffff)");
     number(m, "tpm.watchdog_s", 60, 1, 600, "seconds, 1 to 600");
@@ -140,6 +141,8 @@ static void put_numbers(struct config *c, const struct members *m)
     c->tpm = (struct tpm_config){.tcti = c->tcti,
                                  .srk_handle = (uint32_t)got(m, "tpm.srk_handle"),
                                  .watchdog_s = (uint32_t)got(m, "tpm.watchdog_s")};
+    if (c->pcrs_text[0] == '\0' || !tpm_pcrs_scan(&c->pcrs, c->pcrs_text))
+        c->pcrs = (struct tpm_pcrs){0}; /* check() says what is wrong with it */
     c->settings.nv_endurance = got(m, "tpm.nv_endurance");
     struct clk_policy *k = &c->settings.clock;
     k->port = (uint16_t)got(m, "clock.port");
@@ -312,6 +315,10 @@ static bool loopback(const char *address)
 
 static enum rc check(const struct config *c, const char *file, struct err *err)
 {
+    struct tpm_pcrs pcrs;
+    if (c->pcrs_text[0] != '\0' && !tpm_pcrs_scan(&pcrs, c->pcrs_text))
+        return refuse(err, file, "tpm.pcrs", "not a selection of PCRs",
+                      "\"sha256:0,7\": bank sha256 or sha384, PCRs 0 to 23 in rising order");
     if (c->state_dir[0] != '/')
         return refuse(err, file, "state_dir", "not an absolute path", "an absolute path");
     if (c->owner_auth_file[0] != '\0' && c->owner_auth_file[0] != '/')

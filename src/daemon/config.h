@@ -20,6 +20,8 @@ struct config {
     char tcti[CONFIG_TCTI_MAX];
     char owner_auth_file[CONFIG_PATH_MAX]; /* "" for none; read by operations only (owner.h) */
     struct tpm_config tpm;                 /* tcti points into this struct */
+    char pcrs_text[TPM_PCRS_TEXT];
+    struct tpm_pcrs pcrs; /* bank and selection, for keys that are made or sealed anew */
     struct key_settings settings;
     struct named_limits limits[SIGNER_KEYS_MAX + 1];
     size_t limits_count;

@@ -51,37 +51,50 @@ bool operation_confirm(const struct options *o, const char *word)
     return strcmp(line, word) == 0;
 }
 
-/* A passphrase from a file (its first line) or, unseen, from the terminal. In locked memory. */
-static enum rc read_passphrase(const struct options *o, char *passphrase, struct err *err)
+static enum rc ask_passphrase(char *passphrase, struct err *err)
 {
-    if (o->passphrase_file != NULL) {
-        char *data = NULL;
-        size_t len = 0;
-        enum rc rc = file_read(AT_FDCWD, o->passphrase_file, PASSPHRASE_MAX - 1, &data, &len, err);
-        if (rc != RC_OK)
-            return rc;
-        size_t line = strcspn(data, "\n");
-        memcpy(passphrase, data, line);
-        wipe(data, len);
-        free(data);
-    } else {
-        struct termios old;
-        if (tcgetattr(STDIN_FILENO, &old) != 0)
-            return FAIL(err, RC_REFUSED_INPUT, "", 0,
-                        "no terminal to ask for the passphrase: give --passphrase-file FILE");
-        struct termios silent = old;
-        silent.c_lflag &= ~(tcflag_t)ECHO;
-        (void)tcsetattr(STDIN_FILENO, TCSANOW, &silent);
-        (void)fprintf(stderr, "Passphrase of the backup: ");
-        bool ok = fgets(passphrase, PASSPHRASE_MAX, stdin) != NULL;
-        (void)tcsetattr(STDIN_FILENO, TCSANOW, &old);
-        (void)fprintf(stderr, "\n");
-        passphrase[ok ? strcspn(passphrase, "\n") : 0] = '\0';
-    }
-    if (strlen(passphrase) < 8)
+    struct termios old;
+    if (tcgetattr(STDIN_FILENO, &old) != 0)
+        return FAIL(err, RC_REFUSED_INPUT, "", 0,
+                    "no terminal to ask for the passphrase: give --passphrase-file FILE");
+    struct termios silent = old;
+    silent.c_lflag &= ~(tcflag_t)ECHO;
+    (void)tcsetattr(STDIN_FILENO, TCSANOW, &silent);
+    (void)fprintf(stderr, "Passphrase of the backup: ");
+    bool ok = fgets(passphrase, PASSPHRASE_MAX, stdin) != NULL;
+    (void)tcsetattr(STDIN_FILENO, TCSANOW, &old);
+    (void)fprintf(stderr, "\n");
+    passphrase[ok ? strcspn(passphrase, "\n") : 0] = '\0';
+    return RC_OK;
+}
+
+static enum rc file_passphrase(const char *file, char *passphrase, struct err *err)
+{
+    char *data = NULL;
+    size_t len = 0;
+    enum rc rc = file_read(AT_FDCWD, file, PASSPHRASE_MAX - 1, &data, &len, err);
+    if (rc != RC_OK)
+        return rc;
+    size_t line = strcspn(data, "\n");
+    memcpy(passphrase, data, line);
+    wipe(data, len);
+    free(data);
+    return RC_OK;
+}
+
+/* A passphrase from a file (its first line) or, unseen, from the terminal. In locked memory. */
+static enum rc read_passphrase(const char *file, char **passphrase, struct err *err)
+{
+    secmem_free(*passphrase);
+    *passphrase = secmem_alloc(PASSPHRASE_MAX);
+    if (*passphrase == NULL)
+        return FAIL(err, RC_RETRY_SYSTEM, "gcrypt", 0, "no locked memory");
+    enum rc rc =
+        file != NULL ? file_passphrase(file, *passphrase, err) : ask_passphrase(*passphrase, err);
+    if (rc == RC_OK && strlen(*passphrase) < 8)
         return FAIL(err, RC_REFUSED_INPUT, "", 0,
                     "the passphrase must have at least 8 bytes: it guards every future window");
-    return RC_OK;
+    return rc;
 }
 
 int operation_print_key(const struct options *o, const struct ledger_key *key, int64_t first,
@@ -118,6 +131,7 @@ void host_close(struct host *h)
         free(h->key);
     }
     secmem_free(h->passphrase);
+    secmem_free(h->escrow_passphrase);
     tpm_close(&h->tpm);
     ledger_close(&h->ledger);
     clk_close(&h->clock);
@@ -221,10 +235,14 @@ enum rc host_load_key(struct host *h, const char *name, struct err *err)
 
 enum rc host_passphrase(struct host *h, const struct options *o, struct err *err)
 {
-    h->passphrase = secmem_alloc(PASSPHRASE_MAX);
-    if (h->passphrase == NULL)
-        return FAIL(err, RC_RETRY_SYSTEM, "gcrypt", 0, "no locked memory");
-    return read_passphrase(o, h->passphrase, err);
+    return read_passphrase(o->passphrase_file, &h->passphrase, err);
+}
+
+enum rc host_escrow_passphrase(struct host *h, const struct options *o, struct err *err)
+{
+    if (o->escrow_passphrase_file == NULL)
+        return RC_OK;
+    return read_passphrase(o->escrow_passphrase_file, &h->escrow_passphrase, err);
 }
 
 unsigned host_threads(void)

@@ -14,6 +14,7 @@
 /** Options of all operations; NULL or -1 where one was not given. */
 struct options {
     const char *config, *key, *out, *from, *passphrase_file, *argument;
+    const char *escrow_passphrase_file;
     const char *statement;   /* --old-device-destroyed */
     const char *chrony_conf; /* --chrony-conf */
     const char *acknowledged_export, *reason;
@@ -45,6 +46,7 @@ struct host {
     struct world world;
     struct key *key; /* loaded by load_key() */
     char *passphrase;
+    char *escrow_passphrase; /* NULL: none was given */
 };
 
 #define HOST_CLOSED ((struct host){.state_dirfd = -1, .service_lock = -1, .core_lock = -1})
@@ -63,6 +65,9 @@ enum rc host_load_key(struct host *h, const char *name, struct err *err) MUST_CH
 /** Read the backup's passphrase into h->passphrase (locked), from --passphrase-file or unseen. */
 enum rc host_passphrase(struct host *h, const struct options *o, struct err *err) MUST_CHECK;
 
+/** Read --escrow-passphrase-file into h->escrow_passphrase (locked), if it was given. */
+enum rc host_escrow_passphrase(struct host *h, const struct options *o, struct err *err) MUST_CHECK;
+
 /** The trusted second, waited for a few seconds, or -1; reasons: why there is none. */
 int64_t host_trusted_s(struct host *h, char reasons[160]);
 
@@ -78,6 +83,7 @@ int operation_backup_export(const struct options *o);
 int operation_backup_check(const struct options *o);
 int operation_recover(const struct options *o);
 int operation_advance_window(const struct options *o);
+int operation_reseal(const struct options *o);
 int operation_doctor(const struct options *o);
 
 #endif

@@ -79,7 +79,9 @@ static enum rc make(struct host *h, const struct options *o, struct bar *bar, co
                                 .progress = show_progress,
                                 .progress_ctx = bar,
                                 .restart = o->restart,
-                                .checkpoint_ns = CHECKPOINT_NS};
+                                .checkpoint_ns = CHECKPOINT_NS,
+                                .pcrs = h->config.pcrs,
+                                .escrow_passphrase = h->escrow_passphrase};
     return provision_new(&p, text, len, key, fault, err);
 }
 
@@ -93,7 +95,8 @@ int operation_key_new(const struct options *o)
     char *text = NULL;
     size_t len = 0;
     if (o->argument == NULL) {
-        (void)fprintf(stderr, "usage: tidemark key new PLAN [--config FILE] [--restart]\n");
+        (void)fprintf(stderr, "usage: tidemark key new PLAN [--config FILE] [--restart]\n"
+                              "                       [--escrow-passphrase-file FILE]\n");
         return 2;
     }
     enum rc rc = file_read(AT_FDCWD, o->argument, PLAN_TEXT_MAX, &text, &len, &err);
@@ -107,6 +110,8 @@ int operation_key_new(const struct options *o)
     progress_stoppable(&bar);
     if (rc == RC_OK)
         rc = host_open(&h, o, true, &err);
+    if (rc == RC_OK)
+        rc = host_escrow_passphrase(&h, o, &err);
     if (rc == RC_OK)
         rc = check_wear(&h.config, text, len, o->quiet, &err);
     if (rc == RC_OK)

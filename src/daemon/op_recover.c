@@ -73,6 +73,8 @@ static int recover_from_file(const struct options *o)
     if (rc == RC_OK)
         rc = host_passphrase(&h, o, &err);
     if (rc == RC_OK)
+        rc = host_escrow_passphrase(&h, o, &err);
+    if (rc == RC_OK)
         rc = plan_from_backup(&h, o, &backup, &plan, &err);
     bool go = false;
     if (rc == RC_OK) {
@@ -87,7 +89,9 @@ static int recover_from_file(const struct options *o)
                           .now_s = host_now_s(),
                           .threads = host_threads(),
                           .progress = show_progress,
-                          .progress_ctx = &bar};
+                          .progress_ctx = &bar,
+                          .pcrs = h.config.pcrs,
+                          .escrow_passphrase = h.escrow_passphrase};
     if (go)
         rc = recover_from_backup(&p, &backup, &plan, o->statement, &key, &err);
     if (backup.fd >= 0)

@@ -54,7 +54,8 @@ enum {
     OPT_WINDOW,
     OPT_EXPORT,
     OPT_REASON,
-    OPT_RESTART
+    OPT_RESTART,
+    OPT_ESCROW
 };
 
 static const struct option known_options[] = {
@@ -64,6 +65,7 @@ static const struct option known_options[] = {
     {"from", required_argument, NULL, OPT_FROM},
     {"chrony-conf", required_argument, NULL, OPT_CHRONY},
     {"passphrase-file", required_argument, NULL, 'p'},
+    {"escrow-passphrase-file", required_argument, NULL, OPT_ESCROW},
     {"start-window", required_argument, NULL, OPT_START},
     {"acknowledged-through", required_argument, NULL, OPT_ACK},
     {"through", required_argument, NULL, OPT_THROUGH},
@@ -103,6 +105,9 @@ static bool take_option(struct options *o, int letter)
         return true;
     case 'p':
         o->passphrase_file = optarg;
+        return true;
+    case OPT_ESCROW:
+        o->escrow_passphrase_file = optarg;
         return true;
     case OPT_FROM:
         o->from = optarg;
@@ -170,6 +175,7 @@ static const struct {
     {"backup-check", operation_backup_check},
     {"recover", operation_recover},
     {"advance-window", operation_advance_window},
+    {"reseal", operation_reseal},
     {"doctor", operation_doctor},
 };
 

@@ -180,6 +180,14 @@ enum rc allocate_open_window(const struct allocator *alloc, int64_t window, stru
     return allocate_record_window(alloc, err);
 }
 
+enum rc allocate_skip_to(const struct allocator *alloc, int64_t window, struct err *err)
+{
+    MUST(window > key_floor(alloc->key));
+    if (window - 1 == key_floor(alloc->key))
+        return RC_OK;
+    return allocate_open_window(alloc, window - 1, err);
+}
+
 enum rc allocate_raise_l(const struct allocator *alloc, uint64_t least, struct err *err)
 {
     struct key *key = alloc->key;

@@ -56,6 +56,16 @@ enum rc allocate_open_window(const struct allocator *alloc, int64_t window,
 enum rc allocate_approve_early(const struct allocator *alloc, int64_t window,
                                struct err *err) MUST_CHECK;
 
+/**
+ * Raise W over the windows between the open one and this one, which stay unused, so that this one
+ * is the next: its secret can be unsealed from then on. What W stands at afterwards, window - 1,
+ * counts as opened like any other, so that a crash behind this call leaves nothing unfinished and
+ * nothing can be leased in it with positions of an older window. Does nothing if it is the next
+ * already. The one place where W passes windows that nobody asked for.
+ * @param[in] window  Above the floor (MUST).
+ */
+enum rc allocate_skip_to(const struct allocator *alloc, int64_t window, struct err *err) MUST_CHECK;
+
 /** The ledger's window-opened entry for the window that W stands for, committed. */
 enum rc allocate_record_window(const struct allocator *alloc, struct err *err) MUST_CHECK;
 

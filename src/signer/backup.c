@@ -75,8 +75,37 @@ static enum rc put_header(struct writer *w, const struct backup_header *h,
     return rc == RC_OK ? put(w, j.text, j.len, err) : rc;
 }
 
-/* Every secret is compared with the node file on its way (key_secret()): a backup of what cannot
- * sign would be found out too late. */
+static enum rc unlock(struct key *key, const struct world *world, void *tpm, const char *passphrase,
+                      struct err *err)
+{
+    if (key->escrow.fd < 0)
+        return RC_OK;
+    const struct escrow_keeper keeper = {
+        .world = world, .tpm = tpm, .auth_secret = key->auth_secret, .passphrase = passphrase};
+    return escrow_unlock(&key->escrow, key->dirfd, &keeper, err);
+}
+
+/* Every secret is compared with the node file on its way: a backup of what cannot sign would be
+ * found out too late. */
+static enum rc take_secret(struct key *key, const struct world *world, void *tpm, uint64_t window,
+                           struct window_secret *to, struct err *err)
+{
+    const struct window_secret *secret = NULL;
+    if (key->escrow.fd < 0) {
+        enum rc rc = key_secret(key, world, tpm, window, &secret, err);
+        if (rc == RC_OK)
+            *to = *secret;
+        return rc;
+    }
+    enum rc rc = escrow_get(&key->escrow, window, to, err);
+    if (rc == RC_OK &&
+        !hbs_key_secret_fits(&key->hbs, key->nodes, key->plan.window_size, window, to))
+        return FAIL(err, RC_HALT_SEEDS, "", 0,
+                    "the escrow's secret of window %" PRIu64 " does not belong to this key",
+                    window);
+    return rc;
+}
+
 static enum rc put_chunk(struct writer *w, struct key *key, const struct world *world, void *tpm,
                          const struct backup_header *h, uint64_t chunk, const uint8_t *box_key_,
                          const uint8_t *binding, uint8_t *data, struct err *err)
@@ -85,12 +114,10 @@ static enum rc put_chunk(struct writer *w, struct key *key, const struct world *
     uint64_t n = left < BACKUP_CHUNK ? left : BACKUP_CHUNK;
     memset(data, 0, CHUNK_LEN);
     for (uint64_t i = 0; i < n; i++) {
-        const struct window_secret *secret = NULL;
-        enum rc rc =
-            key_secret(key, world, tpm, h->first_window + chunk * BACKUP_CHUNK + i, &secret, err);
+        enum rc rc = take_secret(key, world, tpm, h->first_window + chunk * BACKUP_CHUNK + i,
+                                 (struct window_secret *)(data + i * SECRET_LEN), err);
         if (rc != RC_OK)
             return rc;
-        memcpy(data + i * SECRET_LEN, secret, SECRET_LEN);
     }
     uint8_t tag[BOX_TAG_LEN];
     enum rc rc = box_seal(box_key_, chunk, binding, data, CHUNK_LEN, tag, err);
@@ -188,12 +215,15 @@ enum rc backup_export(struct key *key, const struct world *world, void *tpm, con
     memcpy(h.plan_sha256, key->record.plan_sha256, SHA256_LEN);
     memcpy(h.public_key, key->record.public_key, h.public_key_len);
     random_bytes(h.salt, sizeof(h.salt));
+    enum rc rc = unlock(key, world, tpm, passphrase, err);
+    if (rc != RC_OK)
+        return rc;
     int fd CLEANUP(fd_close) = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0)
         return FAIL(err, errno == EEXIST ? RC_REFUSED_EXISTS : RC_HALT_SYSTEM, "errno", errno,
                     "create %s: %s", path, strerror(errno));
     struct writer w = {.fd = fd};
-    enum rc rc = digest_open(&w.whole, DIGEST_SHA256, err);
+    rc = digest_open(&w.whole, DIGEST_SHA256, err);
     if (rc == RC_OK)
         rc = write_all(&w, key, world, tpm, &h, passphrase, progress, progress_ctx, err);
     if (rc == RC_OK)

@@ -38,15 +38,21 @@ struct backup_header {
 
 /**
  * Write the future windows' secrets of a loaded key (key->rc RC_OK, or a halt that still has
- * secrets).
+ * secrets). They come from the escrow, which the TPM or the passphrase opens; in a key of an older
+ * version, which has none, they are unsealed.
  *
+ * @param[in] passphrase  Of the new file, and of the escrow if that is kept by one.
  * @param[in] path        New file; never overwritten.
  * @param[in] through     Mark to write: at least the floor.
  * @param[in] progress    May be NULL.
  * @param[out] sha256     Of the whole file, for the operator's records.
  * @retval RC_REFUSED_EXISTS      The path exists.
  * @retval RC_REFUSED_EXHAUSTED   No window is left to export.
- * @retval RC_HALT_SEEDS, RC_HALT_SYSTEM, RC_RETRY_SYSTEM  Nothing is left under the path.
+ * @retval RC_REFUSED_PASSPHRASE  The escrow opens with another passphrase.
+ * @retval RC_REFUSED_CONFIG      The escrow needs the owner authorisation of the TPM.
+ * @retval RC_HALT_SEEDS          A secret is missing, damaged, or does not fit the node file.
+ * @retval RC_HALT_SYSTEM, RC_RETRY_SYSTEM, RC_HALT_ANCHOR
+ * In all cases but RC_OK nothing is left under the path.
  */
 enum rc backup_export(struct key *key, const struct world *world, void *tpm, const char *path,
                       const char *passphrase, int64_t through, int64_t now_s, hbs_progress progress,

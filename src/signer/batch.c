@@ -116,6 +116,23 @@ bool job_rate(struct batch *b, struct job *job)
     return false;
 }
 
+enum rc batch_have_secret(struct batch *b, uint64_t window, const struct window_secret **secret,
+                          struct err *err)
+{
+    struct key *key = b->key;
+    bool waits = false;
+    *secret = NULL;
+    enum rc rc = key_secret_waits(key, b->world, b->tpm, window, &waits, err);
+    if (rc == RC_OK && waits) {
+        struct allocator alloc = {
+            .key = key, .world = b->world, .ledger = b->ledger, .wall_s = b->wall_s};
+        rc = allocate_skip_to(&alloc, (int64_t)window, err);
+        if (rc == RC_OK)
+            rc = key_destroy_below(key, window - 1, err);
+    }
+    return rc == RC_OK ? key_secret(key, b->world, b->tpm, window, secret, err) : rc;
+}
+
 uint64_t batch_window_cap(const struct batch *b)
 {
     uint64_t usable = b->key->plan.window_usable;

@@ -98,6 +98,18 @@ typedef bool (*open_check)(struct batch *b, struct err *err);
 enum rc batch_release(struct batch *b, struct job **jobs, size_t count, lease_source lease_of,
                       open_check still_open, struct err *err) MUST_CHECK;
 
+/**
+ * Have the secret of a window at hand, before anything is spent on it: a window that cannot sign
+ * costs neither the one before it nor a lease. Where the TPM gives it only when W stands right
+ * below, the windows between the open one and that one are skipped for it, once it is known that
+ * nothing else than W is in the way.
+ * @param[in] window  Not below the floor, except in per-line plans.
+ * @retval RC_HALT_SEEDS  As key_secret(). W may have been raised, but not to the window.
+ * @retval RC_HALT_…      As allocate_open_window().
+ */
+enum rc batch_have_secret(struct batch *b, uint64_t window, const struct window_secret **secret,
+                          struct err *err) MUST_CHECK;
+
 /** Signatures that a window may have by the configured limit; usable if there is none. */
 uint64_t batch_window_cap(const struct batch *b);
 

@@ -188,9 +188,9 @@ static void intent_lease(struct batch *b, struct job *job, struct ots_lease *lea
     allocate_intent(&alloc, job->place.index, job->epoch, lease);
 }
 
-static enum rc raise_floor(struct batch *b, int64_t window, struct err *err)
+static enum rc may_step(const struct batch *b, int64_t window, struct err *err)
 {
-    struct key *key = b->key;
+    const struct key *key = b->key;
     if (window <= key_floor(key))
         return RC_OK;
     /* W may step only when every anchored intent of the windows it closes has its receipt (rule 1):
@@ -200,8 +200,16 @@ static enum rc raise_floor(struct batch *b, int64_t window, struct err *err)
     enum rc rc = ledger_next_open_intent(b->ledger, key->record.id, 0, &open, &none);
     if (rc != RC_REFUSED_NOT_FOUND)
         return FAIL(err, RC_HALT_INVARIANT, "", rc, "an intent is open while a window closes");
+    return RC_OK;
+}
+
+static enum rc raise_floor(struct batch *b, int64_t window, struct err *err)
+{
+    struct key *key = b->key;
+    if (window <= key_floor(key))
+        return RC_OK;
     struct allocator alloc = allocator_of(b);
-    rc = allocate_open_window(&alloc, window, err);
+    enum rc rc = allocate_open_window(&alloc, window, err);
     if (rc == RC_OK && key->plan.order == PLAN_STRICT)
         rc = key_destroy_below(key, (uint64_t)window, err);
     return rc;
@@ -308,10 +316,12 @@ static enum rc sign_taken(struct batch *b, struct job **taken, size_t count, str
 {
     const struct window_secret *secret = NULL;
     enum rc rc = apply_cap(b, taken, &count, err);
-    /* The window's secret before anything is spent on it: no W, no intent that only recovery could
-     * get rid of. */
     if (rc == RC_OK && count > 0)
-        rc = key_secret(b->key, b->world, b->tpm, taken[0]->place.window, &secret, err);
+        rc = may_step(b, (int64_t)taken[0]->place.window, err);
+    /* The window's secret before anything is spent on it: no intent that only recovery could get
+     * rid of. */
+    if (rc == RC_OK && count > 0)
+        rc = batch_have_secret(b, taken[0]->place.window, &secret, err);
     if (rc != RC_OK || count == 0)
         return rc;
     rc = raise_floor(b, (int64_t)taken[0]->place.window, err);

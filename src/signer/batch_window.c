@@ -233,9 +233,8 @@ static enum rc open_window(struct batch *b, struct opening *o, struct err *err)
     }
     if (rc != RC_OK)
         return rc;
-    /* Its secret first: a window that cannot sign costs neither the one before it nor a lease. */
     const struct window_secret *secret = NULL;
-    rc = key_secret(key, b->world, b->tpm, (uint64_t)o->window, &secret, err);
+    rc = batch_have_secret(b, (uint64_t)o->window, &secret, err);
     if (rc != RC_OK || o->window == key_floor(key))
         return rc;
     struct allocator alloc = allocator_of(b);

@@ -16,23 +16,29 @@
 #include "base/secmem.h"
 #include "signer/key.h"
 #include "signer/seeds.h"
+#include "signer/window_lock.h"
 
 #define PINS_FILE "pins"
 /* Handle and Name of W, L and A: enough to undefine what a crash left behind, and nothing else. */
 #define PIN_LEN (4 + TPM_NAME_LEN)
 #define PINS_FILE_LEN (3 * PIN_LEN)
 
-/* Magic, plan, windows, first window, id, pins, SHA-256 of all that. */
+/* E for whoever goes on with the draft, a record like that of the device file. */
+#define ESCROW_DRAFT_FILE "escrow-draft"
+
+/* Magic, plan, windows, first window, id, pins, PCRs, SHA-256 of all that. */
 #define DRAFT_FILE "draft"
-#define DRAFT_MAGIC "TIDEDRF1"
+#define DRAFT_MAGIC "TIDEDRF2"
+#define PCRS_LEN (4 + 4 + SHA256_LEN)
 #define DRAFT_BODY_LEN                                                                             \
-    (8 + SHA256_LEN + 8 + 8 + HBS_KEY_ID_LEN + PINS_FILE_LEN + TPM_NAME_LEN + 3 * 8)
+    (8 + SHA256_LEN + 8 + 8 + HBS_KEY_ID_LEN + PINS_FILE_LEN + TPM_NAME_LEN + 3 * 8 + PCRS_LEN)
 #define DRAFT_LEN (DRAFT_BODY_LEN + SHA256_LEN)
 
 #define RESTART "--restart throws away what there is"
 
 void draft_close(struct draft *d)
 {
+    escrow_close(&d->escrow);
     fd_close(&d->seeds_fd);
     fd_close(&d->dirfd);
     fd_close(&d->keys_dirfd);
@@ -110,6 +116,26 @@ static const uint8_t *get_pins(const uint8_t *p, struct anchor_pins *pins)
     return get_pin(p, &pins->a_handle, pins->a_name);
 }
 
+static uint8_t *put_pcrs(uint8_t *p, const struct tpm_pcrs *pcrs)
+{
+    be_put32(p, pcrs->bank);
+    be_put32(p + 4, pcrs->selection);
+    return put(p + 8, pcrs->digest, sizeof(pcrs->digest));
+}
+
+static const uint8_t *get_pcrs(const uint8_t *p, struct tpm_pcrs *pcrs)
+{
+    pcrs->bank = (uint16_t)be_get32(p);
+    pcrs->selection = be_get32(p + 4);
+    return get(p + 8, pcrs->digest, sizeof(pcrs->digest));
+}
+
+static bool same_pcrs(const struct tpm_pcrs *a, const struct tpm_pcrs *b)
+{
+    return a->bank == b->bank && a->selection == b->selection &&
+           ct_equal(a->digest, b->digest, sizeof(a->digest));
+}
+
 static void draft_print(uint8_t out[DRAFT_LEN], const struct draft *d)
 {
     uint8_t *p = put(out, DRAFT_MAGIC, 8);
@@ -122,13 +148,14 @@ static void draft_print(uint8_t out[DRAFT_LEN], const struct draft *d)
     p = put64(p, (uint64_t)d->pins.w_base);
     p = put64(p, d->pins.w_first);
     p = put64(p, d->pins.l_first);
+    p = put_pcrs(p, &d->pcrs);
     MUST(p == out + DRAFT_BODY_LEN);
     digest_buffer(DIGEST_SHA256, p, out, DRAFT_BODY_LEN);
 }
 
 /* Fills in what a draft has and a plan does not say. */
 static void draft_scan(const uint8_t in[DRAFT_LEN], struct draft *d, uint8_t plan[SHA256_LEN],
-                       uint64_t *windows)
+                       uint64_t *windows, struct tpm_pcrs *pcrs)
 {
     uint64_t first = 0;
     uint64_t w_base = 0;
@@ -140,7 +167,8 @@ static void draft_scan(const uint8_t in[DRAFT_LEN], struct draft *d, uint8_t pla
     p = get(p, d->pins.srk_name, TPM_NAME_LEN);
     p = get64(p, &w_base);
     p = get64(p, &d->pins.w_first);
-    (void)get64(p, &d->pins.l_first);
+    p = get64(p, &d->pins.l_first);
+    (void)get_pcrs(p, pcrs);
     d->first_window = (int64_t)first;
     d->pins.w_base = (int64_t)w_base;
 }
@@ -260,6 +288,7 @@ static enum rc remove_leftover(struct draft *d, const char *name, struct err *er
 
 enum rc draft_remove(struct draft *d, struct err *err)
 {
+    escrow_close(&d->escrow);
     fd_close(&d->seeds_fd);
     fd_close(&d->dirfd);
     d->durable = false;
@@ -319,6 +348,49 @@ static enum rc make_anchor(struct draft *d, struct err *err)
     return rc;
 }
 
+static void draft_auth(uint8_t auth[32], const struct draft *d)
+{
+    hmac_sha256(auth, d->auth_secret, ANCHOR_AUTH_LEN, "draft", 5);
+}
+
+static struct escrow_keeper keeper_of(const struct draft *d)
+{
+    return (struct escrow_keeper){.world = d->world,
+                                  .tpm = d->tpm,
+                                  .auth_secret = d->auth_secret,
+                                  .passphrase = d->passphrase};
+}
+
+/* E for going on, under W's first value: a key that has begun to sign has moved W. */
+static enum rc seal_for_draft(struct draft *d, struct err *err)
+{
+    struct tpm_lock lock;
+    uint8_t auth[32];
+    uint8_t blob[TPM_SEALED_MAX];
+    size_t blob_len = 0;
+    int fd CLEANUP(fd_close) = -1;
+    draft_auth(auth, d);
+    window_lock_draft(&lock, &d->pins);
+    enum rc rc =
+        d->world->tpm->seal(d->tpm, auth, &lock, d->escrow.e, ESCROW_E_LEN, blob, &blob_len, err);
+    wipe(auth, sizeof(auth));
+    if (rc == RC_OK)
+        rc = make_sparse(d, ESCROW_DRAFT_FILE, 1, &fd, err);
+    if (rc == RC_OK)
+        rc = seeds_write(fd, 0, blob, blob_len, err);
+    if (rc == RC_OK && fsync(fd) != 0)
+        rc = FAIL(err, RC_HALT_SYSTEM, "errno", errno, "sync of %s: %s", ESCROW_DRAFT_FILE,
+                  strerror(errno));
+    return rc;
+}
+
+static enum rc make_escrow(struct draft *d, bool resumable, struct err *err)
+{
+    const struct escrow_keeper keeper = keeper_of(d);
+    enum rc rc = escrow_make(&d->escrow, d->dirfd, d->windows, d->plan, &keeper, err);
+    return rc == RC_OK && resumable ? seal_for_draft(d, err) : rc;
+}
+
 enum rc draft_begin(struct draft *d, const char *text, size_t len, bool resumable, struct err *err)
 {
     uint8_t bytes[DRAFT_LEN];
@@ -336,6 +408,8 @@ enum rc draft_begin(struct draft *d, const char *text, size_t len, bool resumabl
         rc = make_sparse(d, SEEDS_FILE, d->windows, &d->seeds_fd, err);
     if (rc == RC_OK)
         rc = make_anchor(d, err);
+    if (rc == RC_OK)
+        rc = make_escrow(d, resumable, err);
     if (rc != RC_OK || !resumable)
         return rc;
     draft_print(bytes, d);
@@ -379,6 +453,33 @@ bool draft_untouched(const struct draft *d, const struct anchor_state *state)
     return !state->a_valid && state->w == d->pins.w_first && state->l == d->pins.l_first;
 }
 
+static enum rc unseal_e(struct draft *d, void *anchor, struct err *err)
+{
+    uint8_t auth[32];
+    uint8_t blob[TPM_SEALED_MAX];
+    size_t blob_len = 0;
+    int fd CLEANUP(fd_close) = -1;
+    enum rc rc = seeds_open(d->dirfd, ESCROW_DRAFT_FILE, 1, &fd, err);
+    if (rc == RC_OK)
+        rc = seeds_read(fd, 0, blob, &blob_len, err);
+    if (rc != RC_OK)
+        return rc;
+    uint8_t *e = secmem_alloc(ESCROW_E_LEN);
+    if (e == NULL)
+        return FAIL(err, RC_RETRY_SYSTEM, "gcrypt", 0, "no locked memory");
+    draft_auth(auth, d);
+    rc = d->world->tpm->unseal(d->tpm, anchor, auth, blob, blob_len, e, ESCROW_E_LEN, err);
+    wipe(auth, sizeof(auth));
+    if (rc == RC_OK)
+        rc = escrow_open(&d->escrow, d->dirfd, d->windows, d->plan, err);
+    if (rc == RC_OK && d->escrow.fd < 0)
+        rc = FAIL(err, RC_HALT_SEEDS, "", 0, "%s is missing", ESCROW_FILE);
+    if (rc == RC_OK)
+        rc = escrow_unlock_with(&d->escrow, e, err);
+    secmem_free(e);
+    return rc;
+}
+
 static enum rc ask_tpm(struct draft *d, bool *untouched, struct err *err)
 {
     struct anchor_state state = {0};
@@ -386,8 +487,10 @@ static enum rc ask_tpm(struct draft *d, bool *untouched, struct err *err)
     enum rc rc = d->world->tpm->anchor_open(&anchor, d->tpm, &d->pins, d->auth_secret, err);
     if (rc == RC_OK)
         rc = d->world->tpm->read(anchor, &state, err);
-    d->world->tpm->anchor_close(&anchor);
     *untouched = rc == RC_OK && draft_untouched(d, &state);
+    if (*untouched)
+        rc = unseal_e(d, anchor, err);
+    d->world->tpm->anchor_close(&anchor);
     return rc;
 }
 
@@ -413,6 +516,26 @@ static enum rc reopen(struct draft *d, const char *folder, bool *untouched, stru
     return RC_OK;
 }
 
+/* The escrow was begun in one way, and must be kept in that: with the same passphrase, too, or the
+ * operator could not tell which one opens it. */
+static enum rc same_escrow(struct draft *d, struct err *err)
+{
+    bool by_passphrase = false;
+    struct escrow probe CLEANUP(escrow_close) = ESCROW_CLOSED;
+    enum rc rc = escrow_by_passphrase(d->dirfd, &by_passphrase, err);
+    if (rc != RC_OK)
+        return rc;
+    if (by_passphrase != (d->passphrase != NULL))
+        return refuse(
+            d, by_passphrase ? "with --escrow-passphrase-file" : "without --escrow-passphrase-file",
+            err);
+    if (!by_passphrase)
+        return RC_OK;
+    const struct escrow_keeper keeper = keeper_of(d);
+    rc = escrow_open(&probe, d->dirfd, d->windows, d->plan, err);
+    return rc == RC_OK ? escrow_unlock(&probe, d->dirfd, &keeper, err) : rc;
+}
+
 /* Two places: before the last rename and after it. Behind it A may be written, and then whether the
  * ledger ever knew the key cannot be told: nothing of it is used again. Before it A is never
  * written, so there it shows a disk that was put back. */
@@ -421,14 +544,17 @@ static enum rc look_in(struct draft *d, const char *folder, bool *found, struct 
     uint8_t bytes[DRAFT_LEN];
     uint8_t plan[SHA256_LEN];
     uint64_t windows = 0;
+    struct tpm_pcrs pcrs;
     bool renamed = folder == d->name;
     enum rc rc = draft_read(d, folder, bytes, found, err);
     if (rc != RC_OK || !*found)
         return rc;
     *found = false;
-    draft_scan(bytes, d, plan, &windows);
+    draft_scan(bytes, d, plan, &windows, &pcrs);
     if (!ct_equal(plan, d->plan, SHA256_LEN) || windows != d->windows)
         return refuse(d, "under another plan: give that one to go on", err);
+    if (!same_pcrs(&pcrs, &d->pcrs))
+        return refuse(d, "under other PCRs (tpm.pcrs, or the firmware was changed)", err);
     bool untouched = false;
     rc = reopen(d, folder, &untouched, err);
     if (rc != RC_OK)
@@ -436,9 +562,11 @@ static enum rc look_in(struct draft *d, const char *folder, bool *found, struct 
     if (!untouched && !renamed)
         return refuse(d, "the TPM says that it was finished: the state directory was put back",
                       err);
-    *found = untouched;
-    d->durable = untouched;
-    return RC_OK;
+    if (untouched)
+        rc = same_escrow(d, err);
+    *found = untouched && rc == RC_OK;
+    d->durable = *found;
+    return rc;
 }
 
 enum rc draft_find(struct draft *d, bool *found, struct err *err)
@@ -477,9 +605,9 @@ enum rc draft_move(struct draft *d, int64_t first_window, struct err *err)
                     d->name);
     if ((int64_t)first == d->first_window)
         return RC_OK;
-    d->pins.w_base -= (int64_t)first - d->first_window;
     d->first_window = (int64_t)first;
-    return seeds_destroy_below(d->seeds_fd, first, err);
+    enum rc rc = seeds_destroy_below(d->seeds_fd, first, err);
+    return rc == RC_OK ? escrow_destroy_below(&d->escrow, first, err) : rc;
 }
 
 /* Ending -------------------------------------------------------------------------------------- */
@@ -492,9 +620,20 @@ enum rc draft_rename(struct draft *d, struct err *err)
     return dir_sync(d->keys_dirfd, err);
 }
 
+/* Removing a name leaves the bytes on the disk, and these open E until W moves. */
+static void destroy_draft_e(struct draft *d)
+{
+    static const uint8_t zeros[SEEDS_RECORD_LEN];
+    int fd CLEANUP(fd_close) = openat(d->dirfd, ESCROW_DRAFT_FILE, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    if (fd >= 0 && pwrite_full(fd, zeros, sizeof(zeros), 0))
+        (void)fdatasync(fd);
+    (void)unlinkat(d->dirfd, ESCROW_DRAFT_FILE, 0);
+}
+
 void draft_done(struct draft *d)
 {
     struct err none = {0};
+    destroy_draft_e(d);
     (void)unlinkat(d->dirfd, DRAFT_FILE, 0);
     (void)unlinkat(d->dirfd, PINS_FILE, 0);
     (void)!dir_sync(d->dirfd, &none);

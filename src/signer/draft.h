@@ -9,16 +9,19 @@
  * A draft must never come back to life beside the key that it became: not when the disk is put back
  * to an earlier state either, since its secrets would sign twice (I1). What tells is in the TPM: a
  * draft can be gone on with only as long as its A was never written and W and L were never moved,
- * and A is written before the ledger knows the key.
+ * and A is written before the ledger knows the key. The window secrets that it goes on with come
+ * from the escrow, whose key is sealed for it under W's first value: when the key begins to sign, W
+ * moves, and then the TPM itself opens no draft of it any more.
  *
- * Uses: base, hbs (lengths), world, seeds. One thread; the caller holds both locks of the state
- * directory.
+ * Uses: base, hbs (lengths), world, seeds, escrow. One thread; the caller holds both locks of the
+ * state directory.
  */
 #ifndef SIGNER_DRAFT_H
 #define SIGNER_DRAFT_H
 
 #include "base/text.h"
 #include "hbs/key.h"
+#include "signer/escrow.h"
 #include "signer/world.h"
 
 struct draft {
@@ -34,10 +37,14 @@ struct draft {
     uint8_t *auth_secret; /* ANCHOR_AUTH_LEN bytes, locked */
     uint8_t seed_auth[32];
     struct anchor_pins pins;
-    bool durable; /* complete enough to be gone on with */
+    struct tpm_pcrs pcrs;   /* of now; window secrets are sealed under them */
+    struct escrow escrow;   /* E is known */
+    const char *passphrase; /* that keeps E, borrowed; NULL: the TPM does */
+    bool durable;           /* complete enough to be gone on with */
 };
 
-#define DRAFT_CLOSED ((struct draft){.keys_dirfd = -1, .dirfd = -1, .seeds_fd = -1})
+#define DRAFT_CLOSED                                                                               \
+    ((struct draft){.keys_dirfd = -1, .dirfd = -1, .seeds_fd = -1, .escrow = ESCROW_CLOSED})
 
 /** Close what is open and wipe; nothing on disk changes. For CLEANUP(). */
 void draft_close(struct draft *d);
@@ -57,8 +64,9 @@ enum rc draft_open(struct draft *d, int state_dirfd, struct err *err) MUST_CHECK
 enum rc draft_remove(struct draft *d, struct err *err) MUST_CHECK;
 
 /**
- * Begin: folder, plan, sealed authorisation, TPM objects, the file of window secrets, the draft.
- * id, first_window, windows and plan are set; there is nothing of this name (draft_remove()).
+ * Begin: folder, plan, sealed authorisation, TPM objects, the file of window secrets, the escrow,
+ * the draft. id, first_window, windows, plan, pcrs and passphrase are set; there is nothing of this
+ * name (draft_remove()).
  * @param[in] text  Canonical plan of len bytes.
  * @retval RC_OK                    The draft is durable, or !resumable.
  * @param[in] resumable             Write the file "draft"?
@@ -69,19 +77,24 @@ enum rc draft_begin(struct draft *d, const char *text, size_t len, bool resumabl
                     struct err *err) MUST_CHECK;
 
 /**
- * Is there a draft to go on with? Opens it: id, first_window, pins, secrets.
+ * Is there a draft to go on with? Opens it: id, first_window, pins, secrets, E.
  * @param[in]  d->plan, d->windows  Of the plan that is wanted now.
+ * @param[in]  d->pcrs, d->passphrase  As they were when it was begun.
  * @param[out] found                False: there is none, or what is left cannot be used and nobody
  *                                  would miss it; draft_remove() it.
- * @retval RC_REFUSED_EXISTS        There is one, but of another plan, on another TPM, or damaged;
- *                                  the text says which. Nothing changed.
+ * @retval RC_REFUSED_EXISTS        There is one, but of another plan, on another TPM, under other
+ *                                  PCRs, with another kind of escrow, or damaged; the text says
+ *                                  which. Nothing changed.
+ * @retval RC_REFUSED_PASSPHRASE    Its escrow opens with another passphrase. Nothing changed.
  * @retval RC_RETRY_…, RC_HALT_…    TPM or disk do not answer. Nothing changed.
  */
 enum rc draft_find(struct draft *d, bool *found, struct err *err) MUST_CHECK;
 
 /**
  * The tree is made, and the first window that may sign can have moved on since the draft began:
- * destroy the secrets of windows below, and count W from there. d->first_window is what came out.
+ * destroy the secrets of windows below. d->first_window is what came out. W stays: what the windows
+ * above are sealed under counts from where it was made, and it is stepped over the ones that passed
+ * when the first one opens, as over any that were skipped.
  * @retval RC_REFUSED_EXHAUSTED  All windows are over. Nothing changed.
  * @retval RC_HALT_SYSTEM, RC_HALT_SEEDS  Secrets could not be read or destroyed.
  */

@@ -17,6 +17,7 @@
 #include "signer/scheme.h"
 #include "signer/seeds.h"
 #include "signer/start.h"
+#include "signer/window_lock.h"
 
 /* A start is a handful of steps; more means that a step does not do what it promises. */
 #define START_STEPS_MAX 16
@@ -86,7 +87,36 @@ enum rc key_destroy_below(struct key *key, uint64_t window, struct err *err)
     for (size_t i = 0; i < SECRETS_OPEN_MAX; i++)
         if (key->secrets[i].window >= 0 && (uint64_t)key->secrets[i].window < window)
             secret_drop(&key->secrets[i]);
-    return seeds_destroy_below(key->seeds_fd, window, err);
+    enum rc rc = seeds_destroy_below(key->seeds_fd, window, err);
+    return rc == RC_OK ? escrow_destroy_below(&key->escrow, window, err) : rc;
+}
+
+void key_seed_auth(const struct key *key, uint8_t auth[32])
+{
+    hmac_sha256(auth, key->auth_secret, ANCHOR_AUTH_LEN, "seed", 4);
+}
+
+static enum rc read_blob(const struct key *key, uint64_t window, uint8_t blob[TPM_SEALED_MAX],
+                         size_t *blob_len, struct err *err)
+{
+    enum rc rc = seeds_read(key->seeds_fd, window, blob, blob_len, err);
+    if (rc == RC_OK && *blob_len == 0)
+        return FAIL(err, RC_HALT_SEEDS, "", 0,
+                    "the secret of window %" PRIu64 " is not on this device (destroyed when the "
+                    "window closed, or never given to it)",
+                    window);
+    return rc;
+}
+
+/* What the TPM says is about its counter; who reads it thinks in windows. */
+static enum rc name_window(enum rc rc, uint64_t window, const struct err *why, struct err *err)
+{
+    if (rc != RC_HALT_SEEDS) {
+        if (err != NULL && rc != RC_OK)
+            *err = *why;
+        return rc;
+    }
+    return FAIL(err, rc, why->origin, why->native, "window %" PRIu64 ": %s", window, err_text(why));
 }
 
 static enum rc unseal(struct key *key, const struct world *world, void *tpm, uint64_t window,
@@ -94,19 +124,35 @@ static enum rc unseal(struct key *key, const struct world *world, void *tpm, uin
 {
     uint8_t blob[TPM_SEALED_MAX];
     size_t blob_len = 0;
-    enum rc rc = seeds_read(key->seeds_fd, window, blob, &blob_len, err);
+    uint8_t auth[32];
+    enum rc rc = read_blob(key, window, blob, &blob_len, err);
     if (rc != RC_OK)
         return rc;
-    if (blob_len == 0)
-        return FAIL(err, RC_HALT_SEEDS, "", 0,
-                    "the secret of window %" PRIu64 " is not on this device (destroyed when the "
-                    "window closed, or never given to it)",
-                    window);
-    uint8_t auth[32];
-    hmac_sha256(auth, key->auth_secret, ANCHOR_AUTH_LEN, "seed", 4);
-    rc = world->tpm->unseal(tpm, key->anchor, auth, blob, blob_len, secret, sizeof(*secret), err);
+    struct err why = {0};
+    key_seed_auth(key, auth);
+    rc = world->tpm->unseal(tpm, key->anchor, auth, blob, blob_len, secret, sizeof(*secret), &why);
     wipe(auth, sizeof(auth));
-    return rc;
+    return name_window(rc, window, &why, err);
+}
+
+enum rc key_secret_waits(struct key *key, const struct world *world, void *tpm, uint64_t window,
+                         bool *waits, struct err *err)
+{
+    uint8_t blob[TPM_SEALED_MAX];
+    size_t blob_len = 0;
+    struct tpm_lock lock;
+    *waits = false;
+    if ((int64_t)window <= key_floor(key) + 1 || key_open_secret(key, window) != NULL)
+        return RC_OK;
+    enum rc rc = read_blob(key, window, blob, &blob_len, err);
+    if (rc != RC_OK)
+        return rc;
+    if (world->tpm->sealed_lock(blob, blob_len, &lock) && !lock.bound_low)
+        return RC_OK;
+    struct err why = {0};
+    rc = world->tpm->sealed_check(tpm, key->anchor, blob, blob_len, &why);
+    *waits = rc == RC_OK;
+    return name_window(rc, window, &why, err);
 }
 
 /* A blob can be closed but not trusted: whoever may use the storage key can make another one. So
@@ -259,6 +305,8 @@ static enum rc load(struct key *key, int state_dirfd, const struct world *world,
         rc = not_refused(load_tree(key, err), RC_HALT_NODES, err);
     if (rc == RC_OK)
         rc = seeds_open(key->dirfd, SEEDS_FILE, key->plan.window_count, &key->seeds_fd, err);
+    if (rc == RC_OK)
+        rc = escrow_open(&key->escrow, key->dirfd, key->plan.window_count, key->plan.sha256, err);
     if (rc == RC_OK && tpm == NULL)
         return FAIL(err, RC_RETRY_ANCHOR, "", 0, "the TPM cannot be reached");
     if (rc == RC_OK)
@@ -366,12 +414,47 @@ static enum rc virtual_allowed(struct key *key, const struct world *world, void 
                                                  : "refuse");
 }
 
+/* A crash can lie between a window's end and the destruction of its secret. */
+static enum rc destroy_closed(struct key *key, struct err *err)
+{
+    int64_t floor = key_floor(key);
+    if (window_lock_free(&key->plan) || floor <= 0)
+        return RC_OK;
+    uint64_t window = (uint64_t)floor;
+    if (window > key->plan.window_count)
+        window = key->plan.window_count;
+    return key_destroy_below(key, window, err);
+}
+
+/* Versions before this one sealed without the counter. Such a secret opens as before. */
+static void warn_of_old_locks(struct key *key, const struct world *world)
+{
+    uint8_t blob[TPM_SEALED_MAX];
+    size_t blob_len = 0;
+    struct tpm_lock lock;
+    struct err none = {0};
+    int64_t next = key_floor(key) + 1;
+    if (next < key->record.min_window)
+        next = key->record.min_window;
+    if ((uint64_t)next >= key->plan.window_count ||
+        seeds_read(key->seeds_fd, (uint64_t)next, blob, &blob_len, &none) != RC_OK ||
+        !world->tpm->sealed_lock(blob, blob_len, &lock) || lock.kind != TPM_LOCK_AUTH)
+        return;
+    log_event(LOG_LEVEL_WARNING, &(struct log_fields){.key = key->record.name, .index = -1},
+              "the window secrets of this key were sealed by an older version, without the window "
+              "counter: 'tidemark reseal' brings them up to date");
+}
+
 void key_open(struct key *key, const struct ledger_key *record, int state_dirfd,
               const struct world *world, void *tpm, struct ledger *ledger,
               const struct key_settings *settings, const struct key_limits *limits)
 {
-    *key = (struct key){
-        .record = *record, .dirfd = -1, .seeds_fd = -1, .started_window = -1, .limits = *limits};
+    *key = (struct key){.record = *record,
+                        .dirfd = -1,
+                        .seeds_fd = -1,
+                        .escrow = ESCROW_CLOSED,
+                        .started_window = -1,
+                        .limits = *limits};
     for (size_t i = 0; i < SECRETS_OPEN_MAX; i++)
         key->secrets[i].window = -1;
     bucket_init(&key->bucket, limits->burst, limits->per_hour,
@@ -383,6 +466,10 @@ void key_open(struct key *key, const struct ledger_key *record, int state_dirfd,
         key->rc = start(key, world, tpm, ledger, &key->err);
     if (key->rc == RC_OK)
         key->rc = batch_complete_intents(key, world, tpm, ledger, &key->err);
+    if (key->rc == RC_OK)
+        key->rc = destroy_closed(key, &key->err);
+    if (key->rc == RC_OK)
+        warn_of_old_locks(key, world);
 }
 
 void key_close(struct key *key, const struct world *world)
@@ -393,6 +480,7 @@ void key_close(struct key *key, const struct world *world)
         world->tpm->anchor_close(&key->anchor);
     secmem_free(key->auth_secret);
     hbs_nodes_close(&key->nodes);
+    escrow_close(&key->escrow);
     fd_close(&key->seeds_fd);
     fd_close(&key->dirfd);
     plan_free(&key->plan);

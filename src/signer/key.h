@@ -15,6 +15,7 @@
 #include "ledger/ledger.h"
 #include "policy/bucket.h"
 #include "policy/plan.h"
+#include "signer/escrow.h"
 #include "signer/world.h"
 
 #define KEY_FILE_PLAN "plan.json"
@@ -65,6 +66,7 @@ struct key {
     struct hbs_nodes *nodes;
     int dirfd;
     int seeds_fd;
+    struct escrow escrow; /* fd is -1 in keys of older versions; E is known to exports only */
     uint8_t *auth_secret; /* 32 bytes of locked memory */
     void *anchor;
     bool is_virtual; /* the TPM is a software one */
@@ -126,16 +128,32 @@ void key_close(struct key *key, const struct world *world);
  * The secret of a window, unsealed if it is not at hand, and compared with the node file through
  * every leaf of the top tree that it makes (DESIGN section 6 rule 9).
  * @param[out] secret  Borrowed; valid until the next call or key_close().
- * @retval RC_HALT_SEEDS   Not on this device (destroyed, never sealed), damaged, or of another key.
+ * @retval RC_HALT_SEEDS   Not on this device (destroyed, never sealed), damaged, of another key, or
+ * the TPM refuses: W or the PCRs are not as they were sealed for. The text says which.
  * @retval RC_HALT_ANCHOR  The TPM failed.
  */
 enum rc key_secret(struct key *key, const struct world *world, void *tpm, uint64_t window,
                    const struct window_secret **secret, struct err *err) MUST_CHECK;
 
+/**
+ * Must W stand right below this window, or at it, before key_secret() can give its secret? If so,
+ * and W stands lower, looks whether the secret would open then, so that no window is given up for
+ * one that cannot sign.
+ * @param[out] waits  W has to be raised to window - 1 first.
+ * @retval RC_HALT_SEEDS, RC_HALT_ANCHOR  As key_secret().
+ */
+enum rc key_secret_waits(struct key *key, const struct world *world, void *tpm, uint64_t window,
+                         bool *waits, struct err *err) MUST_CHECK;
+
 /** Where key_secret() keeps the secret of a window that is at hand; NULL: it is not. */
 struct open_secret *key_open_secret(struct key *key, uint64_t window);
 
-/** Wipe the secrets of windows below `window` from memory and destroy them on disk. */
+/** Secrets of windows are sealed under this value: derived from auth_secret, 32 bytes; wipe() it.
+ */
+void key_seed_auth(const struct key *key, uint8_t auth[32]);
+
+/** Wipe the secrets of windows below `window`, and what was made from them, from memory, and
+ * destroy them on disk: sealed ones and those of the escrow. */
 enum rc key_destroy_below(struct key *key, uint64_t window, struct err *err) MUST_CHECK;
 
 /** What must hold between the copies in memory and the plan (I1, I3); a violation is a bug (MUST).

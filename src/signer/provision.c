@@ -15,6 +15,7 @@
 #include "signer/key.h"
 #include "signer/scheme.h"
 #include "signer/seeds.h"
+#include "signer/window_lock.h"
 
 #define COPY_LEN (1024 * 1024)
 /* Checkpoints take at most one part in so many of the time. */
@@ -52,14 +53,25 @@ static enum rc sync_file(int fd, const char *name, struct err *err)
     return RC_OK;
 }
 
+static enum rc sync_secrets(struct work *w, struct err *err)
+{
+    enum rc rc = sync_file(w->draft.seeds_fd, SEEDS_FILE, err);
+    return rc == RC_OK ? escrow_sync(&w->draft.escrow, err) : rc;
+}
+
 static enum rc seal_secret(struct work *w, uint64_t window, const struct window_secret *secret,
                            struct err *err)
 {
+    struct draft *d = &w->draft;
+    struct tpm_lock lock;
     uint8_t blob[TPM_SEALED_MAX];
     size_t blob_len = 0;
-    enum rc rc = w->p->world->tpm->seal(w->p->tpm, w->draft.seed_auth, NULL, secret,
-                                        sizeof(*secret), blob, &blob_len, err);
-    return rc == RC_OK ? seeds_write(w->draft.seeds_fd, window, blob, blob_len, err) : rc;
+    window_lock(&lock, &w->plan, &d->pins, &d->pcrs, window);
+    enum rc rc = w->p->world->tpm->seal(w->p->tpm, d->seed_auth, &lock, secret, sizeof(*secret),
+                                        blob, &blob_len, err);
+    if (rc == RC_OK)
+        rc = seeds_write(d->seeds_fd, window, blob, blob_len, err);
+    return rc == RC_OK ? escrow_put(&d->escrow, window, secret, err) : rc;
 }
 
 /* Tree ---------------------------------------------------------------------------------------- */
@@ -70,19 +82,10 @@ static bool sealed(const struct work *w, uint64_t window)
     return (int64_t)window >= w->draft.first_window && window < w->plan.window_count;
 }
 
-static enum rc unseal_secret(struct work *w, uint64_t window, struct window_secret *secret,
-                             struct err *err)
-{
-    uint8_t blob[TPM_SEALED_MAX];
-    size_t blob_len = 0;
-    enum rc rc = seeds_read(w->draft.seeds_fd, window, blob, &blob_len, err);
-    if (rc != RC_OK)
-        return rc;
-    return w->p->world->tpm->unseal(w->p->tpm, NULL, w->draft.seed_auth, blob, blob_len, secret,
-                                    sizeof(*secret), err);
-}
-
-/* hbs_nodes_continue() asks once for each window: the only moment at which its secret is in memory.
+/* The TPM does not open a secret before its window's turn, so the one to go on with comes from the
+ * escrow.
+ *
+ * hbs_nodes_continue() asks once for each window: the only moment at which its secret is in memory.
  * A window of which leaves stand in the file keeps its secret; every other one gets a new one, also
  * in place of one that was sealed for leaves that a power cut took away. */
 static enum rc draw_secret(void *ctx, uint64_t window, struct window_secret *secret,
@@ -90,7 +93,7 @@ static enum rc draw_secret(void *ctx, uint64_t window, struct window_secret *sec
 {
     struct work *w = ctx;
     if (window == w->continued)
-        return unseal_secret(w, window, secret, err);
+        return escrow_get(&w->draft.escrow, window, secret, err);
     random_bytes(secret, sizeof(*secret));
     return sealed(w, window) ? seal_secret(w, window, secret, err) : RC_OK;
 }
@@ -119,9 +122,9 @@ static enum rc secure(void *ctx, struct err *err)
 {
     struct work *w = ctx;
     int64_t before = raw_ns(w);
-    enum rc rc = sync_file(w->draft.seeds_fd, SEEDS_FILE, err);
+    enum rc rc = sync_secrets(w, err);
     /* The other syncs of a checkpoint take as long as this one, more or less. */
-    int64_t pause = 3 * (raw_ns(w) - before) * CHECKPOINT_SHARE;
+    int64_t pause = 2 * (raw_ns(w) - before) * CHECKPOINT_SHARE;
     w->due_ns = before + (pause > w->p->checkpoint_ns ? pause : w->p->checkpoint_ns);
     return rc;
 }
@@ -204,7 +207,7 @@ static enum rc restore_secrets(struct work *w, struct err *err)
         if (!report(w, i + 1, total))
             return FAIL(err, RC_RETRY_BUSY, "", 0, "stopped");
     }
-    return sync_file(w->draft.seeds_fd, SEEDS_FILE, err);
+    return sync_secrets(w, err);
 }
 
 /* Anchor and ledger --------------------------------------------------------------------------- */
@@ -322,8 +325,12 @@ static enum rc begin(struct work *w, bool resumable, struct err *err)
     strcpy(d->name, w->plan.key);
     d->windows = w->plan.window_count;
     memcpy(d->plan, w->plan.sha256, SHA256_LEN);
+    d->pcrs = w->p->pcrs;
+    d->passphrase = w->p->escrow_passphrase;
     bool found = false;
-    enum rc rc = draft_open(d, w->p->state_dirfd, err);
+    enum rc rc = w->p->world->tpm->pcrs_read(w->p->tpm, &d->pcrs, err);
+    if (rc == RC_OK)
+        rc = draft_open(d, w->p->state_dirfd, err);
     if (rc == RC_OK && resumable && !w->p->restart)
         rc = draft_find(d, &found, err);
     if (rc != RC_OK)

@@ -33,6 +33,10 @@ struct provision {
     void *progress_ctx;
     bool restart;          /* throw away what an earlier attempt left, and begin anew */
     int64_t checkpoint_ns; /* raw time between checkpoints, at least; they take 2 % at most */
+    struct tpm_pcrs
+        pcrs; /* bank and selection: window secrets open under their values of now alone */
+    /* Keeps the escrow (escrow.h), at least 8 bytes; NULL: the TPM does. Borrowed. */
+    const char *escrow_passphrase;
     /* A replacement's first entries beside its key, in the same commit: without them it could sign
      * before its own first export is acknowledged (attack 30). NULL: a new key. */
     const char *statement; /* of the operator; at most LEDGER_TEXT_MAX bytes */
@@ -41,7 +45,8 @@ struct provision {
 
 /**
  * Make a new key under a plan, or go on with one that was begun: provisions W, L and A, draws I and
- * every window's secret, seals those of windows that may still sign, builds the tree.
+ * every window's secret, seals those of windows that may still sign, each so that the TPM opens it
+ * only when its turn has come, writes them to the escrow too, builds the tree.
  *
  * first_window may have moved on since a key was begun; key->min_window is what came out.
  *
@@ -51,7 +56,10 @@ struct provision {
  * @retval RC_REFUSED_PLAN         From plan_parse(); *fault is filled.
  * @retval RC_REFUSED_UNSUPPORTED  A scheme or set that this version cannot sign with.
  * @retval RC_REFUSED_EXISTS       A key of that name exists; or one was begun under another plan,
- * on another TPM, or was finished from another copy of the disk.
+ * on another TPM, under other PCRs, with another kind of escrow, or was finished from another copy
+ * of the disk.
+ * @retval RC_REFUSED_PASSPHRASE   One was begun with another passphrase of the escrow.
+ * @retval RC_REFUSED_CONFIG       The TPM does not have the PCRs.
  * @retval RC_REFUSED_EXHAUSTED    The TPM has no room; or first_window is behind the plan's last.
  * @retval RC_RETRY_BUSY           progress asked to stop; the next attempt goes on from there.
  * @retval RC_HALT_NODES, RC_HALT_SEEDS  What was made earlier is damaged.

@@ -56,13 +56,14 @@ enum rc seeds_write(int fd, uint64_t window, const uint8_t *blob, size_t blob_le
     return RC_OK;
 }
 
-enum rc seeds_destroy_below(int fd, uint64_t window, struct err *err)
+enum rc records_destroy_below(int fd, size_t record_len, uint64_t window, struct err *err)
 {
     static const uint8_t zeros[SEEDS_RECORD_LEN];
+    MUST(record_len <= sizeof(zeros));
     uint64_t low = window;
     for (; low > 0; low--) {
         uint8_t head[4];
-        if (!pread_full(fd, head, sizeof(head), offset_of(low - 1)))
+        if (!pread_full(fd, head, sizeof(head), (off_t)((low - 1) * record_len)))
             return FAIL(err, RC_HALT_SYSTEM, "errno", errno, "read of a sealed secret: %s",
                         strerror(errno));
         if (be_get32(head) == 0)
@@ -73,11 +74,16 @@ enum rc seeds_destroy_below(int fd, uint64_t window, struct err *err)
     /* Upwards from the lowest: after a power cut in the middle the secrets that are left lie right
      * below `window`, where the next call's walk finds them. */
     for (uint64_t w = low; w < window; w++)
-        if (!pwrite_full(fd, zeros, sizeof(zeros), offset_of(w)))
+        if (!pwrite_full(fd, zeros, record_len, (off_t)(w * record_len)))
             return FAIL(err, RC_HALT_SYSTEM, "errno", errno, "destroying a sealed secret: %s",
                         strerror(errno));
     if (fdatasync(fd) != 0)
         return FAIL(err, RC_HALT_SYSTEM, "errno", errno, "sync of the sealed secrets: %s",
                     strerror(errno));
     return RC_OK;
+}
+
+enum rc seeds_destroy_below(int fd, uint64_t window, struct err *err)
+{
+    return records_destroy_below(fd, SEEDS_RECORD_LEN, window, err);
 }

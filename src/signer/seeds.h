@@ -49,4 +49,11 @@ enum rc seeds_write(int fd, uint64_t window, const uint8_t *blob, size_t blob_le
  */
 enum rc seeds_destroy_below(int fd, uint64_t window, struct err *err) MUST_CHECK;
 
+/**
+ * The same in any file of records that begin with a u32 that is not zero while they hold something.
+ * @param[in] record_len  4 … SEEDS_RECORD_LEN (MUST).
+ */
+enum rc records_destroy_below(int fd, size_t record_len, uint64_t window,
+                              struct err *err) MUST_CHECK;
+
 #endif

@@ -584,6 +584,11 @@ void fake_tpm_lose_last(struct fake_world *f)
     memcpy(f->tpm->nv, f->tpm->before, sizeof(f->tpm->nv));
 }
 
+void fake_tpm_pcrs(const struct fake_world *f, struct tpm_pcrs *pcrs)
+{
+    pcrs_now(f->tpm, pcrs);
+}
+
 void fake_tpm_define(struct fake_world *f, unsigned key, int64_t floor_window,
                      const uint8_t auth[ANCHOR_AUTH_LEN], struct anchor_pins *pins)
 {

@@ -116,6 +116,9 @@ void fake_tpm_reset(struct fake_world *f);
 /** The newest write never happened (a TPM that does not keep its writes). */
 void fake_tpm_lose_last(struct fake_world *f);
 
+/** Fill in the digest of the values that the selected PCRs have now. */
+void fake_tpm_pcrs(const struct fake_world *f, struct tpm_pcrs *pcrs);
+
 /** Make the counters of a key and fill its pins; W and L begin in the middle of somewhere. */
 void fake_tpm_define(struct fake_world *f, unsigned key, int64_t floor_window,
                      const uint8_t auth[ANCHOR_AUTH_LEN], struct anchor_pins *pins);

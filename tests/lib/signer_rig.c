@@ -18,8 +18,10 @@
 #include "base/file.h"
 #include "base/secmem.h"
 #include "lib/plan_text.h"
+#include "signer/escrow.h"
 #include "signer/scheme.h"
 #include "signer/seeds.h"
+#include "signer/window_lock.h"
 
 #define DISK "signer-rig"
 #define LEDGER "/ledger.db"
@@ -293,12 +295,12 @@ static enum rc rig_secret(void *ctx, uint64_t window, struct window_secret *secr
 }
 
 static void seal_into(struct rig *rig, int fd, uint64_t record, const uint8_t auth[32],
-                      const void *secret, size_t len)
+                      const struct tpm_lock *lock, const void *secret, size_t len)
 {
     uint8_t blob[TPM_SEALED_MAX];
     size_t blob_len = 0;
     struct err err = {0};
-    fake_seal(&rig->fake, auth, NULL, secret, len, blob, &blob_len);
+    fake_seal(&rig->fake, auth, lock, secret, len, blob, &blob_len);
     assert_int_equal(seeds_write(fd, record, blob, blob_len, &err), RC_OK);
 }
 
@@ -310,7 +312,30 @@ static int make_file(int dirfd, const char *name, uint64_t records)
     return fd;
 }
 
-/* Folder, seeds and tree, as provision_new() lays them out. */
+/* A connection of its own, which leaves no trace in the TPM's count of commands. */
+static void make_escrow(struct rig *rig, unsigned k, int dirfd, const uint8_t auth[32],
+                        int64_t first_window)
+{
+    struct err err = {0};
+    const struct plan *plan = &rig->plan[k];
+    const struct tpm_ops *ops = rig->fake.world.tpm;
+    uint64_t commands = rig->fake.tpm->commands;
+    struct escrow escrow = ESCROW_CLOSED;
+    struct escrow_keeper keeper = {.world = &rig->fake.world, .auth_secret = auth};
+    assert_int_equal(ops->open(rig->fake.world.tpm_ctx, &keeper.tpm, &err), RC_OK);
+    assert_int_equal(escrow_make(&escrow, dirfd, plan->window_count, plan->sha256, &keeper, &err),
+                     RC_OK);
+    for (uint64_t w = (uint64_t)first_window; w < plan->window_count; w++) {
+        struct window_secret secret;
+        assert_int_equal(rig_secret(&k, w, &secret, &err), RC_OK);
+        assert_int_equal(escrow_put(&escrow, w, &secret, &err), RC_OK);
+    }
+    escrow_close(&escrow);
+    ops->close(rig->fake.world.tpm_ctx, &keeper.tpm);
+    rig->fake.tpm->commands = commands;
+}
+
+/* Folder, seeds, escrow and tree, as provision_new() lays them out. */
 static void make_folder(struct rig *rig, unsigned k, const char *json, const uint8_t auth[32],
                         int64_t first_window, struct hbs_key *hbs)
 {
@@ -328,7 +353,7 @@ static void make_folder(struct rig *rig, unsigned k, const char *json, const uin
     assert_int_equal(file_write_new(dirfd, KEY_FILE_PLAN, 0600, canonical, len, &err), RC_OK);
     free(canonical);
     int fd = make_file(dirfd, DEVICE_FILE, 1);
-    seal_into(rig, fd, 0, no_pin, auth, ANCHOR_AUTH_LEN);
+    seal_into(rig, fd, 0, no_pin, NULL, auth, ANCHOR_AUTH_LEN);
     (void)close(fd);
     uint8_t seed_auth[32];
     hmac_sha256(seed_auth, auth, ANCHOR_AUTH_LEN, "seed", 4);
@@ -336,9 +361,15 @@ static void make_folder(struct rig *rig, unsigned k, const char *json, const uin
     for (uint64_t w = (uint64_t)first_window; w < plan->window_count; w++) {
         struct window_secret secret;
         assert_int_equal(rig_secret(&k, w, &secret, &err), RC_OK);
-        seal_into(rig, fd, w, seed_auth, &secret, sizeof(secret));
+        struct tpm_pcrs pcrs = {.bank = TPM_BANK_SHA256, .selection = rig->pcrs};
+        fake_tpm_pcrs(&rig->fake, &pcrs);
+        struct tpm_lock lock;
+        window_lock(&lock, plan, &rig->record[k].pins, &pcrs, w);
+        seal_into(rig, fd, w, seed_auth, rig->old_locks ? NULL : &lock, &secret, sizeof(secret));
     }
     (void)close(fd);
+    if (!rig->old_locks)
+        make_escrow(rig, k, dirfd, auth, first_window);
     assert_int_equal(hbs_key_nodes_make(hbs, dirfd, KEY_FILE_NODES, plan->window_size, rig_secret,
                                         NULL, &k, 1, &err),
                      RC_OK);
@@ -386,9 +417,9 @@ void rig_add_key(struct rig *rig, const char *text, int64_t first_window)
     memset(id, (int)k, sizeof(id));
     if (scheme_new(&hbs, &rig->plan[k], id, &err) != RC_OK)
         fail_msg("%s", err_text(&err));
-    make_folder(rig, k, json, auth, first_window, &hbs);
     rig->record[k] = (struct ledger_key){.min_window = first_window};
     fake_tpm_define(&rig->fake, k, first_window - 1, auth, &rig->record[k].pins);
+    make_folder(rig, k, json, auth, first_window, &hbs);
     record(rig, k, &hbs);
 }
 

@@ -3,8 +3,9 @@
  * trees, real policy; a fake TPM and a clock that is set by hand. And an oracle outside the signer
  * that sees every signature that is computed.
  *
- * A key's folder and ledger entries are laid out as provision_new() does it, from secrets that
- * follow from the window's number, so that two rigs of one plan make the same bytes.
+ * A key's folder and ledger entries are laid out as provision_new() does it, escrow included (the
+ * TPM keeps it), from secrets that follow from the window's number, so that two rigs of one plan
+ * make the same bytes.
  *
  * The oracle replaces hbs_branch_sign() and hbs_branch_make() (link with rig_link of
  * Makefile-test.am), remembers (key, index, value) and
@@ -47,6 +48,8 @@ struct rig {
     unsigned keys;
     struct plan plan[RIG_KEYS_MAX];
     struct ledger_key record[RIG_KEYS_MAX];
+    bool old_locks; /* keys from here on are as versions without locks made them */
+    uint32_t pcrs;  /* those that the secrets of keys from here on are sealed under */
     struct err err; /* of the last call */
 
     /* rig_save() */

@@ -19,6 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/bytes.h"
 #include "base/digest.h"
 #include "base/file.h"
 #include "base/secmem.h"
@@ -149,8 +150,8 @@ static unsigned counters_defined(void)
     return n;
 }
 
-static void unseal(void *tpm, int dirfd, const char *file, uint64_t records, uint64_t record,
-                   const uint8_t auth[32], void *secret, size_t len)
+static enum rc unseal(void *tpm, void *anchor, int dirfd, const char *file, uint64_t records,
+                      uint64_t record, const uint8_t auth[32], void *secret, size_t len)
 {
     struct err err = {0};
     uint8_t blob[TPM_SEALED_MAX];
@@ -158,11 +159,55 @@ static void unseal(void *tpm, int dirfd, const char *file, uint64_t records, uin
     int fd CLEANUP(fd_close) = -1;
     assert_int_equal(seeds_open(dirfd, file, records, &fd, &err), RC_OK);
     assert_int_equal(seeds_read(fd, record, blob, &blob_len, &err), RC_OK);
-    assert_int_equal(rig.fake.world.tpm->unseal(tpm, NULL, auth, blob, blob_len, secret, len, &err),
-                     RC_OK);
+    return rig.fake.world.tpm->unseal(tpm, anchor, auth, blob, blob_len, secret, len, &err);
 }
 
-/* Every leaf of windows that may sign, from what the TPM gives back. */
+static uint64_t *w_of(const struct ledger_key *made)
+{
+    for (unsigned i = 0; i < FAKE_KEYS_MAX; i++)
+        if (rig.fake.tpm->nv[i].handle == made->pins.w_handle)
+            return &rig.fake.tpm->nv[i].w;
+    fail();
+    return NULL;
+}
+
+/* The TPM gives a window's secret while W says that one or the one before it, and only then. */
+static void unseal_in_turn(void *tpm, void *anchor, int dirfd, const struct ledger_key *made,
+                           uint64_t windows, uint64_t window, const uint8_t auth[32],
+                           struct window_secret *secret)
+{
+    uint64_t *w = w_of(made);
+    uint64_t before = *w;
+    uint64_t turn = (uint64_t)made->pins.w_base + window;
+    for (unsigned i = 0; i < 4; i++) {
+        *w = turn - 2 + i;
+        assert_int_equal(
+            unseal(tpm, anchor, dirfd, SEEDS_FILE, windows, window, auth, secret, sizeof(*secret)),
+            i == 1 || i == 2 ? RC_OK : RC_HALT_SEEDS);
+    }
+    *w = turn;
+    assert_int_equal(
+        unseal(tpm, anchor, dirfd, SEEDS_FILE, windows, window, auth, secret, sizeof(*secret)),
+        RC_OK);
+    *w = before;
+}
+
+static void open_escrow(struct escrow *escrow, void *tpm, int dirfd, const struct plan *plan,
+                        const uint8_t *auth)
+{
+    struct err err = {0};
+    const struct escrow_keeper keeper = {.world = &rig.fake.world,
+                                         .tpm = tpm,
+                                         .auth_secret = auth,
+                                         .passphrase = wanted.escrow_passphrase};
+    *escrow = ESCROW_CLOSED;
+    assert_int_equal(escrow_open(escrow, dirfd, plan->window_count, plan->sha256, &err), RC_OK);
+    assert_true(escrow->fd >= 0);
+    if (escrow_unlock(escrow, dirfd, &keeper, &err) != RC_OK)
+        fail_msg("%s", err_text(&err));
+}
+
+/* Every leaf of windows that may sign, from what the TPM and the escrow give back. */
 static void expect_one_key(const char *plan_json, const struct ledger_key *made)
 {
     static const uint8_t no_pin[32];
@@ -172,6 +217,8 @@ static void expect_one_key(const char *plan_json, const struct ledger_key *made)
     struct hbs_nodes *nodes = NULL;
     bool repaired = true;
     void *tpm = NULL;
+    void *anchor = NULL;
+    struct escrow escrow;
     uint8_t auth[ANCHOR_AUTH_LEN];
     uint8_t seed_auth[32];
     plan_make(&plan, plan_json);
@@ -181,24 +228,33 @@ static void expect_one_key(const char *plan_json, const struct ledger_key *made)
                      RC_OK);
     assert_false(repaired);
     assert_int_equal(rig.fake.world.tpm->open(rig.fake.world.tpm_ctx, &tpm, &err), RC_OK);
-    unseal(tpm, dirfd, DEVICE_FILE, 1, 0, no_pin, auth, sizeof(auth));
+    assert_int_equal(unseal(tpm, NULL, dirfd, DEVICE_FILE, 1, 0, no_pin, auth, sizeof(auth)),
+                     RC_OK);
+    assert_int_equal(rig.fake.world.tpm->anchor_open(&anchor, tpm, &made->pins, auth, &err), RC_OK);
+    open_escrow(&escrow, tpm, dirfd, &plan, auth);
     hmac_sha256(seed_auth, auth, sizeof(auth), "seed", 4);
     const struct hbs_tree top = hbs_key_top(&key);
     for (uint64_t w = (uint64_t)made->min_window; w < plan.window_count; w++) {
         struct window_secret secret;
         uint8_t leaf[HBS_N_MAX];
-        unseal(tpm, dirfd, SEEDS_FILE, plan.window_count, w, seed_auth, &secret, sizeof(secret));
+        struct window_secret twin;
+        unseal_in_turn(tpm, anchor, dirfd, made, plan.window_count, w, seed_auth, &secret);
+        assert_int_equal(escrow_get(&escrow, w, &twin, &err), RC_OK);
+        assert_memory_equal(&secret, &twin, sizeof(twin));
         for (uint64_t q = w * plan.window_size; q < (w + 1) * plan.window_size; q++) {
             hbs_tree_leaves(&top, (uint32_t)q, 1, secret.seed, leaf);
             assert_memory_equal(leaf, hbs_nodes_at(nodes, 1024 + (uint32_t)q), top.n);
         }
     }
     hbs_nodes_close(&nodes);
+    escrow_close(&escrow);
+    rig.fake.world.tpm->anchor_close(&anchor);
     rig.fake.world.tpm->close(rig.fake.world.tpm_ctx, &tpm);
     fake_tpm_reset(&rig.fake);
     plan_free(&plan);
     assert_true(faccessat(dirfd, "draft", F_OK, 0) != 0);
     assert_true(faccessat(dirfd, "pins", F_OK, 0) != 0);
+    assert_true(faccessat(dirfd, "escrow-draft", F_OK, 0) != 0);
 }
 
 /* Tests --------------------------------------------------------------------------------------- */
@@ -384,7 +440,85 @@ static void test_disk_put_back(void **state)
     rig_end(&rig);
 }
 
-/* Windows end while a key is half made: their secrets go, and W counts from the later one. */
+/* PCRs change while a key is half made: what is sealed already would not open. */
+static void test_other_pcrs(void **state)
+{
+    (void)state;
+    struct ledger_key made;
+    begin();
+    assert_true(tpm_pcrs_scan(&wanted.pcrs, "sha256:0,7"));
+    stop_at = 300;
+    assert_int_equal(attempt(PLAN_OF("64"), &made), RC_RETRY_BUSY);
+    stop_at = NEVER;
+    rig.fake.tpm->pcrs++;
+    refused(PLAN_OF("64"), RC_REFUSED_EXISTS, "other PCRs");
+    rig_end(&rig);
+}
+
+/* The escrow stays in the keeping that it was begun with. */
+static void test_other_escrow(void **state)
+{
+    (void)state;
+    stopped_draft();
+    wanted.escrow_passphrase = "correct horse";
+    refused(PLAN_OF("64"), RC_REFUSED_EXISTS, "without --escrow-passphrase-file");
+    rig_end(&rig);
+    struct ledger_key made;
+    begin();
+    wanted.escrow_passphrase = "correct horse";
+    stop_at = 300;
+    assert_int_equal(attempt(PLAN_OF("64"), &made), RC_RETRY_BUSY);
+    stop_at = NEVER;
+    wanted.escrow_passphrase = "another horse";
+    assert_int_equal(attempt(PLAN_OF("64"), &made), RC_REFUSED_PASSPHRASE);
+    wanted.escrow_passphrase = NULL;
+    assert_int_equal(attempt(PLAN_OF("64"), &made), RC_REFUSED_EXISTS);
+    wanted.escrow_passphrase = "correct horse";
+    assert_int_equal(attempt(PLAN_OF("64"), &made), RC_OK);
+    assert_true(first_done >= 300);
+    expect_one_key(PLAN_OF("64"), &made);
+    rig_end(&rig);
+}
+
+/* Whoever keeps the files of a draft has its E for as long as W was never moved, and no longer. */
+static void test_draft_opens_nothing_later(void **state)
+{
+    (void)state;
+    static const uint8_t no_pin[32];
+    struct ledger_key made;
+    uint8_t kept[SEEDS_RECORD_LEN];
+    uint8_t auth[ANCHOR_AUTH_LEN];
+    uint8_t draft_auth[32];
+    uint8_t e[ESCROW_E_LEN];
+    void *tpm = NULL;
+    void *anchor = NULL;
+    stopped_draft();
+    {
+        int dirfd CLEANUP(fd_close) = key_folder(".new-k");
+        int fd CLEANUP(fd_close) = openat(dirfd, "escrow-draft", O_RDONLY | O_CLOEXEC);
+        assert_true(pread_full(fd, kept, sizeof(kept), 0));
+    }
+    assert_int_equal(attempt(PLAN_OF("64"), &made), RC_OK);
+    int dirfd CLEANUP(fd_close) = key_folder("k");
+    assert_int_equal(rig.fake.world.tpm->open(rig.fake.world.tpm_ctx, &tpm, &last), RC_OK);
+    assert_int_equal(unseal(tpm, NULL, dirfd, DEVICE_FILE, 1, 0, no_pin, auth, sizeof(auth)),
+                     RC_OK);
+    assert_int_equal(rig.fake.world.tpm->anchor_open(&anchor, tpm, &made.pins, auth, &last), RC_OK);
+    hmac_sha256(draft_auth, auth, sizeof(auth), "draft", 5);
+    for (unsigned moved = 0; moved < 2; moved++) {
+        struct err err = {0};
+        assert_int_equal(rig.fake.world.tpm->unseal(tpm, anchor, draft_auth, kept + 4,
+                                                    be_get32(kept), e, sizeof(e), &err),
+                         moved == 0 ? RC_OK : RC_HALT_SEEDS);
+        rig.fake.tpm->nv[0].w++;
+    }
+    rig.fake.world.tpm->anchor_close(&anchor);
+    rig.fake.world.tpm->close(rig.fake.world.tpm_ctx, &tpm);
+    rig_end(&rig);
+}
+
+/* Windows end while a key is half made: their secrets go. W stays where it was made, since the
+ * others are sealed under it, and is stepped over them when the first window opens. */
 static void test_first_window_moves(void **state)
 {
     (void)state;
@@ -394,7 +528,7 @@ static void test_first_window_moves(void **state)
     assert_int_equal(attempt(PLAN_OF("64"), &made), RC_OK);
     assert_true(first_done >= 300);
     assert_int_equal(made.min_window, 3);
-    assert_int_equal((int64_t)rig.fake.tpm->nv[0].w - made.pins.w_base, 2);
+    assert_int_equal((int64_t)rig.fake.tpm->nv[0].w - made.pins.w_base, -1);
     expect_one_key(PLAN_OF("64"), &made);
     int dirfd CLEANUP(fd_close) = key_folder("k");
     int fd CLEANUP(fd_close) = -1;
@@ -404,6 +538,14 @@ static void test_first_window_moves(void **state)
         size_t len = 0;
         assert_int_equal(seeds_read(fd, w, blob, &len, &last), RC_OK);
         assert_int_equal(len > 0, w >= 3);
+    }
+    struct stat st;
+    assert_int_equal(fstatat(dirfd, ESCROW_FILE, &st, 0), 0);
+    int escrow CLEANUP(fd_close) = openat(dirfd, ESCROW_FILE, O_RDONLY | O_CLOEXEC);
+    for (uint64_t w = 0; w < 16; w++) {
+        uint8_t record[ESCROW_RECORD_LEN];
+        assert_true(pread_full(escrow, record, sizeof(record), (off_t)(w * sizeof(record))));
+        assert_int_equal(record[3], w >= 3);
     }
     rig_end(&rig);
 }
@@ -420,6 +562,9 @@ int main(void)
         cmocka_unit_test(test_other_tpm),
         cmocka_unit_test(test_damaged),
         cmocka_unit_test(test_disk_put_back),
+        cmocka_unit_test(test_other_pcrs),
+        cmocka_unit_test(test_other_escrow),
+        cmocka_unit_test(test_draft_opens_nothing_later),
         cmocka_unit_test(test_first_window_moves),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
