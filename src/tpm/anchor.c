@@ -272,12 +272,26 @@ static enum rc step(struct anchor *a, enum anchor_object object, uint64_t expect
     return RC_OK;
 }
 
+/* A policy session remembers that W was in bounds when it was asked, and opens a blob also when W
+ * has gone on (facts/tpm F4). So nobody else's session lives over a step. If the power goes before
+ * this, the sessions go with it; if only this process does, tpm_open() flushes them. */
+static enum rc end_sessions(struct anchor *a, struct err *err)
+{
+    TSS2_RC r = tpm_flush_sessions(a->tpm);
+    if (r != TSS2_RC_SUCCESS)
+        return TPM_FAIL(TPM_CHANGED, r, "GetCapability of sessions behind a step of W", err);
+    return RC_OK;
+}
+
 enum rc anchor_step_w(struct anchor *anchor, uint64_t expected, struct err *err)
 {
     enum rc rc = anchor_running(anchor, err);
+    if (rc != RC_OK)
+        return rc;
+    rc = step(anchor, OBJECT_W, expected, err);
     if (rc == RC_OK)
-        rc = anchor_finish(anchor, step(anchor, OBJECT_W, expected, err));
-    return rc;
+        rc = end_sessions(anchor, err);
+    return anchor_finish(anchor, rc);
 }
 
 enum rc anchor_step_l(struct anchor *anchor, uint64_t expected, struct err *err)

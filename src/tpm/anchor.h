@@ -125,7 +125,9 @@ enum rc anchor_write(struct anchor *anchor, const struct anchor_record *a,
                      struct err *err) MUST_CHECK;
 
 /**
- * Increment W (or L) by one and check the new value.
+ * Increment W (or L) by one and check the new value. A step of W also flushes all sessions of
+ * others (unless a resource manager stands in between), since a policy session that looked at W
+ * before would open its blob afterwards.
  * @param[in] expected  Value that it must have afterwards.
  * @retval RC_RETRY_ANCHOR  Busy; the counter has not moved.
  * @retval RC_HALT_CANARY   It has another value: somebody else wrote, or the TPM was reset.

@@ -124,8 +124,9 @@ static enum rc connect_tcti(struct tpm *tpm, const char *tcti, struct err *err)
     return RC_OK;
 }
 
-/* Flush what one list of handles shows. Handles of our own do not exist yet. */
-static TSS2_RC flush_listed(struct tpm *tpm, TPM2_HANDLE first, bool *more)
+/* Flush what one list of handles shows.
+ * @param[in] keep  The one that is ours; 0 while there is none. */
+static TSS2_RC flush_listed(struct tpm *tpm, TPM2_HANDLE first, TPM2_HANDLE keep, bool *more)
 {
     TPMS_CAPABILITY_DATA *data = NULL;
     TPMI_YES_NO more_data = 0;
@@ -137,6 +138,8 @@ static TSS2_RC flush_listed(struct tpm *tpm, TPM2_HANDLE first, bool *more)
     const TPML_HANDLE *list = &data->data.handles;
     for (uint32_t i = 0; i < list->count && tpm->dead == 0; i++) {
         ESYS_TR stray = ESYS_TR_NONE;
+        if (list->handle[i] == keep)
+            continue;
         r = TPM_RUN(tpm, "ReadPublic",
                     Esys_TR_FromTPMPublic(tpm->esys, list->handle[i], NO_SESSIONS, &stray));
         if (r == TSS2_RC_SUCCESS)
@@ -147,21 +150,40 @@ static TSS2_RC flush_listed(struct tpm *tpm, TPM2_HANDLE first, bool *more)
     return tpm->dead;
 }
 
+static TSS2_RC flush_kind(struct tpm *tpm, TPM2_HANDLE first, TPM2_HANDLE keep)
+{
+    bool more = true;
+    TSS2_RC r = TSS2_RC_SUCCESS;
+    for (int round = 0; more && r == TSS2_RC_SUCCESS && round < FLUSH_ROUNDS_MAX; round++)
+        r = flush_listed(tpm, first, keep, &more);
+    return r;
+}
+
+TSS2_RC tpm_flush_sessions(struct tpm *tpm)
+{
+    TPM2_HANDLE ours = 0;
+    TSS2_RC r = TSS2_RC_SUCCESS;
+    if (tpm->shared)
+        return r;
+    if (tpm->session != ESYS_TR_NONE)
+        r = Esys_TR_GetTpmHandle(tpm->esys, tpm->session, &ours);
+    if (r == TSS2_RC_SUCCESS)
+        r = flush_kind(tpm, TPM2_LOADED_SESSION_FIRST, ours);
+    if (r == TSS2_RC_SUCCESS)
+        r = flush_kind(tpm, TPM2_ACTIVE_SESSION_FIRST, ours);
+    return r;
+}
+
 /* An earlier process that was killed leaves its session behind, and three of them fill the TPM. */
 static enum rc flush_strays(struct tpm *tpm, struct err *err)
 {
-    static const TPM2_HANDLE kinds[] = {TRANSIENT_FIRST, TPM2_LOADED_SESSION_FIRST,
-                                        TPM2_ACTIVE_SESSION_FIRST};
-    if (tpm->shared)
-        return RC_OK;
-    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
-        bool more = true;
-        for (int round = 0; more && round < FLUSH_ROUNDS_MAX; round++) {
-            TSS2_RC r = flush_listed(tpm, kinds[i], &more);
-            if (r != TSS2_RC_SUCCESS)
-                return TPM_FAIL(TPM_CONNECTING, r, "GetCapability of handles", err);
-        }
-    }
+    TSS2_RC r = TSS2_RC_SUCCESS;
+    if (!tpm->shared)
+        r = flush_kind(tpm, TRANSIENT_FIRST, 0);
+    if (r == TSS2_RC_SUCCESS)
+        r = tpm_flush_sessions(tpm);
+    if (r != TSS2_RC_SUCCESS)
+        return TPM_FAIL(TPM_CONNECTING, r, "GetCapability of handles", err);
     return RC_OK;
 }
 

@@ -128,6 +128,12 @@ void tpm_tr_close(struct tpm *tpm, ESYS_TR *object);
 /** Flush a transient object from the TPM; errors beyond tpm->dead are ignored. */
 void tpm_tr_flush(struct tpm *tpm, ESYS_TR *object);
 
+/**
+ * Flush all sessions but our own, saved ones too. Behind a resource manager nothing is flushed: it
+ * keeps processes apart, and its list of sessions shows those of others.
+ */
+TSS2_RC tpm_flush_sessions(struct tpm *tpm) MUST_CHECK;
+
 /** One property of TPM2_CAP_TPM_PROPERTIES; 0 where the TPM does not have it. */
 TSS2_RC tpm_property(struct tpm *tpm, TPM2_PT property, uint32_t *value) MUST_CHECK;
 
