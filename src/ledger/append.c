@@ -548,6 +548,54 @@ enum rc ledger_add_receipt(struct ledger *ledger, uint32_t key, struct ledger_re
     return rc;
 }
 
+/* Attestations --------------------------------------------------------------------------------- */
+
+enum rc ledger_add_attest_keys(struct ledger *ledger, uint32_t key, const struct attest_keys *keys,
+                               int64_t at_s, struct err *err)
+{
+    struct adding a CLEANUP(adding_wipe) = {0};
+    enum rc rc = adding_start(&a, ledger, key, at_s, err);
+    if (rc != RC_OK)
+        return rc;
+    entry_attest_keys(&a.json, &a.e, keys);
+    struct binder b = detail(&a, STMT_ADD_ATTEST_KEYS);
+    bind_blob(&b, keys->ak.name, TPM_NAME_LEN);
+    bind_blob(&b, keys->ak.point, P256_POINT_LEN);
+    bind_blob(&b, keys->ek.name, TPM_NAME_LEN);
+    bind_blob(&b, keys->ek.point, P256_POINT_LEN);
+    return adding_both(&a, &b, err);
+}
+
+enum rc ledger_add_attestation(struct ledger *ledger, uint32_t key, uint64_t receipt,
+                               const char *document, int64_t at_s, struct err *err)
+{
+    struct adding a CLEANUP(adding_wipe) = {0};
+    enum rc rc = adding_start(&a, ledger, key, at_s, err);
+    if (rc != RC_OK)
+        return rc;
+    struct ledger_attestation attestation = {
+        .receipt = receipt, .document_len = strnlen(document, LEDGER_ATTESTATION_MAX + 1)};
+    if (attestation.document_len < 1 || attestation.document_len > LEDGER_ATTESTATION_MAX ||
+        !text_ok(document, LEDGER_ATTESTATION_MAX) || !counter_ok(receipt))
+        return REFUSE_TEXT(err, "the attestation");
+    digest_buffer(DIGEST_SHA256, attestation.document_sha256, document, attestation.document_len);
+    entry_attestation(&a.json, &a.e, &attestation);
+    struct binder b = detail(&a, STMT_ADD_ATTESTATION);
+    bind_u64(&b, receipt);
+    bind_blob(&b, attestation.document_sha256, SHA256_LEN);
+    bind_text(&b, document);
+    int s = insert(&b);
+    if (is_taken(s))
+        return FAIL(err, RC_REFUSED_SPENT, "sqlite", s, "receipt %" PRIu64 " has an attestation",
+                    receipt);
+    if (s == SQLITE_CONSTRAINT_TRIGGER)
+        return FAIL(err, RC_HALT_INVARIANT, "sqlite", s, "attestation of entry %" PRIu64 ": %s",
+                    receipt, sqlite3_errmsg(ledger->db));
+    if (s != SQLITE_DONE)
+        return HALT(ledger, s, err, "add the attestation of entry %" PRIu64, receipt);
+    return adding_finish(&a, err);
+}
+
 /* Burns and notes ------------------------------------------------------------------------------ */
 
 enum rc ledger_add_burn(struct ledger *ledger, uint32_t key, uint64_t window, uint64_t first,

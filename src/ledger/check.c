@@ -100,6 +100,8 @@ static enum table table_of(const char *kind)
         {"key-created", TABLE_KEY},
         {"device-provisioned", TABLE_DEVICE},
         {"operation-recover", TABLE_FLOOR},
+        {"attestation", TABLE_ATTESTATION},
+        {"attestation-key", TABLE_ATTEST_KEYS},
     };
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
         if (strcmp(kinds[i].kind, kind) == 0)
@@ -150,6 +152,17 @@ static void check_branch(struct row *r, struct ledger_branch *branch)
     r->bad = !ct_equal(hash, branch->record_sha256, SHA256_LEN);
 }
 
+static void check_attestation(struct row *r, struct ledger_attestation *attestation)
+{
+    const char *document = NULL;
+    uint8_t hash[SHA256_LEN];
+    row_attestation(r, attestation, &document);
+    if (r->bad)
+        return;
+    digest_buffer(DIGEST_SHA256, hash, document, attestation->document_len);
+    r->bad = !ct_equal(hash, attestation->document_sha256, SHA256_LEN);
+}
+
 /* Write the JSON of an entry again from its row. */
 static void rebuild(struct checker *c, enum table table, struct row *r, struct entry *e)
 {
@@ -164,6 +177,8 @@ static void rebuild(struct checker *c, enum table table, struct row *r, struct e
         struct ledger_receipt receipt;
         struct ledger_burn burn;
         struct ledger_note note;
+        struct attest_keys keys;
+        struct ledger_attestation attestation;
     } u;
     memset(&u, 0, sizeof(u));
     struct jcs *j = &c->json;
@@ -207,6 +222,14 @@ static void rebuild(struct checker *c, enum table table, struct row *r, struct e
     case TABLE_BURN:
         row_burn(r, &u.burn);
         entry_burn(j, e, &u.burn);
+        break;
+    case TABLE_ATTEST_KEYS:
+        row_attest_keys(r, &u.keys);
+        entry_attest_keys(j, e, &u.keys);
+        break;
+    case TABLE_ATTESTATION:
+        check_attestation(r, &u.attestation);
+        entry_attestation(j, e, &u.attestation);
         break;
     case TABLE_NOTE:
     case TABLE_COUNT:
@@ -314,6 +337,9 @@ static const struct {
     {"SELECT l.seq FROM lease AS l WHERE (SELECT o.first + o.count FROM lease AS o"
      " WHERE o.key = l.key AND o.first < l.first ORDER BY o.first DESC LIMIT 1) > l.first",
      "two leases overlap"},
+    {"SELECT a.seq FROM attestation AS a LEFT JOIN receipt AS r ON r.seq = a.receipt"
+     " WHERE r.seq IS NULL OR r.seq >= a.seq OR r.key <> a.key",
+     "the attestation is of no receipt before it"},
     {"SELECT k.seq FROM key AS k WHERE NOT EXISTS (SELECT 1 FROM device AS d WHERE d.key = k.id)",
      "the key has no device"},
 };

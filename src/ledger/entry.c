@@ -236,6 +236,35 @@ void entry_burn(struct jcs *j, struct entry *e, const struct ledger_burn *burn)
     jcs_object_close(j);
 }
 
+void entry_attest_keys(struct jcs *j, struct entry *e, const struct attest_keys *keys)
+{
+    jcs_object_open(j);
+    jcs_member_hex(j, "ak_name", keys->ak.name, TPM_NAME_LEN);
+    jcs_member_hex(j, "ak_point", keys->ak.point, P256_POINT_LEN);
+    member_at(j, e);
+    jcs_member_hex(j, "ek_name", keys->ek.name, TPM_NAME_LEN);
+    jcs_member_hex(j, "ek_point", keys->ek.point, P256_POINT_LEN);
+    jcs_member_string(j, "key", e->key_name);
+    member_kind(j, e, "attestation-key", "");
+    member_prev(j, e);
+    member_seq(j, e);
+    jcs_object_close(j);
+}
+
+void entry_attestation(struct jcs *j, struct entry *e, const struct ledger_attestation *attestation)
+{
+    jcs_object_open(j);
+    member_at(j, e);
+    jcs_member_hex(j, "document_sha256", attestation->document_sha256, SHA256_LEN);
+    jcs_member_u64(j, "document_size", attestation->document_len);
+    jcs_member_string(j, "key", e->key_name);
+    member_kind(j, e, "attestation", "");
+    member_prev(j, e);
+    jcs_member_u64(j, "receipt", attestation->receipt);
+    member_seq(j, e);
+    jcs_object_close(j);
+}
+
 void entry_note(struct jcs *j, struct entry *e, const struct ledger_note *note)
 {
     static const char *const kinds[] = {

@@ -40,6 +40,8 @@ enum stmt {
     STMT_ADD_RECEIPT,
     STMT_ADD_BURN,
     STMT_ADD_NOTE,
+    STMT_ADD_ATTEST_KEYS,
+    STMT_ADD_ATTESTATION,
     STMT_KEY,
     STMT_DEVICE,
     STMT_FLOOR,
@@ -69,6 +71,9 @@ enum stmt {
     STMT_NOTE_BY_TEXT,
     STMT_NOTE_TIME,
     STMT_ENTRY_JSON,
+    STMT_ATTEST_KEYS,
+    STMT_ATTESTATION_OF,
+    STMT_ATTESTED_AT,
     STMT_COUNT
 };
 
@@ -174,6 +179,11 @@ struct ledger_void {
     uint64_t intent; /* number of its entry */
     uint64_t index;
 };
+struct ledger_attestation {
+    uint64_t receipt; /* number of its entry */
+    uint8_t document_sha256[SHA256_LEN];
+    size_t document_len;
+};
 struct ledger_note {
     enum ledger_note_kind kind;
     char what[NAME_LEN_MAX + 1];
@@ -193,6 +203,9 @@ void entry_void(struct jcs *j, struct entry *e, const struct ledger_void *lifted
 void entry_receipt(struct jcs *j, struct entry *e, const struct ledger_receipt *receipt);
 void entry_burn(struct jcs *j, struct entry *e, const struct ledger_burn *burn);
 void entry_note(struct jcs *j, struct entry *e, const struct ledger_note *note);
+void entry_attest_keys(struct jcs *j, struct entry *e, const struct attest_keys *keys);
+void entry_attestation(struct jcs *j, struct entry *e,
+                       const struct ledger_attestation *attestation);
 
 /** SHA-256(0x00 || json): the leaf hash of RFC 6962 §2.1. */
 void entry_hash(uint8_t hash[SHA256_LEN], const char *json, size_t len);
@@ -216,6 +229,9 @@ void row_void(struct row *r, struct ledger_void *lifted);
 void row_receipt(struct row *r, struct ledger_receipt *receipt, const uint8_t **signature);
 void row_burn(struct row *r, struct ledger_burn *burn);
 void row_note(struct row *r, struct ledger_note *note);
+void row_attest_keys(struct row *r, struct attest_keys *keys);
+/* *document: document_len bytes, borrowed as the signature of row_receipt(). */
+void row_attestation(struct row *r, struct ledger_attestation *attestation, const char **document);
 
 /** As ledger_next_open_intent(), with "there is none" as an answer and not as a failure. */
 enum rc next_open_intent(struct ledger *l, uint32_t key, uint64_t after,
@@ -238,6 +254,8 @@ enum table {
     TABLE_RECEIPT,
     TABLE_BURN,
     TABLE_NOTE,
+    TABLE_ATTEST_KEYS,
+    TABLE_ATTESTATION,
     TABLE_COUNT
 };
 extern const char *const ledger_cursor_sql[TABLE_COUNT];

@@ -37,19 +37,21 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/attested.h"
 #include "base/lease.h"
 #include "base/pins.h"
 #include "base/rc.h"
 #include "base/text.h"
 
-#define LEDGER_SCHEMA_VERSION 1
+#define LEDGER_SCHEMA_VERSION 2
 #define LEDGER_ID_LEN 16    /* of a receipt: what /signatures/{id} names */
 #define LEDGER_TEXT_MAX 255 /* request ids, idempotency keys, requesters, reasons */
 #define LEDGER_VERSION_MAX 63
 #define LEDGER_PUBLIC_MAX 128
 #define LEDGER_VALUE_MAX 64 /* hash value that a one-time key signs, randomizer */
 #define LEDGER_SIGNATURE_MAX (128 * 1024)
-#define LEDGER_KEYS_MAX 255 /* keys in one ledger */
+#define LEDGER_ATTESTATION_MAX (16 * 1024) /* bytes of an attestation */
+#define LEDGER_KEYS_MAX 255                /* keys in one ledger */
 
 struct ledger; /* opaque: ledger_open() makes it, ledger_close() ends it */
 
@@ -68,7 +70,9 @@ struct ledger_options {
  * Whatever it holds afterwards is durable, also what a process wrote that was killed before its
  * sync or whose sync failed.
  *
- * A database that is not a ledger, or one of a newer version, is left exactly as it was.
+ * A ledger of an older version gets the tables that it does not have, in one transaction; nothing
+ * that is in it changes. A database that is not a ledger, or one of a newer version, is left
+ * exactly as it was.
  *
  * @param[out] ledger   Owned by the caller, ledger_close(). NULL unless RC_OK.
  * @param[in]  options  Borrowed for the call.
@@ -288,6 +292,25 @@ enum rc ledger_add_note(struct ledger *ledger, uint32_t key, enum ledger_note_ki
 enum rc ledger_raise_min_window(struct ledger *ledger, uint32_t key, int64_t min_window,
                                 const char *why, int64_t at_s, struct err *err) MUST_CHECK;
 
+/**
+ * Entry "attestation-key": the attestation key and the endorsement key of the TPM that holds the
+ * key's counters. The newest one counts.
+ * @param[in] keys  Borrowed.
+ */
+enum rc ledger_add_attest_keys(struct ledger *ledger, uint32_t key, const struct attest_keys *keys,
+                               int64_t at_s, struct err *err) MUST_CHECK;
+
+/**
+ * Entry "attestation": what the TPM said over the ledger's head when a receipt had just become it.
+ * Stores the document.
+ * @param[in] receipt   Number of the receipt's entry.
+ * @param[in] document  Canonical JSON, 1 … LEDGER_ATTESTATION_MAX bytes. Borrowed.
+ * @retval RC_REFUSED_SPENT   The receipt has one already. Nothing changed.
+ * @retval RC_HALT_INVARIANT  The key has no such receipt. Nothing changed.
+ */
+enum rc ledger_add_attestation(struct ledger *ledger, uint32_t key, uint64_t receipt,
+                               const char *document, int64_t at_s, struct err *err) MUST_CHECK;
+
 /* Reading -------------------------------------------------------------------------------------- */
 
 /** Keys in order of their ids. @retval RC_REFUSED_NOT_FOUND no key with that id or name. */
@@ -396,6 +419,23 @@ enum rc ledger_is_burned(struct ledger *ledger, uint32_t key, uint64_t index, bo
 enum rc ledger_bindings(struct ledger *ledger, uint32_t key, uint64_t from_index,
                         struct ledger_intent *intents, size_t max, size_t *count,
                         struct err *err) MUST_CHECK;
+
+/** The keys of the newest "attestation-key". @retval RC_REFUSED_NOT_FOUND there is none. */
+enum rc ledger_attest_keys(struct ledger *ledger, uint32_t key, struct attest_keys *keys,
+                           struct err *err) MUST_CHECK;
+
+/**
+ * The attestation of a receipt.
+ * @param[in]  receipt   Number of the receipt's entry.
+ * @param[out] document  malloc'ed, NUL-terminated; owned by the caller, free().
+ * @retval RC_REFUSED_NOT_FOUND  It has none.
+ */
+enum rc ledger_attestation_of(struct ledger *ledger, uint32_t key, uint64_t receipt,
+                              char **document, struct err *err) MUST_CHECK;
+
+/** When the newest attestation of a key was recorded. @retval RC_REFUSED_NOT_FOUND never. */
+enum rc ledger_attested_at(struct ledger *ledger, uint32_t key, int64_t *at_s,
+                           struct err *err) MUST_CHECK;
 
 /** Smallest and largest number of the notes of a kind and name. @retval RC_REFUSED_NOT_FOUND none.
  */

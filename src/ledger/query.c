@@ -699,3 +699,66 @@ enum rc ledger_entry_json(struct ledger *ledger, uint64_t seq, char **json, stru
         return HALT(ledger, SQLITE_NOMEM, err, "copy entry %" PRIu64, seq);
     return RC_OK;
 }
+
+/* Attestations --------------------------------------------------------------------------------- */
+
+enum rc ledger_attest_keys(struct ledger *ledger, uint32_t key, struct attest_keys *keys,
+                           struct err *err)
+{
+    bool found = false;
+    *keys = (struct attest_keys){0};
+    enum rc rc = ledger_usable_key(ledger, key, err);
+    if (rc != RC_OK)
+        return rc;
+    struct binder b CLEANUP(binder_done) = ask(ledger, STMT_ATTEST_KEYS, key);
+    rc = next(ledger, &b, &found, err);
+    if (rc == RC_OK && !found)
+        return FAIL(err, RC_REFUSED_NOT_FOUND, "", 0, "no attestation key is recorded");
+    if (rc != RC_OK)
+        return rc;
+    struct row r = {.stmt = b.stmt};
+    row_attest_keys(&r, keys);
+    return row_good(ledger, &r, err);
+}
+
+enum rc ledger_attestation_of(struct ledger *ledger, uint32_t key, uint64_t receipt,
+                              char **document, struct err *err)
+{
+    bool found = false;
+    *document = NULL;
+    enum rc rc = ledger_usable_key(ledger, key, err);
+    if (rc != RC_OK)
+        return rc;
+    if (beyond(receipt))
+        return FAIL(err, RC_REFUSED_NOT_FOUND, "", 0, "no such receipt");
+    struct binder b CLEANUP(binder_done) = ask(ledger, STMT_ATTESTATION_OF, key);
+    bind_u64(&b, receipt);
+    rc = next(ledger, &b, &found, err);
+    if (rc == RC_OK && !found)
+        return FAIL(err, RC_REFUSED_NOT_FOUND, "", 0, "the receipt has no attestation");
+    if (rc != RC_OK)
+        return rc;
+    const unsigned char *text = sqlite3_column_text(b.stmt, 0);
+    *document = text != NULL ? strdup((const char *)text) : NULL;
+    if (*document == NULL)
+        return HALT(ledger, SQLITE_NOMEM, err, "copy the attestation of entry %" PRIu64, receipt);
+    return RC_OK;
+}
+
+enum rc ledger_attested_at(struct ledger *ledger, uint32_t key, int64_t *at_s, struct err *err)
+{
+    bool found = false;
+    *at_s = 0;
+    enum rc rc = ledger_usable_key(ledger, key, err);
+    if (rc != RC_OK)
+        return rc;
+    struct binder b CLEANUP(binder_done) = ask(ledger, STMT_ATTESTED_AT, key);
+    rc = next(ledger, &b, &found, err);
+    if (rc == RC_OK && !found)
+        return FAIL(err, RC_REFUSED_NOT_FOUND, "", 0, "no attestation is recorded");
+    if (rc != RC_OK)
+        return rc;
+    struct row r = {.stmt = b.stmt};
+    *at_s = row_i64(&r);
+    return row_good(ledger, &r, err);
+}

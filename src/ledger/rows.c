@@ -198,3 +198,22 @@ void row_note(struct row *r, struct ledger_note *note)
     note->number = row_i64(r);
     row_text(r, note->text, sizeof(note->text));
 }
+
+void row_attest_keys(struct row *r, struct attest_keys *keys)
+{
+    row_blob(r, keys->ak.name, TPM_NAME_LEN);
+    row_blob(r, keys->ak.point, P256_POINT_LEN);
+    row_blob(r, keys->ek.name, TPM_NAME_LEN);
+    row_blob(r, keys->ek.point, P256_POINT_LEN);
+}
+
+void row_attestation(struct row *r, struct ledger_attestation *attestation, const char **document)
+{
+    attestation->receipt = row_u64(r);
+    row_blob(r, attestation->document_sha256, SHA256_LEN);
+    int column = r->at++;
+    *document = (const char *)sqlite3_column_text(r->stmt, column);
+    attestation->document_len = (size_t)sqlite3_column_bytes(r->stmt, column);
+    if (*document == NULL || attestation->document_len > LEDGER_ATTESTATION_MAX)
+        r->bad = true;
+}

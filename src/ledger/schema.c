@@ -32,7 +32,8 @@
 _Static_assert(LEDGER_NUMBER_MAX == UINT64_C(1152921504606846976) && LEDGER_TEXT_MAX == 255 &&
                    LEDGER_VERSION_MAX == 63 && NAME_LEN_MAX == 63 && LEDGER_PUBLIC_MAX == 128 &&
                    LEDGER_VALUE_MAX == 64 && TPM_NAME_LEN == 34 && LEDGER_KIND_MAX == 79 &&
-                   LEDGER_SIGNATURE_MAX == 131072 && RFC3339_S_MAX == 253402300799,
+                   LEDGER_SIGNATURE_MAX == 131072 && LEDGER_ATTESTATION_MAX == 16384 &&
+                   RFC3339_S_MAX == 253402300799,
                "the limits that the schema writes out");
 
 #define REFUSE(why, condition) "SELECT RAISE(ABORT, '" why "') WHERE " condition ";"
@@ -216,6 +217,27 @@ static const char *const schema[] = {
     "CREATE INDEX note_of_kind ON note (key, kind, what, number)",
     APPEND_ONLY("note"),
 };
+
+/* What version 2 added. */
+static const char *const schema_2[] = {
+    "CREATE TABLE attest_keys (" SEQ "," KEY ","
+        BYTES("ak_name", "34") "," BYTES("ak_point", "64") ","
+        BYTES("ek_name", "34") "," BYTES("ek_point", "64") ") STRICT",
+    "CREATE INDEX attest_keys_of_key ON attest_keys (key)",
+    APPEND_ONLY("attest_keys"),
+
+    "CREATE TABLE attestation (" SEQ "," KEY ","
+        "receipt INTEGER NOT NULL UNIQUE REFERENCES receipt (seq),"
+        BYTES("document_sha256", "32") ","
+        "document TEXT NOT NULL CHECK (length(document) BETWEEN 1 AND 16384)) STRICT",
+    "CREATE INDEX attestation_of_key ON attestation (key)",
+    "CREATE TRIGGER attestation_of_receipt BEFORE INSERT ON attestation BEGIN "
+        REFUSE("only a receipt of the same key has an attestation",
+               "NOT EXISTS (SELECT 1 FROM receipt AS r WHERE r.seq = NEW.receipt"
+               " AND r.key = NEW.key)")
+    " END",
+    APPEND_ONLY("attestation"),
+};
 /* clang-format on */
 
 /* Statements ----------------------------------------------------------------------------------- */
@@ -225,6 +247,7 @@ static const char *const schema[] = {
     "d.min_window, d.w_handle, d.l_handle, d.a_handle, d.w_name, d.l_name, d.a_name, d.srk_name,"  \
     " d.w_base, d.w_first, d.l_first"
 #define COLUMNS_BRANCH "b.window, b.first, b.record_sha256, b.record"
+#define COLUMNS_ATTEST_KEYS "a.ak_name, a.ak_point, a.ek_name, a.ek_point"
 #define COLUMNS_LEASE "l.epoch, l.window, l.number, l.first, l.count"
 #define COLUMNS_INTENT                                                                             \
     "i.seq, i.epoch, i.window, i.idx, i.line, i.rank, i.version, i.slot, i.artifact_sha256,"       \
@@ -274,8 +297,18 @@ const char *const ledger_sql[STMT_COUNT] = {
                          " artifact_sha256, artifact_size, signature_sha256, requester, request_id,"
                          " idempotency_key, signature) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
     [STMT_ADD_BURN] = "INSERT INTO burn (seq, key, window, first, count, why) VALUES (?,?,?,?,?,?)",
+    [STMT_ADD_ATTEST_KEYS] = "INSERT INTO attest_keys (seq, key, ak_name, ak_point, ek_name,"
+                             " ek_point) VALUES (?,?,?,?,?,?)",
+    [STMT_ADD_ATTESTATION] = "INSERT INTO attestation (seq, key, receipt, document_sha256,"
+                             " document) VALUES (?,?,?,?,?)",
     [STMT_ADD_NOTE] = "INSERT INTO note (seq, key, kind, what, number, text) VALUES (?,?,?,?,?,?)",
 
+    [STMT_ATTEST_KEYS] = "SELECT " COLUMNS_ATTEST_KEYS " FROM attest_keys AS a WHERE a.key = ?1"
+                         " ORDER BY a.seq DESC LIMIT 1",
+    [STMT_ATTESTATION_OF] = "SELECT a.document FROM attestation AS a"
+                            " WHERE a.key = ?1 AND a.receipt = ?2",
+    [STMT_ATTESTED_AT] = "SELECT e.at_s FROM attestation AS a JOIN entry AS e ON e.seq = a.seq"
+                         " WHERE a.key = ?1 ORDER BY a.seq DESC LIMIT 1",
     [STMT_KEY] = "SELECT " COLUMNS_KEY " FROM key AS k WHERE k.id = ?1",
     [STMT_DEVICE] =
         "SELECT " COLUMNS_DEVICE
@@ -353,6 +386,10 @@ const char *const ledger_cursor_sql[TABLE_COUNT] = {
     [TABLE_RECEIPT] = "SELECT r.seq, r.key, " COLUMNS_RECEIPT " FROM receipt AS r ORDER BY r.seq",
     [TABLE_BURN] = "SELECT x.seq, x.key, x.window, x.first, x.count, x.why FROM burn AS x"
                    " ORDER BY x.seq",
+    [TABLE_ATTEST_KEYS] = "SELECT a.seq, a.key, " COLUMNS_ATTEST_KEYS " FROM attest_keys AS a"
+                          " ORDER BY a.seq",
+    [TABLE_ATTESTATION] = "SELECT a.seq, a.key, a.receipt, a.document_sha256, a.document"
+                          " FROM attestation AS a ORDER BY a.seq",
     [TABLE_NOTE] = "SELECT n.seq, n.key, n.kind, n.what, n.number, n.text FROM note AS n"
                    " ORDER BY n.seq",
 };
@@ -465,20 +502,29 @@ static int ask_number(sqlite3 *db, const char *sql, uint64_t *value)
     return s;
 }
 
+#define SCHEMA_LENGTH (LENGTH(schema) + LENGTH(schema_2))
+
+static const char *schema_at(size_t i)
+{
+    return i < LENGTH(schema) ? schema[i] : schema_2[i - LENGTH(schema)];
+}
+
 static int run(sqlite3 *db, const char *sql)
 {
     return sqlite3_exec(db, sql, NULL, NULL, NULL);
 }
 
-/* One transaction: after a power cut there is either an empty database or a whole ledger. */
-static enum rc create_tables(struct ledger *l, struct err *err)
+/* One transaction: after a power cut there is either an empty database or a whole ledger; or the
+ * ledger of an older version, as it was.
+ * @param[in] version  Of what is there; 0: nothing is. */
+static enum rc create_tables(struct ledger *l, uint64_t version, struct err *err)
 {
     char marks[128];
     (void)snprintf(marks, sizeof(marks), "PRAGMA application_id=%d; PRAGMA user_version=%d;",
                    LEDGER_APPLICATION_ID, LEDGER_SCHEMA_VERSION);
     int s = run(l->db, "BEGIN IMMEDIATE");
-    for (size_t i = 0; s == SQLITE_OK && i < LENGTH(schema); i++)
-        s = run(l->db, schema[i]);
+    for (size_t i = version < 1 ? 0 : LENGTH(schema); s == SQLITE_OK && i < SCHEMA_LENGTH; i++)
+        s = run(l->db, schema_at(i));
     if (s == SQLITE_OK)
         s = run(l->db, marks);
     if (s == SQLITE_OK)
@@ -487,52 +533,52 @@ static enum rc create_tables(struct ledger *l, struct err *err)
 }
 
 /* Reads only: a database that is not ours stays as it is. */
-static enum rc identify(struct ledger *l, bool *empty, struct err *err)
+static enum rc identify(struct ledger *l, bool *empty, uint64_t *version, struct err *err)
 {
     uint64_t application = 0;
-    uint64_t version = 0;
     uint64_t objects = 0;
     int s = ask_number(l->db, "PRAGMA application_id", &application);
     if (s == SQLITE_OK)
-        s = ask_number(l->db, "PRAGMA user_version", &version);
+        s = ask_number(l->db, "PRAGMA user_version", version);
     if (s == SQLITE_OK)
         s = ask_number(l->db, "SELECT count(*) FROM sqlite_schema", &objects);
     if (s != SQLITE_OK)
         return HALT(l, s, err, "read the kind of the database");
 
-    *empty = application == 0 && version == 0 && objects == 0;
+    *empty = application == 0 && *version == 0 && objects == 0;
     if (*empty)
         return RC_OK;
-    if (application != LEDGER_APPLICATION_ID || version == 0)
+    if (application != LEDGER_APPLICATION_ID || *version == 0)
         return HALT(l, 0, err, "the database is not a ledger of this program");
-    if (version > LEDGER_SCHEMA_VERSION)
+    if (*version > LEDGER_SCHEMA_VERSION)
         return FAIL(err, RC_REFUSED_UNSUPPORTED, "", 0,
                     "the ledger was written by a newer version of the program (schema %llu, "
                     "this one knows %d)",
-                    (unsigned long long)version, LEDGER_SCHEMA_VERSION);
+                    (unsigned long long)*version, LEDGER_SCHEMA_VERSION);
     return RC_OK;
 }
 
 enum rc schema_start(struct ledger *l, bool create, struct err *err)
 {
     bool empty = false;
+    uint64_t version = 0;
     enum rc rc = configure(l, err);
     if (rc == RC_OK)
-        rc = identify(l, &empty, err);
+        rc = identify(l, &empty, &version, err);
     if (rc != RC_OK)
         return rc;
     if (empty && !create)
         return FAIL(err, RC_REFUSED_NOT_FOUND, "", 0, "the database is empty");
     rc = set(l, JOURNAL, LENGTH(settings), err);
-    if (rc == RC_OK && empty)
-        rc = create_tables(l, err);
+    if (rc == RC_OK && version < LEDGER_SCHEMA_VERSION)
+        rc = create_tables(l, version, err);
     return rc;
 }
 
 static bool is_ours(const char *text)
 {
-    for (size_t i = 0; i < LENGTH(schema); i++)
-        if (strcmp(text, schema[i]) == 0)
+    for (size_t i = 0; i < SCHEMA_LENGTH; i++)
+        if (strcmp(text, schema_at(i)) == 0)
             return true;
     return false;
 }
@@ -556,8 +602,8 @@ enum rc schema_unchanged(struct ledger *l, struct err *err)
     }
     if (s != SQLITE_DONE)
         return HALT(l, s, err, "read the schema");
-    if (found != LENGTH(schema))
+    if (found != SCHEMA_LENGTH)
         return HALT(l, 0, err, "the schema was changed: %zu tables, indices or triggers, not %zu",
-                    found, LENGTH(schema));
+                    found, SCHEMA_LENGTH);
     return RC_OK;
 }

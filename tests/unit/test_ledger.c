@@ -228,6 +228,16 @@ static int raw(struct fixture *f, const char *sql)
     return s;
 }
 
+static struct attest_keys sample_attest_keys(uint8_t tag)
+{
+    struct attest_keys keys = {0};
+    memset(keys.ak.name, tag, TPM_NAME_LEN);
+    memset(keys.ak.point, tag + 1, P256_POINT_LEN);
+    memset(keys.ek.name, tag + 2, TPM_NAME_LEN);
+    memset(keys.ek.point, tag + 3, P256_POINT_LEN);
+    return keys;
+}
+
 #define MARKER "a text that stands in a table, an index and an entry"
 
 /* One of each kind of entry, so that every table has a row. */
@@ -253,6 +263,9 @@ static void fill(struct fixture *f)
     struct ledger_branch branch = {.window = 9, .first = 896, .record_len = 5};
     OK(ledger_add_branch(f->l, 1, &branch, (const uint8_t *)"above", AT_S, &f->err));
     OK(ledger_raise_min_window(f->l, 1, 8, "recovered", AT_S, &f->err));
+    struct attest_keys keys = sample_attest_keys(1);
+    OK(ledger_add_attest_keys(f->l, 1, &keys, AT_S, &f->err));
+    OK(ledger_add_attestation(f->l, 1, r.seq, "{\"a\":1}", AT_S, &f->err));
     commit(f);
 }
 
@@ -318,16 +331,45 @@ static void test_open_other_versions(void **state)
     struct fixture *f = *state;
     start(f);
     ledger_close(&f->l);
-    raw(f, "PRAGMA user_version=2");
+    raw(f, "PRAGMA user_version=3");
     GIVES(RC_REFUSED_UNSUPPORTED, open_ledger(f, true));
     assert_null(f->l);
     raw(f, "PRAGMA user_version=0");
     GIVES(RC_HALT_LEDGER, open_ledger(f, true));
-    raw(f, "PRAGMA user_version=1; PRAGMA application_id=1");
+    raw(f, "PRAGMA user_version=2; PRAGMA application_id=1");
     GIVES(RC_HALT_LEDGER, open_ledger(f, true));
     raw(f, "PRAGMA application_id=-1");
     GIVES(RC_HALT_LEDGER, open_ledger(f, true));
     raw(f, "PRAGMA application_id=1416193125");
+    OK(open_ledger(f, false));
+}
+
+/* A ledger of version 1 gets the tables that it does not have, and keeps what it has. */
+static void test_open_version_1(void **state)
+{
+    struct fixture *f = *state;
+    uint8_t head[SHA256_LEN], again[SHA256_LEN];
+    start(f);
+    begin(f);
+    add_lease(f, 5, 0);
+    commit(f);
+    OK(ledger_head(f->l, 1, head, &f->err));
+    ledger_close(&f->l);
+    raw(f, "DROP TABLE attestation; DROP TABLE attest_keys; PRAGMA user_version=1");
+    OK(open_ledger(f, false));
+    assert_int_equal(ledger_size(f->l), 3);
+    OK(ledger_head(f->l, 1, again, &f->err));
+    assert_memory_equal(head, again, sizeof(head));
+    struct attest_keys keys = sample_attest_keys(1);
+    begin(f);
+    OK(ledger_add_attest_keys(f->l, 1, &keys, AT_S, &f->err));
+    commit(f);
+    reopen(f);
+    ledger_close(&f->l);
+    /* What says that it is of version 1 and is not stays as it was. */
+    raw(f, "PRAGMA user_version=1");
+    GIVES(RC_HALT_LEDGER, open_ledger(f, false));
+    raw(f, "PRAGMA user_version=2");
     OK(open_ledger(f, false));
 }
 
@@ -541,6 +583,62 @@ static void test_windows(void **state)
 }
 
 /* What was signed above a bottom tree is recorded once, and found by its tree and by its window. */
+static void test_attest_keys(void **state)
+{
+    struct fixture *f = *state;
+    struct attest_keys first = sample_attest_keys(1), second = sample_attest_keys(9), found;
+    struct attest_keys none = {0};
+    start(f);
+    memset(&found, 0x55, sizeof(found));
+    GIVES(RC_REFUSED_NOT_FOUND, ledger_attest_keys(f->l, 1, &found, &f->err));
+    assert_memory_equal(&found, &none, sizeof(none));
+    begin(f);
+    OK(ledger_add_attest_keys(f->l, 1, &first, AT_S, &f->err));
+    GIVES(RC_REFUSED_NO_KEY, ledger_add_attest_keys(f->l, 2, &first, AT_S, &f->err));
+    OK(ledger_add_attest_keys(f->l, 1, &second, AT_S, &f->err));
+    commit(f);
+    reopen(f);
+    OK(ledger_attest_keys(f->l, 1, &found, &f->err));
+    assert_memory_equal(&found, &second, sizeof(found));
+}
+
+static void test_attestations(void **state)
+{
+    struct fixture *f = *state;
+    static char text[LEDGER_ATTESTATION_MAX + 2];
+    char *found = NULL;
+    int64_t at_s = 1;
+    start(f);
+    GIVES(RC_REFUSED_NOT_FOUND, ledger_attested_at(f->l, 1, &at_s, &f->err));
+    assert_int_equal(at_s, 0);
+    begin(f);
+    add_lease(f, 5, 0);
+    struct ledger_lease lease = sample_lease(5, 0);
+    struct ledger_receipt r = leased_receipt(&lease, 901, "a"),
+                          s = leased_receipt(&lease, 902, "b");
+    OK(add_receipt(f, &r));
+    OK(add_receipt(f, &s));
+    memset(text, 'x', sizeof(text) - 1);
+    GIVES(RC_REFUSED_INPUT, ledger_add_attestation(f->l, 1, r.seq, text, AT_S, &f->err));
+    GIVES(RC_REFUSED_INPUT, ledger_add_attestation(f->l, 1, r.seq, "", AT_S, &f->err));
+    GIVES(RC_REFUSED_INPUT, ledger_add_attestation(f->l, 1, r.seq, "\xff", AT_S, &f->err));
+    /* Of no entry, and of one that is no receipt. */
+    GIVES(RC_HALT_INVARIANT, ledger_add_attestation(f->l, 1, 99, "{}", AT_S, &f->err));
+    GIVES(RC_HALT_INVARIANT, ledger_add_attestation(f->l, 1, 1, "{}", AT_S, &f->err));
+    text[LEDGER_ATTESTATION_MAX] = '\0';
+    OK(ledger_add_attestation(f->l, 1, r.seq, text, AT_S + 7, &f->err));
+    GIVES(RC_REFUSED_SPENT, ledger_add_attestation(f->l, 1, r.seq, "{}", AT_S, &f->err));
+    commit(f);
+    reopen(f);
+    OK(ledger_attestation_of(f->l, 1, r.seq, &found, &f->err));
+    assert_string_equal(found, text);
+    free(found);
+    GIVES(RC_REFUSED_NOT_FOUND, ledger_attestation_of(f->l, 1, s.seq, &found, &f->err));
+    assert_null(found);
+    OK(ledger_attested_at(f->l, 1, &at_s, &f->err));
+    assert_int_equal(at_s, AT_S + 7);
+}
+
 static void test_branches(void **state)
 {
     struct fixture *f = *state;
@@ -1413,9 +1511,9 @@ static void test_rollback(void **state)
 
 /* Append-only --------------------------------------------------------------------------------- */
 
-static const char *const tables[] = {"entry",  "key",   "device", "floor", "window",
-                                     "branch", "lease", "intent", "void",  "receipt",
-                                     "burn",   "note",  "binding"};
+static const char *const tables[] = {"entry",  "key",   "device",  "floor",       "window",
+                                     "branch", "lease", "intent",  "void",        "receipt",
+                                     "burn",   "note",  "binding", "attest_keys", "attestation"};
 
 static void test_tables_refuse_changes(void **state)
 {
@@ -1495,6 +1593,11 @@ static void test_tampering_is_found(void **state)
         {"entry", "UPDATE entry SET key = 7 WHERE seq = 4"},
         {"entry", "UPDATE entry SET kind = 'burn' WHERE kind = 'lease'"},
         {"entry", "UPDATE entry SET kind = 'incident' WHERE kind = 'warning'"},
+        {"attestation", "UPDATE attestation SET document = '{}'"},
+        {"attestation", "UPDATE attestation SET receipt = (SELECT min(seq) FROM receipt)"},
+        {"attestation", "DELETE FROM attestation"},
+        {"attest_keys", "UPDATE attest_keys SET ak_point = ek_point"},
+        {"attest_keys", "DELETE FROM attest_keys"},
         {"entry", "DELETE FROM entry WHERE seq = 1"},
         {"entry", "DELETE FROM entry WHERE seq = 5"},
         {"entry", "DELETE FROM entry WHERE seq = (SELECT max(seq) FROM entry)"},
@@ -2128,6 +2231,7 @@ int main(void)
         TEST(test_open_empty_file),
         TEST(test_open_other_databases),
         TEST(test_open_other_versions),
+        TEST(test_open_version_1),
         TEST(test_open_other_journal_mode),
         TEST(test_open_twice),
         TEST(test_open_bad_place),
@@ -2137,6 +2241,8 @@ int main(void)
         TEST(test_min_window_rises),
         TEST(test_windows),
         TEST(test_branches),
+        TEST(test_attest_keys),
+        TEST(test_attestations),
         TEST(test_leases_do_not_overlap),
         TEST(test_lease_bounds),
         TEST(test_spent_is_spent),
