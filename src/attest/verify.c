@@ -233,6 +233,23 @@ enum rc attest_verify(const struct attest_document *doc, const struct attest_exp
     return rc;
 }
 
+enum rc attest_receipt_verify(const struct attest_receipt *receipt,
+                              const struct attest_expected *expected,
+                              struct attest_meaning *meaning, struct err *err)
+{
+    const struct attest_document *doc = &receipt->document;
+    struct attest_expected want = *expected;
+    MUST(expected->nonce == NULL);
+    *meaning = (struct attest_meaning){0};
+    if (strcmp(receipt->key, doc->bound.key) != 0)
+        return NO(err, "the attestation is of another key than the receipt");
+    if (!ct_equal(receipt->entry_sha256, doc->bound.head, SHA256_LEN))
+        return NO(err, "the attestation is of another receipt, or a byte of this one was changed");
+    want.nonce = receipt->id;
+    want.nonce_len = sizeof(receipt->id);
+    return attest_verify(doc, &want, meaning, err);
+}
+
 enum rc attest_meaning_check(const struct attest_document *doc,
                              const struct attest_meaning *meaning, struct err *err)
 {

@@ -36,6 +36,17 @@ enum rc attest_verify(const struct attest_document *doc, const struct attest_exp
                       struct attest_meaning *meaning, struct err *err) MUST_CHECK;
 
 /**
+ * The same for a receipt that carries an attestation, whose nonce is the receipt's id: does the TPM
+ * attest to this very entry of this key?
+ * @param[in] expected  nonce must be NULL (MUST).
+ * @retval as attest_verify(); RC_REFUSED_SIGNATURE also if the entry is not the attested head, so
+ *         if one byte of the receipt was changed.
+ */
+enum rc attest_receipt_verify(const struct attest_receipt *receipt,
+                              const struct attest_expected *expected,
+                              struct attest_meaning *meaning, struct err *err) MUST_CHECK;
+
+/**
  * Does a document say of itself what it means?
  * @retval RC_REFUSED_SIGNATURE  "meaning" is another than the one that was computed.
  */

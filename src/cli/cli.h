@@ -1,9 +1,10 @@
 /*
  * cli: what every command gets: its arguments, where to print, what time it is.
  *
- * The cli module is the `tidemark` command: for people, scripts and verifiers. It uses base, hbs
- * (the verifying half), verify, policy, libcurl and Jansson, and links no signing daemon code. What
- * needs the TPM or the ledger is done by tidemarkd, which it executes (cmd_local.c). One thread.
+ * The cli module is the `tidemark` command: for people, scripts and verifiers. It uses base,
+ * attest, hbs (the verifying half), verify, policy, libcurl and Jansson, and links no signing
+ * daemon code. What needs the TPM or the ledger is done by tidemarkd, which it executes
+ * (cmd_local.c). One thread.
  */
 #ifndef CLI_CLI_H
 #define CLI_CLI_H
@@ -24,6 +25,8 @@ enum cli_exit cmd_key_show(struct cli *cli, struct cli_fault *fault) MUST_CHECK;
 enum cli_exit cmd_key_public(struct cli *cli, struct cli_fault *fault) MUST_CHECK;
 enum cli_exit cmd_sign(struct cli *cli, struct cli_fault *fault) MUST_CHECK;
 enum cli_exit cmd_verify(struct cli *cli, struct cli_fault *fault) MUST_CHECK;
+enum cli_exit cmd_attest_get(struct cli *cli, struct cli_fault *fault) MUST_CHECK;
+enum cli_exit cmd_attest_verify(struct cli *cli, struct cli_fault *fault) MUST_CHECK;
 enum cli_exit cmd_status(struct cli *cli, struct cli_fault *fault) MUST_CHECK;
 enum cli_exit cmd_windows(struct cli *cli, struct cli_fault *fault) MUST_CHECK;
 enum cli_exit cmd_versions(struct cli *cli, struct cli_fault *fault) MUST_CHECK;

@@ -113,6 +113,25 @@ static const struct cli_option verify_options[] = {
     END,
 };
 
+static const struct cli_option attest_get_options[] = {
+    OPTION_KEY,
+    {"nonce", "HEX", "8 to 64 bytes that nobody could foresee; default random", WORDS_NONE, NULL},
+    {"out", "FILE", "write to a file", WORDS_FILE, NULL},
+    OPTION_FORCE,
+    END,
+};
+
+static const struct cli_option attest_verify_options[] = {
+    {"nonce", "HEX", "what was asked with; any: do not compare", WORDS_NONE, NULL},
+    {"ak", "FILE", "attestation key of the device, PEM", WORDS_FILE, NULL},
+    {"earlier", "FILE",
+     "an attestation of the same key that is trusted: nothing may have gone back", WORDS_FILE,
+     NULL},
+    {"save-ak", "FILE", "write the attestation key to a file, PEM", WORDS_FILE, NULL},
+    OPTION_FORCE,
+    END,
+};
+
 static const struct cli_option windows_options[] = {
     OPTION_KEY,
     {"from", "N", "first window; default ten before the newest", WORDS_NONE, NULL},
@@ -288,6 +307,33 @@ static const struct cli_command commands[] = {
                 "    --plan router-fw.json --version 4.2.1 --slot kernel",
      .options = verify_options,
      .run = cmd_verify},
+    {.name = "attest get",
+     .operands = "",
+     .summary = "have the TPM sign what its counters stand at",
+     .text =
+         "The TPM signs the window floor, the epoch, its clock and reset counts, over a nonce "
+         "and the key's newest\nledger entry. The document is checked before it is written, and "
+         "can be verified anywhere.",
+     .example = "tidemark attest get --key router-fw --out router-fw.attestation",
+     .options = attest_get_options,
+     .service = true,
+     .run = cmd_attest_get},
+    {.name = "attest verify",
+     .operands = "FILE",
+     .operands_min = 1,
+     .operands_max = 1,
+     .operand_words = WORDS_FILE,
+     .summary = "verify an attestation, offline",
+     .text =
+         "FILE is a document of attest get, or a receipt that carries an attestation (the first in "
+         "each period does).\nA document needs the --nonce that it was asked with; a receipt "
+         "brings its own. Without --ak or --earlier\nnothing says which TPM it was: keep the "
+         "first document of a key, or its --save-ak, from when it was made.",
+     .example =
+         "tidemark attest verify router-fw.attestation --nonce 0b5c... --ak router-fw.ak.pem\n"
+         "tidemark attest verify router.bin.receipt --earlier router-fw.attestation",
+     .options = attest_verify_options,
+     .run = cmd_attest_verify},
     {.name = "status",
      .operands = "",
      .summary = "show the state of the service and its keys",

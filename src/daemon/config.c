@@ -23,7 +23,7 @@ struct member {
     const char *right;          /* what a right value looks like */
 };
 
-#define MEMBERS_MAX 40
+#define MEMBERS_MAX 56
 
 struct members {
     struct member list[MEMBERS_MAX];
@@ -90,6 +90,8 @@ static void describe(struct config *c, struct members *m, int *virtual_choice)
     *m = (struct members){.count = 0};
     text(m, "state_dir", c->state_dir, sizeof(c->state_dir), "an absolute path");
     text(m, "tpm.tcti", c->tcti, sizeof(c->tcti), "\"device:/dev/tpmrm0\"");
+    text(m, "tpm.endorsement_auth_file", c->endorsement_auth_file, sizeof(c->endorsement_auth_file),
+         "an absolute path, or \"\" for none");
     text(m, "tpm.owner_auth_file", c->owner_auth_file, sizeof(c->owner_auth_file),
          "an absolute path, or \"\" for none");
     m->list[m->count++] = (struct member){.name = "tpm.virtual",
@@ -125,6 +127,9 @@ static void describe(struct config *c, struct members *m, int *virtual_choice)
     text(m, "http.unix", c->http_unix, sizeof(c->http_unix), "an absolute path, or \"\" for none");
     text(m, "http.tcp_address", c->http_tcp_address, sizeof(c->http_tcp_address),
          "\"127.0.0.1\", \"::1\", or \"\" for none");
+    number(m, "attest.period_s", 86400, 0, UINT64_C(366) * 86400,
+           "seconds, 60 to 31622400, or 0 for never");
+    number(m, "attest.per_minute", 12, 1, 600, "attestations, 1 to 600");
     number(m, "http.tcp_port", 8793, 0, 65535, "a port, 0 to 65535");
     number(m, "http.body_max", UINT64_C(8) << 30, 1, UINT64_C(1) << 50, "bytes, 1 to 2^50");
     number(m, "http.body_memory_max", 1 << 20, 0, UINT64_C(1) << 30, "bytes, 0 to 2^30");
@@ -157,6 +162,8 @@ static void put_numbers(struct config *c, const struct members *m)
                                .max_offline_s = (int64_t)got(m, "clock.max_offline_s")};
     c->settings.edge_wait_ms = (int64_t)got(m, "signing.edge_wait_ms");
     c->settings.export_margin = (int64_t)got(m, "signing.export_margin");
+    c->settings.attest_period_s = (int64_t)got(m, "attest.period_s");
+    c->attest_per_minute = got(m, "attest.per_minute");
     c->idle_ms = (uint32_t)got(m, "signing.idle_ms");
     c->http_tcp_port = (uint16_t)got(m, "http.tcp_port");
     c->restart_delay_ms_max = (int64_t)got(m, "restart.delay_ms_max");
@@ -323,6 +330,12 @@ static enum rc check(const struct config *c, const char *file, struct err *err)
         return refuse(err, file, "state_dir", "not an absolute path", "an absolute path");
     if (c->owner_auth_file[0] != '\0' && c->owner_auth_file[0] != '/')
         return refuse(err, file, "tpm.owner_auth_file", "not an absolute path", "an absolute path");
+    if (c->endorsement_auth_file[0] != '\0' && c->endorsement_auth_file[0] != '/')
+        return refuse(err, file, "tpm.endorsement_auth_file", "not an absolute path",
+                      "an absolute path");
+    if (c->settings.attest_period_s > 0 && c->settings.attest_period_s < 60)
+        return refuse(err, file, "attest.period_s", "too short for a TPM",
+                      "seconds, 60 to 31622400, or 0 for never");
     if (c->http_unix[0] != '\0' && c->http_unix[0] != '/')
         return refuse(err, file, "http.unix", "not an absolute path", "an absolute path");
     if (strlen(c->http_unix) > 107)

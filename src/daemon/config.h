@@ -19,12 +19,14 @@ struct config {
     char state_dir[CONFIG_PATH_MAX];
     char tcti[CONFIG_TCTI_MAX];
     char owner_auth_file[CONFIG_PATH_MAX]; /* "" for none; read by operations only (owner.h) */
-    struct tpm_config tpm;                 /* tcti points into this struct */
+    char endorsement_auth_file[CONFIG_PATH_MAX]; /* the same of the endorsement hierarchy */
+    struct tpm_config tpm;                       /* tcti points into this struct */
     char pcrs_text[TPM_PCRS_TEXT];
     struct tpm_pcrs pcrs; /* bank and selection, for keys that are made or sealed anew */
     struct key_settings settings;
     struct named_limits limits[SIGNER_KEYS_MAX + 1];
     size_t limits_count;
+    uint64_t attest_per_minute; /* attestations that clients may ask for */
     uint32_t idle_ms;
     int64_t restart_delay_ms_max; /* longest pause before a process that ended is started again */
     char http_unix[CONFIG_PATH_MAX]; /* "" for none */

@@ -19,6 +19,7 @@
 #include "daemon/supervisor.h"
 #include "daemon/world.h"
 #include "hbs/kernel.h"
+#include "signer/attest.h"
 
 #define PASSPHRASE_MAX 1024
 #define THREADS_MAX 16
@@ -148,19 +149,22 @@ static enum rc open_ledger(struct host *h, bool create, struct err *err)
     return ledger_open(&h->ledger, &options, err);
 }
 
-/* The library keeps what it needs of the owner authorisation; ours goes as soon as it has it. */
+/* The library keeps what it needs of the authorisations; ours go as soon as it has them. */
 static enum rc open_tpm(struct host *h, bool create, struct err *err)
 {
-    uint8_t *auth = NULL;
-    size_t len = 0;
-    enum rc rc = owner_auth_read(h->config.owner_auth_file, &auth, &len, err);
-    if (rc != RC_OK)
-        return rc;
+    uint8_t *owner = NULL;
+    uint8_t *endorsement = NULL;
     struct tpm_config config = h->config.tpm;
-    config.owner_auth = auth;
-    config.owner_auth_len = len;
-    rc = tpm_open(&h->tpm, &config, create, err);
-    secmem_free(auth);
+    enum rc rc = owner_auth_read(h->config.owner_auth_file, &owner, &config.owner_auth_len, err);
+    if (rc == RC_OK)
+        rc = endorsement_auth_read(h->config.endorsement_auth_file, &endorsement,
+                                   &config.endorsement_auth_len, err);
+    config.owner_auth = owner;
+    config.endorsement_auth = endorsement;
+    if (rc == RC_OK)
+        rc = tpm_open(&h->tpm, &config, create, err);
+    secmem_free(owner);
+    secmem_free(endorsement);
     return rc;
 }
 
@@ -230,6 +234,10 @@ enum rc host_load_key(struct host *h, const char *name, struct err *err)
     h->config.settings.virtual_policy = VIRTUAL_DEMO;
     key_open(h->key, &record, h->state_dirfd, &h->world, h->tpm, h->ledger, &h->config.settings,
              &none);
+    /* Here are the authorisations that the service does not have: a key that was made before there
+     * were attestations gets its attestation key with the first operation on it. */
+    if (h->key->rc == RC_OK)
+        return attest_start(h->key, &h->world, h->tpm, h->ledger, host_now_s(), err);
     return RC_OK;
 }
 

@@ -28,11 +28,11 @@ static enum rc check_file(int fd, const char *path, bool credential, struct err 
     if (fstat(fd, &s) != 0)
         return FAIL(err, RC_REFUSED_CONFIG, "errno", errno, "%s: %s", path, strerror(errno));
     if (!S_ISREG(s.st_mode))
-        return FAIL(err, RC_REFUSED_CONFIG, "", 0,
-                    "%s: the owner authorisation must be a regular file", path);
+        return FAIL(err, RC_REFUSED_CONFIG, "", 0, "%s: the authorisation must be a regular file",
+                    path);
     if (!private_enough(&s, credential))
         return FAIL(err, RC_REFUSED_CONFIG, "", s.st_mode,
-                    "%s: the owner authorisation must be ours or root's alone: chmod 400", path);
+                    "%s: the authorisation must be ours or root's alone: chmod 400", path);
     return RC_OK;
 }
 
@@ -62,8 +62,7 @@ static enum rc take(int fd, const char *path, uint8_t *to, size_t *len, struct e
         got--;
     if (got == 0 || got > TPM_OWNER_AUTH_MAX)
         return FAIL(err, RC_REFUSED_CONFIG, "", got,
-                    "%s: the owner authorisation must have 1 to %d bytes", path,
-                    TPM_OWNER_AUTH_MAX);
+                    "%s: the authorisation must have 1 to %d bytes", path, TPM_OWNER_AUTH_MAX);
     *len = (size_t)got;
     return RC_OK;
 }
@@ -90,7 +89,8 @@ static enum rc read_from(const char *path, bool credential, uint8_t **auth, size
     return rc;
 }
 
-enum rc owner_auth_read(const char *file, uint8_t **auth, size_t *len, struct err *err)
+static enum rc read_either(const char *file, const char *credential, uint8_t **auth, size_t *len,
+                           struct err *err)
 {
     *auth = NULL;
     *len = 0;
@@ -100,8 +100,18 @@ enum rc owner_auth_read(const char *file, uint8_t **auth, size_t *len, struct er
     if (directory == NULL || directory[0] != '/')
         return RC_OK;
     char path[4096];
-    int n = snprintf(path, sizeof(path), "%s/%s", directory, OWNER_CREDENTIAL);
+    int n = snprintf(path, sizeof(path), "%s/%s", directory, credential);
     if (n < 0 || (size_t)n >= sizeof(path))
         return FAIL(err, RC_REFUSED_CONFIG, "", n, "CREDENTIALS_DIRECTORY is too long");
     return read_from(path, true, auth, len, err);
+}
+
+enum rc owner_auth_read(const char *file, uint8_t **auth, size_t *len, struct err *err)
+{
+    return read_either(file, OWNER_CREDENTIAL, auth, len, err);
+}
+
+enum rc endorsement_auth_read(const char *file, uint8_t **auth, size_t *len, struct err *err)
+{
+    return read_either(file, ENDORSEMENT_CREDENTIAL, auth, len, err);
 }

@@ -1,8 +1,9 @@
 /*
- * owner: the authorisation of the TPM's owner hierarchy, from a file or a systemd credential.
+ * owner: the authorisations of the TPM's owner and endorsement hierarchies, from files or systemd
+ * credentials.
  *
- * Only operations need it (making and removing a key's TPM objects); the running service never
- * reads it, so that an intruder there does not find it.
+ * Only operations need them (making and removing a key's TPM objects, making the attestation key);
+ * the running service never reads them, so that an intruder there does not find them.
  *
  * Uses: base, libc. Any thread.
  */
@@ -16,6 +17,7 @@
 
 /** Name of the credential in $CREDENTIALS_DIRECTORY (LoadCredential= of a unit). */
 #define OWNER_CREDENTIAL "tidemark-tpm-owner"
+#define ENDORSEMENT_CREDENTIAL "tidemark-tpm-endorsement"
 
 /**
  * Read it: from file if that is not "", else from the credential if there is one, else there is
@@ -30,5 +32,9 @@
  * @retval RC_RETRY_SYSTEM    No locked memory.
  */
 enum rc owner_auth_read(const char *file, uint8_t **auth, size_t *len, struct err *err) MUST_CHECK;
+
+/** The same for the endorsement hierarchy (tpm.endorsement_auth_file). */
+enum rc endorsement_auth_read(const char *file, uint8_t **auth, size_t *len,
+                              struct err *err) MUST_CHECK;
 
 #endif

@@ -201,7 +201,8 @@ static _Noreturn void core_main(struct supervisor *s, int socket)
                                             .ledger_path = s->ledger_path,
                                             .settings = s->config->settings,
                                             .limits = s->config->limits,
-                                            .limits_count = s->config->limits_count},
+                                            .limits_count = s->config->limits_count,
+                                            .attest_per_minute = s->config->attest_per_minute},
                                  .idle_ms = s->config->idle_ms};
     enum core_exit code = core_run(&config, &world, socket, s->generation);
     _exit((int)code);

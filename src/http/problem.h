@@ -41,7 +41,7 @@
     X(PROBLEM_WINDOW_FULL, "window-full", 429, "All indices of the window are used",               \
       "Nothing was used by this request. Send it again when the next window opens; Retry-After "   \
       "says when. If this happens often, the plan's windows are too small for the load.")          \
-    X(PROBLEM_RATE_LIMITED, "rate-limited", 429, "Too many signatures in a short time",            \
+    X(PROBLEM_RATE_LIMITED, "rate-limited", 429, "Too much was asked in a short time",             \
       "Nothing was used by this request. Send it again after Retry-After seconds.")                \
     X(PROBLEM_EXHAUSTION_ACK_REQUIRED, "exhaustion-ack-required", 428,                             \
       "A warning about exhaustion must be acknowledged first",                                     \

@@ -141,6 +141,31 @@ void plan_start(struct exchange *x)
     exchange_ask(x, -1, plan_done);
 }
 
+/* Attestation ------------------------------------------------------------------------------------
+ */
+
+static void attestation_done(struct exchange *x)
+{
+    exchange_answer_payload(x, 200, "application/json");
+}
+
+/* A nonce that was used before would prove nothing: there is no default for it. */
+void attestation_start(struct exchange *x)
+{
+    const char *text = target_param(&x->target, "nonce");
+    exchange_request(x, REQUEST_ATTEST);
+    struct request *r = &x->job.request;
+    size_t len = text != NULL ? strlen(text) / 2 : 0;
+    if (len < REQUEST_NONCE_MIN || len > REQUEST_NONCE_MAX || !hex_decode(r->nonce, len, text)) {
+        exchange_problem(x, PROBLEM_BAD_REQUEST,
+                         "query parameter 'nonce' must be %d to %d bytes as hex, fresh and random",
+                         REQUEST_NONCE_MIN, REQUEST_NONCE_MAX);
+        return;
+    }
+    r->nonce_len = (uint32_t)len;
+    exchange_ask(x, -1, attestation_done);
+}
+
 /* Lists ------------------------------------------------------------------------------------------
  */
 

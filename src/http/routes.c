@@ -13,6 +13,7 @@ static const struct route routes[] = {
     {"GET", "/v1/keys/{key}", "", NULL, key_start},
     {"GET", "/v1/keys/{key}/plan", "", NULL, plan_start},
     {"GET", "/v1/keys/{key}/public", "format", NULL, public_start},
+    {"GET", "/v1/keys/{key}/attestation", "nonce", NULL, attestation_start},
     {"GET", "/v1/keys/{key}/windows", "from to cursor", NULL, windows_start},
     {"GET", "/v1/keys/{key}/windows/{number}", "", NULL, window_start},
     {"GET", "/v1/keys/{key}/versions", "prefix cursor", NULL, versions_start},

@@ -36,6 +36,7 @@ void receipt_start(struct exchange *x);
 void keys_start(struct exchange *x);
 void key_start(struct exchange *x);
 void plan_start(struct exchange *x);
+void attestation_start(struct exchange *x);
 void windows_start(struct exchange *x);
 void window_start(struct exchange *x);
 void versions_start(struct exchange *x);

@@ -384,6 +384,8 @@ enum rc batch_release(struct batch *b, struct job **jobs, size_t count, lease_so
     for (size_t i = 0; i < count; i++) {
         enum rc why = outcomes[i].rc;
         if (why == RC_OK) {
+            b->key->unattested.seq = receipts[i].seq;
+            memcpy(b->key->unattested.id, receipts[i].id, LEDGER_ID_LEN);
             answer(b, jobs[i], &receipts[i]);
             continue;
         }

@@ -38,9 +38,10 @@ struct key_settings {
     enum virtual_policy virtual_policy;
     struct clk_policy clock;
     struct clk_tolerance tolerance;
-    int64_t edge_wait_ms;  /* longest wait at a window's edge inside one request */
-    int64_t export_margin; /* m of DESIGN section 10 */
-    uint64_t nv_endurance; /* writes that one NV index of the TPM stands; 0: the default */
+    int64_t attest_period_s; /* one receipt in each carries an attestation; 0: none does */
+    int64_t edge_wait_ms;    /* longest wait at a window's edge inside one request */
+    int64_t export_margin;   /* m of DESIGN section 10 */
+    uint64_t nv_endurance;   /* writes that one NV index of the TPM stands; 0: the default */
 };
 
 /** An unsealed window secret, checked against the node file. In locked memory. */
@@ -57,6 +58,12 @@ struct open_lease {
     uint64_t epoch; /* 0: none */
     uint64_t window;
     uint64_t first, count, next;
+};
+
+/** A receipt that may get an attestation when the answers have left. */
+struct unattested {
+    uint64_t seq; /* number of its entry; 0: none */
+    uint8_t id[LEDGER_ID_LEN];
 };
 
 struct key {
@@ -86,6 +93,11 @@ struct key {
     uint64_t secret_clock;
     struct key_limits limits;
     struct bucket bucket;
+
+    struct attest_keys attest;    /* as recorded; all zero: this device attests nothing */
+    int64_t attest_at_s;          /* when a receipt was last attested; -1: never */
+    int64_t attest_retry_ns;      /* raw time before which a failed one is not tried again */
+    struct unattested unattested; /* newest receipt of this turn */
 };
 
 /**

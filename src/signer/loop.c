@@ -87,8 +87,9 @@ static void read_item(struct loop *loop, struct item *item)
 
 static enum rc serve(struct loop *loop, struct item **items, size_t count, struct err *err)
 {
-    struct item *to_sign[BATCH_MAX];
-    size_t n = 0;
+    struct item *to_sign[BATCH_MAX], *to_attest[BATCH_MAX];
+    size_t n = 0, later = 0;
+    enum rc rc = RC_OK;
     for (size_t i = 0; i < count; i++) {
         if (items[i]->rc != RC_OK)
             refuse(loop, items[i], items[i]->rc, &items[i]->err);
@@ -96,10 +97,23 @@ static enum rc serve(struct loop *loop, struct item **items, size_t count, struc
             refuse(loop, items[i], loop->why.rc, &loop->why);
         else if (items[i]->request.op == REQUEST_SIGN)
             to_sign[n++] = items[i];
+        else if (items[i]->request.op == REQUEST_ATTEST)
+            to_attest[later++] = items[i];
         else
             read_item(loop, items[i]);
     }
-    return n > 0 ? sign_items(loop, to_sign, n, err) : RC_OK;
+    if (n > 0)
+        rc = sign_items(loop, to_sign, n, err);
+    /* What asks the TPM for a while comes behind every signature that is waiting. */
+    for (size_t i = 0; i < later; i++) {
+        if (rc != RC_OK)
+            refuse(loop, to_attest[i], rc, err);
+        else
+            read_item(loop, to_attest[i]);
+    }
+    if (rc == RC_OK && loop->signer != NULL)
+        rc = signer_turned(loop->signer, err);
+    return rc;
 }
 
 /* By the clock -------------------------------------------------------------------------------- */

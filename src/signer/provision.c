@@ -260,8 +260,22 @@ static enum rc record_replacement(struct work *w, const struct ledger_key *key, 
     return rc;
 }
 
+/* A device that attests nothing is made all the same: its first start says why, and tries again. */
+static enum rc find_attest_keys(struct work *w, struct attest_keys *keys, bool *found,
+                                struct err *err)
+{
+    struct err why = {0};
+    enum rc rc = w->p->world->tpm->attest_keys(w->p->tpm, true, keys, &why);
+    *found = rc == RC_OK;
+    if (rc == RC_OK || rc == RC_REFUSED_ATTEST)
+        return RC_OK;
+    return FAIL(err, rc, why.origin, why.native, "%s", err_text(&why));
+}
+
 static enum rc record_key(struct work *w, struct ledger_key *key, struct err *err)
 {
+    struct attest_keys attest;
+    bool attests = false;
     *key = (struct ledger_key){.pins = w->draft.pins, .min_window = w->draft.first_window};
     strcpy(key->name, w->plan.key);
     memcpy(key->plan_sha256, w->plan.sha256, SHA256_LEN);
@@ -270,10 +284,14 @@ static enum rc record_key(struct work *w, struct ledger_key *key, struct err *er
     MUST(key->public_key_len <= sizeof(key->public_key));
     memcpy(key->public_key, raw, key->public_key_len);
     key_id_of(w, key);
-    enum rc rc = ledger_begin(w->p->ledger, err);
+    enum rc rc = find_attest_keys(w, &attest, &attests, err);
+    if (rc == RC_OK)
+        rc = ledger_begin(w->p->ledger, err);
     if (rc != RC_OK)
         return rc;
     rc = ledger_add_key(w->p->ledger, key, w->p->now_s, err);
+    if (rc == RC_OK && attests)
+        rc = ledger_add_attest_keys(w->p->ledger, key->id, &attest, w->p->now_s, err);
     if (rc == RC_OK)
         rc = record_replacement(w, key, err);
     if (rc == RC_OK)

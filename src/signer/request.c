@@ -90,6 +90,9 @@ enum rc request_check(const struct request *r, uint64_t generation, bool has_han
         return check_sign(r, has_handle, err);
     if (has_handle)
         return FAIL(err, RC_REFUSED_INPUT, "", 0, "message has a file handle that it needs not");
+    if (r->op == REQUEST_ATTEST &&
+        (r->nonce_len < REQUEST_NONCE_MIN || r->nonce_len > REQUEST_NONCE_MAX))
+        return FAIL(err, RC_REFUSED_INPUT, "", r->nonce_len, "a nonce of %u bytes", r->nonce_len);
     if (r->op == REQUEST_WINDOWS && (r->from < 0 || r->to < r->from))
         return FAIL(err, RC_REFUSED_INPUT, "", 0, "windows from %lld to %lld", (long long)r->from,
                     (long long)r->to);

@@ -28,6 +28,8 @@
 #define REQUEST_VERSION_MAX 63
 #define REQUEST_LIST_MAX 1000 /* entries of one list; the client asks again from `next` */
 #define REQUEST_NONE INT64_C(-1)
+#define REQUEST_NONCE_MIN 8 /* bytes of a nonce for an attestation */
+#define REQUEST_NONCE_MAX 64
 
 enum request_op {
     REQUEST_STATE = 1, /* payload: none */
@@ -38,7 +40,8 @@ enum request_op {
     REQUEST_VERSIONS,  /* payload: struct view_version[], prefix in version, from index `from` on */
     REQUEST_INDEX,     /* payload: struct view_index[1], index in from */
     REQUEST_SIGNATURE, /* payload: the signature; by id */
-    REQUEST_RECEIPT,   /* payload: the receipt entry's canonical JSON; by id */
+    REQUEST_RECEIPT, /* payload: the receipt entry's canonical JSON, with its attestation; by id */
+    REQUEST_ATTEST,  /* payload: an attestation, canonical JSON; with a nonce */
     REQUEST_OP_END
 };
 
@@ -66,6 +69,8 @@ struct request {
     /* reading */
     int64_t from, to; /* inclusive */
     uint8_t id[16];
+    uint8_t nonce[REQUEST_NONCE_MAX]; /* REQUEST_ATTEST */
+    uint32_t nonce_len;               /* REQUEST_NONCE_MIN … REQUEST_NONCE_MAX */
 };
 
 enum service_state {

@@ -5,11 +5,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "attest/document.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "policy/wear.h"
+#include "signer/attest.h"
 #include "signer/view.h"
 #include "signer/wear.h"
+
+/* How many attestations may be asked for without a pause: behind them the next signature waits. */
+#define ATTEST_BURST 2
 
 struct signer {
     const struct signer_config *config;
@@ -21,6 +26,9 @@ struct signer {
     struct err tpm_err;
     struct key keys[SIGNER_KEYS_MAX];
     size_t key_count;
+    struct bucket attest_bucket;
+    enum rc attest_rc; /* a HALT that an attestation has found */
+    struct err attest_err;
 };
 
 void reply_init(struct reply *reply, const struct request *request)
@@ -83,6 +91,8 @@ static enum rc open_keys(struct signer *s, struct err *err)
         key_open(key, &record, s->config->state_dirfd, s->world, s->tpm, s->ledger,
                  &s->config->settings, limits_of(s->config, record.name));
         wear_remember(key, s->ledger);
+        if (key->rc == RC_OK)
+            key->rc = attest_start(key, s->world, s->tpm, s->ledger, now_s(s), &key->err);
         if (s->tpm == NULL && key->rc == RC_RETRY_ANCHOR) {
             key->rc = s->tpm_rc;
             key->err = s->tpm_err;
@@ -102,6 +112,8 @@ enum rc signer_open(struct signer **signer, const struct signer_config *config,
     s->config = config;
     s->world = world;
     s->clock = clock;
+    bucket_init(&s->attest_bucket, config->attest_per_minute > 0 ? ATTEST_BURST : 0,
+                config->attest_per_minute * 60, world->time->raw_ns(world->time->ctx));
     struct ledger_options options = {.path = config->ledger_path, .vfs = config->ledger_vfs};
     enum rc rc = ledger_open(&s->ledger, &options, err);
     if (rc == RC_OK) {
@@ -263,6 +275,51 @@ enum rc signer_sign(struct signer *s, struct job *jobs, size_t count, struct err
     return RC_OK;
 }
 
+/* Attesting ----------------------------------------------------------------------------------- */
+
+static struct attest_job attest_job_of(const struct signer *s, struct key *key)
+{
+    return (struct attest_job){
+        .key = key, .world = s->world, .tpm = s->tpm, .ledger = s->ledger, .now_s = now_s(s)};
+}
+
+/* A HALT is no answer to one question: the process ends with this turn. */
+static void note_attest(struct signer *s, struct key *key, enum rc rc, const struct err *err)
+{
+    if (rc_class(rc) != RC_CLASS_HALT)
+        return;
+    key->rc = rc;
+    key->err = *err;
+    s->attest_rc = rc;
+    s->attest_err = *err;
+}
+
+static enum rc read_attest(struct signer *s, struct key *key, const struct request *r,
+                           struct reply *reply, void **payload, size_t *len, struct err *err)
+{
+    struct attest_job job = attest_job_of(s, key);
+    const struct time_source *t = s->world->time;
+    uint64_t wait_s = 0;
+    uint64_t remaining = 0;
+    char *text = NULL;
+    job.nonce = r->nonce;
+    job.nonce_len = r->nonce_len;
+    if (key->rc != RC_OK)
+        return FAIL(err, key->rc, key->err.origin, key->err.native, "%s", err_text(&key->err));
+    if (!bucket_take(&s->attest_bucket, t->raw_ns(t->ctx), &wait_s, &remaining)) {
+        reply->retry_after_s = (int64_t)wait_s;
+        return FAIL(err, RC_RETRY_RATE, "", 0,
+                    "%" PRIu64 " attestations a minute are allowed: try again in %" PRIu64 " s",
+                    s->config->attest_per_minute, wait_s);
+    }
+    enum rc rc = attest_make(&job, &text, err);
+    if (rc != RC_OK)
+        note_attest(s, key, rc, err);
+    *payload = text;
+    *len = text != NULL ? strlen(text) : 0;
+    return rc;
+}
+
 /* Every write wears the chip, so idle moments close only every few leases (plan_wear_check() counts
  * on it); what stands behind A until then is what a rolled-back disk can hide, and no index. */
 static bool worth_settling(const struct key *key)
@@ -283,6 +340,23 @@ static enum rc settle(struct signer *s, bool stopping, struct err *err)
             return FAIL(err, key->rc, key->err.origin, key->err.native, "%s", err_text(&key->err));
     }
     return RC_OK;
+}
+
+enum rc signer_turned(struct signer *s, struct err *err)
+{
+    int64_t period_s = s->config->settings.attest_period_s;
+    for (size_t i = 0; i < s->key_count && s->attest_rc == RC_OK; i++) {
+        struct key *key = &s->keys[i];
+        if (key->unattested.seq == 0 || key->rc != RC_OK)
+            continue;
+        struct err e = {0};
+        const struct attest_job job = attest_job_of(s, key);
+        note_attest(s, key, attest_receipt(&job, period_s, &e), &e);
+    }
+    if (s->attest_rc == RC_OK)
+        return RC_OK;
+    return FAIL(err, s->attest_rc, s->attest_err.origin, s->attest_err.native, "%s",
+                err_text(&s->attest_err));
 }
 
 /* A TPM that is only busy is asked again next time. */
@@ -477,6 +551,34 @@ static enum rc read_index(struct signer *s, const struct key *key, const struct 
     return view_index(key, s->ledger, r->from, now_s(s), view, err);
 }
 
+/* The entry, with the attestation that belongs to it, if it is one of those that have one. */
+static enum rc read_receipt(struct signer *s, const struct key *key, uint64_t seq, void **payload,
+                            size_t *len, struct err *err)
+{
+    char *entry = NULL;
+    char *document = NULL;
+    char *joined = NULL;
+    struct err none = {0};
+    enum rc rc = ledger_entry_json(s->ledger, seq, &entry, err);
+    if (rc != RC_OK)
+        return rc;
+    rc = ledger_attestation_of(s->ledger, key->record.id, seq, &document, &none);
+    if (rc == RC_OK)
+        rc = attest_receipt_join(&joined, entry, document, &none);
+    if (rc == RC_REFUSED_NOT_FOUND) {
+        joined = entry;
+        entry = NULL;
+        rc = RC_OK;
+    }
+    free(entry);
+    free(document);
+    if (rc != RC_OK)
+        return FAIL(err, rc, none.origin, none.native, "%s", err_text(&none));
+    *payload = joined;
+    *len = strlen(joined);
+    return RC_OK;
+}
+
 static enum rc read_signature(struct signer *s, const struct key *key, const struct request *r,
                               struct reply *reply, void **payload, size_t *len, struct err *err)
 {
@@ -489,13 +591,8 @@ static enum rc read_signature(struct signer *s, const struct key *key, const str
     view_remaining(key, s->ledger, receipt.window, now_s(s), &reply->signature.remaining_window,
                    &reply->signature.remaining_key);
     reply->signature.checkpoint_size = ledger_size(s->ledger);
-    if (r->op == REQUEST_RECEIPT) {
-        char *json = NULL;
-        rc = ledger_entry_json(s->ledger, receipt.seq, &json, err);
-        *payload = json;
-        *len = json != NULL ? strlen(json) : 0;
-        return rc;
-    }
+    if (r->op == REQUEST_RECEIPT)
+        return read_receipt(s, key, receipt.seq, payload, len, err);
     uint8_t *copy = malloc(receipt.signature_len);
     if (copy == NULL)
         return FAIL(err, RC_RETRY_SYSTEM, "errno", 0, "no memory");
@@ -508,7 +605,7 @@ static enum rc read_signature(struct signer *s, const struct key *key, const str
 static enum rc read_of_key(struct signer *s, const struct request *r, struct reply *reply,
                            void **payload, size_t *len, struct err *err)
 {
-    const struct key *key = find_key(s, r->key);
+    struct key *key = find_key(s, r->key);
     if (key == NULL)
         return FAIL(err, RC_REFUSED_NO_KEY, "", 0, "there is no key '%s'", r->key);
     /* A key whose plan could not be loaded has no map to answer from. */
@@ -526,6 +623,8 @@ static enum rc read_of_key(struct signer *s, const struct request *r, struct rep
     case REQUEST_SIGNATURE:
     case REQUEST_RECEIPT:
         return read_signature(s, key, r, reply, payload, len, err);
+    case REQUEST_ATTEST:
+        return read_attest(s, key, r, reply, payload, len, err);
     default:
         return FAIL(err, RC_REFUSED_INPUT, "", r->op, "not a question");
     }

@@ -27,6 +27,7 @@ struct signer_config {
     struct key_settings settings;
     const struct named_limits *limits;
     size_t limits_count;
+    uint64_t attest_per_minute; /* attestations that clients may ask for; 0: no limit */
 };
 
 struct signer;
@@ -86,6 +87,15 @@ enum rc signer_sign(struct signer *signer, struct job *jobs, size_t count,
  */
 void signer_read(struct signer *signer, const struct request *request, struct reply *reply,
                  void **payload, size_t *payload_len);
+
+/**
+ * The answers of a turn have left: have the TPM attest to the newest receipt of keys whose period
+ * has none yet. That it attests nothing is logged, costs no signature, and is tried again with a
+ * later receipt; so is a TPM that is busy.
+ * @return as signer_sign(); also what an attestation that signer_read() gave, or could not give,
+ * has found out about TPM or ledger.
+ */
+enum rc signer_turned(struct signer *signer, struct err *err) MUST_CHECK;
 
 /**
  * Look at the clock, about once a second, though nobody signs by it: it counts fresh updates and

@@ -1,5 +1,7 @@
 #include "signer/world.h"
 
+#include "tpm/attest.h"
+
 static enum rc real_open(void *ctx, void **tpm, struct err *err)
 {
     struct tpm *opened = NULL;
@@ -74,6 +76,18 @@ static enum rc real_prove(void *anchor, uint64_t expected_l, struct tpm_time *ti
     return anchor_prove(anchor, expected_l, time, err);
 }
 
+static enum rc real_attest_keys(void *tpm, bool with_ek, struct attest_keys *keys, struct err *err)
+{
+    return tpm_attest_keys(tpm, with_ek, keys, err);
+}
+
+static enum rc real_attest(void *anchor, const uint8_t ak_name[TPM_NAME_LEN],
+                           const uint8_t digest[32], struct attest_evidence *evidence,
+                           struct err *err)
+{
+    return anchor_attest(anchor, ak_name, digest, evidence, err);
+}
+
 static enum rc real_seal(void *tpm, const uint8_t auth[32], const struct tpm_lock *lock,
                          const void *secret, size_t secret_len, uint8_t *blob, size_t *blob_len,
                          struct err *err)
@@ -122,6 +136,8 @@ const struct tpm_ops world_tpm = {
     .step_w = real_step_w,
     .step_l = real_step_l,
     .prove = real_prove,
+    .attest_keys = real_attest_keys,
+    .attest = real_attest,
     .seal = real_seal,
     .pcrs_read = real_pcrs_read,
     .choose = real_choose,

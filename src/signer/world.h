@@ -10,6 +10,7 @@
 #ifndef SIGNER_WORLD_H
 #define SIGNER_WORLD_H
 
+#include "base/attested.h"
 #include "base/world.h"
 #include "clock/machine.h"
 #include "tpm/anchor.h"
@@ -33,6 +34,10 @@ struct tpm_ops {
     enum rc (*step_w)(void *anchor, uint64_t expected, struct err *err);
     enum rc (*step_l)(void *anchor, uint64_t expected, struct err *err);
     enum rc (*prove)(void *anchor, uint64_t expected_l, struct tpm_time *time, struct err *err);
+    /* attestation: RC_REFUSED_ATTEST where there is none */
+    enum rc (*attest_keys)(void *tpm, bool with_ek, struct attest_keys *keys, struct err *err);
+    enum rc (*attest)(void *anchor, const uint8_t ak_name[TPM_NAME_LEN], const uint8_t digest[32],
+                      struct attest_evidence *evidence, struct err *err);
     /* making and removing keys */
     enum rc (*seal)(void *tpm, const uint8_t auth[32], const struct tpm_lock *lock,
                     const void *secret, size_t secret_len, uint8_t *blob, size_t *blob_len,

@@ -206,11 +206,11 @@ static enum rc read_ek(struct tpm *tpm, struct attest_key *key, struct err *err)
     return rc;
 }
 
-enum rc tpm_attest_keys(struct tpm *tpm, struct attest_keys *keys, struct err *err)
+enum rc tpm_attest_keys(struct tpm *tpm, bool with_ek, struct attest_keys *keys, struct err *err)
 {
     *keys = (struct attest_keys){0};
     enum rc rc = read_ak(tpm, &keys->ak, err);
-    if (rc == RC_OK)
+    if (rc == RC_OK && with_ek)
         rc = read_ek(tpm, &keys->ek, err);
     if (rc != RC_OK)
         *keys = (struct attest_keys){0};

@@ -31,7 +31,9 @@ uint32_t tpm_ak_handle(uint32_t srk_handle);
  * made from the TCG's template for ECC P-256 (EK Credential Profile for TPM 2.0, template L-2) to
  * be looked at, and flushed again.
  *
- * @param[out] keys  All zero unless RC_OK.
+ * @param[in]  with_ek  False: the EK is recorded already, keys->ek stays zero, and an AK that is in
+ *                      its place needs no authorisation at all.
+ * @param[out] keys     All zero unless RC_OK.
  * @retval RC_OK              They are this TPM's; an AK may have been made.
  * @retval RC_REFUSED_ATTEST  This TPM does not attest for us: the owner or endorsement
  *                            authorisation is not ours, another object sits at the handle, or it
@@ -40,7 +42,8 @@ uint32_t tpm_ak_handle(uint32_t srk_handle);
  * @retval RC_HALT_ANCHOR     Transport error: tpm is dead.
  * @retval RC_HALT_CANARY     The session is gone: the TPM was reset.
  */
-enum rc tpm_attest_keys(struct tpm *tpm, struct attest_keys *keys, struct err *err) MUST_CHECK;
+enum rc tpm_attest_keys(struct tpm *tpm, bool with_ek, struct attest_keys *keys,
+                        struct err *err) MUST_CHECK;
 
 /**
  * Have the AK sign W, L, A and the TPM's clock, in this order, each with the digest in it.

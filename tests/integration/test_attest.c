@@ -87,7 +87,7 @@ static int setup(void **state)
     OK(anchor_choose(f->tpm, &f->pins, err));
     OK(anchor_provision(f->tpm, secret, 41, &f->pins, err));
     OK(anchor_open(&f->anchor, f->tpm, &f->pins, secret, err));
-    OK(tpm_attest_keys(f->tpm, &f->keys, err));
+    OK(tpm_attest_keys(f->tpm, true, &f->keys, err));
     write_record(f);
     return 0;
 }
@@ -152,7 +152,7 @@ static void test_keys(void **state)
     assert_memory_equal(name, f->keys.ak.name, TPM_NAME_LEN);
     attest_ek_name(name, f->keys.ek.point);
     assert_memory_equal(name, f->keys.ek.name, TPM_NAME_LEN);
-    OK(tpm_attest_keys(f->tpm, &again, err));
+    OK(tpm_attest_keys(f->tpm, true, &again, err));
     assert_memory_equal(&again, &f->keys, sizeof(again));
     /* Neither key takes a slot that others need. */
     close_all(f);
@@ -216,7 +216,7 @@ static void test_ak_gone(void **state)
     FAILS(RC_REFUSED_ATTEST, anchor_attest(f->anchor, f->keys.ak.name, secret, &e, err));
     assert_memory_equal(&e, &zero, sizeof(e));
     OK(anchor_read(f->anchor, &s, err));
-    OK(tpm_attest_keys(f->tpm, &again, err));
+    OK(tpm_attest_keys(f->tpm, true, &again, err));
     assert_memory_equal(&again, &f->keys, sizeof(again));
     take_document(f, &doc);
 }
@@ -235,7 +235,7 @@ static void test_ak_replaced(void **state)
     assert_true(outsider_persist_key(f->swtpm.tcti, tpm_ak_handle(TPM_SRK_DEFAULT)));
     FAILS(RC_REFUSED_ATTEST, anchor_attest(f->anchor, f->keys.ak.name, secret, &e, err));
     memset(&keys, 0x55, sizeof(keys));
-    FAILS(RC_REFUSED_ATTEST, tpm_attest_keys(f->tpm, &keys, err));
+    FAILS(RC_REFUSED_ATTEST, tpm_attest_keys(f->tpm, true, &keys, err));
     assert_memory_equal(&keys, &zero, sizeof(keys));
     OK(anchor_read(f->anchor, &s, err));
 }
@@ -252,14 +252,16 @@ static void test_endorsement_auth(void **state)
     assert_true(outsider_endorse(f->swtpm.tcti, auth, sizeof(auth) - 1));
     take_document(f, &doc);
     assert_int_equal(doc.evidence.time.len, 0);
-    FAILS(RC_REFUSED_ATTEST, tpm_attest_keys(f->tpm, &keys, err));
+    FAILS(RC_REFUSED_ATTEST, tpm_attest_keys(f->tpm, true, &keys, err));
+    OK(tpm_attest_keys(f->tpm, false, &keys, err)); /* which is all that a start asks for */
+    assert_memory_equal(&keys.ak, &f->keys.ak, sizeof(keys.ak));
     OK(anchor_read(f->anchor, &s, err));
     assert_true(outsider_evict(f->swtpm.tcti, tpm_ak_handle(TPM_SRK_DEFAULT)));
-    FAILS(RC_REFUSED_ATTEST, tpm_attest_keys(f->tpm, &keys, err));
+    FAILS(RC_REFUSED_ATTEST, tpm_attest_keys(f->tpm, true, &keys, err));
     close_all(f);
     open_tpm(f, auth, sizeof(auth) - 1);
     OK(anchor_open(&f->anchor, f->tpm, &f->pins, secret, err));
-    OK(tpm_attest_keys(f->tpm, &keys, err));
+    OK(tpm_attest_keys(f->tpm, true, &keys, err));
     take_document(f, &doc);
     assert_true(doc.evidence.time.len > 0);
 }
@@ -271,11 +273,11 @@ static void test_owner_auth(void **state)
     struct attest_keys keys;
     static struct attest_document doc;
     assert_true(outsider_own(f->swtpm.tcti, auth, sizeof(auth) - 1));
-    OK(tpm_attest_keys(f->tpm, &keys, err)); /* it is there */
+    OK(tpm_attest_keys(f->tpm, true, &keys, err)); /* it is there */
     take_document(f, &doc);
     assert_true(
         outsider_evict_as(f->swtpm.tcti, tpm_ak_handle(TPM_SRK_DEFAULT), auth, sizeof(auth) - 1));
-    FAILS(RC_REFUSED_ATTEST, tpm_attest_keys(f->tpm, &keys, err));
+    FAILS(RC_REFUSED_ATTEST, tpm_attest_keys(f->tpm, true, &keys, err));
     close_all(f);
     assert_int_equal(outsider_count_strays(f->swtpm.tcti), 0);
 }
@@ -298,7 +300,7 @@ static void test_lost_tpm(void **state)
     struct attest_keys keys;
     swtpm_kill(&f->swtpm);
     FAILS(RC_HALT_ANCHOR, anchor_attest(f->anchor, f->keys.ak.name, secret, &e, err));
-    FAILS(RC_HALT_ANCHOR, tpm_attest_keys(f->tpm, &keys, err));
+    FAILS(RC_HALT_ANCHOR, tpm_attest_keys(f->tpm, true, &keys, err));
 }
 
 static void test_other_tpm(void **state)

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 #include <curl/curl.h>
 #include <jansson.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -615,10 +616,34 @@ static void check_described(const json_t *root, const json_t *operation, const s
         fail_msg("%s: %s\n%s", what, fault, a->body);
 }
 
+static bool is_required(const json_t *root, const json_t *parameter)
+{
+    const json_t *p = schema_resolve(root, text_of(parameter, "$ref"));
+    return json_is_true(json_object_get(p, "required"));
+}
+
+/* "?nonce=…": what a query must have. */
+static void add_required(const json_t *root, const json_t *operation, char *path, size_t size)
+{
+    const json_t *parameters = json_object_get(operation, "parameters");
+    char mark = '?';
+    for (size_t i = 0; i < json_array_size(parameters); i++) {
+        const char *name = NULL;
+        const json_t *parameter = json_array_get(parameters, i);
+        const char *value = example(root, parameter, "query", &name);
+        if (value == NULL || !is_required(root, parameter))
+            continue;
+        size_t at = strlen(path);
+        (void)snprintf(path + at, size - at, "%c%s=%s", mark, name, value);
+        mark = '&';
+    }
+}
+
 static void try_get(const json_t *root, const char *path, const json_t *operation)
 {
     char filled[512];
     fill_path(root, operation, path, filled, sizeof(filled));
+    add_required(root, operation, filled, sizeof(filled));
     struct answered a CLEANUP(answered_free) = client_get(&rig, filled);
     if (a.status != 200)
         fail_msg("%s: %d", filled, a.status);
@@ -628,8 +653,9 @@ static void try_get(const json_t *root, const char *path, const json_t *operatio
     for (size_t i = 0; i < json_array_size(parameters); i++) {
         char query[600];
         const char *name = NULL;
-        const char *value = example(root, json_array_get(parameters, i), "query", &name);
-        if (value == NULL)
+        const json_t *parameter = json_array_get(parameters, i);
+        const char *value = example(root, parameter, "query", &name);
+        if (value == NULL || is_required(root, parameter))
             continue;
         (void)snprintf(query, sizeof(query), "%s?%s=%s", filled, name, value);
         struct answered b CLEANUP(answered_free) = client_get(&rig, query);
@@ -681,6 +707,21 @@ static void check_examples(const json_t *root, const json_t *operation)
     }
 }
 
+/* The example of an answer with status 200, as text. */
+static char *example_text(const json_t *operation)
+{
+    const json_t *ok = json_object_get(json_object_get(operation, "responses"), "200");
+    const json_t *content = json_object_get(json_object_get(ok, "content"), "application/json");
+    char *text = json_dumps(json_object_get(content, "example"), JSON_COMPACT | JSON_SORT_KEYS);
+    assert_non_null(text);
+    return text;
+}
+
+static void free_text(char **text)
+{
+    free(*text);
+}
+
 static void test_openapi(void **state)
 {
     (void)state;
@@ -688,6 +729,12 @@ static void test_openapi(void **state)
     json_t *root CLEANUP(release) = json_of(&a);
     json_t *file CLEANUP(release) = json_load_file(SRCDIR "/docs/openapi.json", 0, NULL);
     assert_true(json_equal(root, file));
+    const json_t *attested = json_object_get(
+        json_object_get(json_object_get(root, "paths"), "/v1/keys/{key}/attestation"), "get");
+    char *example CLEANUP(free_text) = example_text(attested);
+    pthread_mutex_lock(&rig.lock);
+    rig.attestation = example;
+    pthread_mutex_unlock(&rig.lock);
     const char *path;
     json_t *item;
     json_object_foreach(json_object_get(root, "paths"), path, item)

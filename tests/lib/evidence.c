@@ -378,6 +378,8 @@ static const struct {
     {"operation-backup-export", ignore},
     {"operation-recover-from-backup", ignore},
     {"acknowledgement", ignore},
+    {"attestation-key", ignore},
+    {"attestation", ignore},
 };
 
 /* The hash that the next entry of the key must name. */

@@ -366,6 +366,36 @@ static enum rc fake_prove(void *anchor, uint64_t expected_l, struct tpm_time *ti
     return rc;
 }
 
+static enum rc fake_attest_keys(void *tpm, bool with_ek, struct attest_keys *keys, struct err *err)
+{
+    const struct fake_world *f = ((struct fake_session *)tpm)->world;
+    *keys = (struct attest_keys){0};
+    if (f->attests == NULL)
+        return FAIL(err, RC_REFUSED_ATTEST, "fake", 0, "this TPM attests nothing");
+    *keys = f->attest_keys;
+    if (!with_ek)
+        keys->ek = (struct attest_key){0};
+    return RC_OK;
+}
+
+static enum rc fake_attest(void *anchor, const uint8_t ak_name[TPM_NAME_LEN],
+                           const uint8_t digest[32], struct attest_evidence *evidence,
+                           struct err *err)
+{
+    struct fake_anchor *a = anchor;
+    const struct fake_world *f = a->session->world;
+    *evidence = (struct attest_evidence){0};
+    if (a->stopped != RC_OK)
+        return FAIL(err, a->stopped, "fake", 0, "stopped");
+    if (f->attests == NULL)
+        return FAIL(err, RC_REFUSED_ATTEST, "fake", 0, "this TPM attests nothing");
+    MUST(ct_equal(ak_name, f->attest_keys.ak.name, TPM_NAME_LEN));
+    enum rc rc = f->attests(f->attests_ctx, nv_of(a), digest, evidence, err);
+    if (rc_class(rc) == RC_CLASS_HALT)
+        a->stopped = rc;
+    return rc;
+}
+
 static enum rc fake_seal_op(void *tpm, const uint8_t auth[32], const struct tpm_lock *lock,
                             const void *secret, size_t secret_len, uint8_t *blob, size_t *blob_len,
                             struct err *err)
@@ -455,6 +485,8 @@ static const struct tpm_ops fake_ops = {
     .step_w = fake_step_w,
     .step_l = fake_step_l,
     .prove = fake_prove,
+    .attest_keys = fake_attest_keys,
+    .attest = fake_attest,
     .seal = fake_seal_op,
     .pcrs_read = fake_pcrs_read,
     .choose = fake_choose,

@@ -91,6 +91,11 @@ struct fake_world {
     /* Called after a command took effect, before its answer. */
     void (*hook_after)(void *ctx, enum fake_command command);
     void *hook_ctx;
+    /* What a TPM that attests says; NULL: it does not. Not counted as commands. */
+    enum rc (*attests)(void *ctx, const struct fake_nv *nv, const uint8_t digest[32],
+                       struct attest_evidence *evidence, struct err *err);
+    void *attests_ctx;
+    struct attest_keys attest_keys;
 };
 
 /** A hardware TPM that keeps its writes, at a clock of now_s that is right to 10 ms. Time alone is

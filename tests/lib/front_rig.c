@@ -183,6 +183,15 @@ static void answer_signature(struct rig *rig, const struct request *request)
         rig_send(rig, &reply, signature, sizeof(signature));
 }
 
+static void answer_attestation(struct rig *rig, const struct request *request)
+{
+    struct reply reply = rig_reply(rig, request, RC_OK);
+    pthread_mutex_lock(&rig->lock);
+    const char *text = rig->attestation != NULL ? rig->attestation : "{}";
+    pthread_mutex_unlock(&rig->lock);
+    rig_send(rig, &reply, text, strlen(text));
+}
+
 static struct view_key key_view(struct rig *rig, size_t which)
 {
     struct view_key v;
@@ -303,6 +312,8 @@ static void answer_by_itself(struct rig *rig, struct rig_request *r)
         answer_sign(rig, r);
     else if (request->op == REQUEST_SIGNATURE || request->op == REQUEST_RECEIPT)
         answer_signature(rig, request);
+    else if (request->op == REQUEST_ATTEST)
+        answer_attestation(rig, request);
     else if (request->op == REQUEST_KEYS)
         answer_keys(rig, request);
     else if (request->op == REQUEST_PLAN)

@@ -47,9 +47,10 @@ struct rig {
     bool manual; /* SIGN requests wait for rig_next(); all others are answered */
     bool deaf;   /* the core reads nothing, so that its socket fills up */
     bool tpm_virtual;
-    bool wrong_plan; /* plans come from the other key */
-    bool wrong_hash; /* replies name another plan than the key has */
-    uint32_t state;  /* said in every reply */
+    bool wrong_plan;         /* plans come from the other key */
+    bool wrong_hash;         /* replies name another plan than the key has */
+    const char *attestation; /* what every question for one is answered with; NULL: {} */
+    uint32_t state;          /* said in every reply */
     struct rig_request pending[RIG_PENDING_MAX];
     size_t pending_count;
     struct rig_request last; /* the last SIGN request that was answered by itself */

@@ -619,6 +619,26 @@ static enum rc sim_undefine(void *tpm, const struct anchor_pins *pins,
     return ending(s, fault, err);
 }
 
+/* Attestations change nothing that the simulator looks at, and its TPM has no keys for them. */
+static enum rc sim_attest_keys(void *tpm, bool with_ek, struct attest_keys *keys, struct err *err)
+{
+    (void)tpm;
+    (void)with_ek;
+    *keys = (struct attest_keys){0};
+    return FAIL(err, RC_REFUSED_ATTEST, "sim", 0, "this TPM attests nothing");
+}
+
+static enum rc sim_attest(void *anchor, const uint8_t ak_name[TPM_NAME_LEN],
+                          const uint8_t digest[32], struct attest_evidence *evidence,
+                          struct err *err)
+{
+    (void)anchor;
+    (void)ak_name;
+    (void)digest;
+    *evidence = (struct attest_evidence){0};
+    return FAIL(err, RC_REFUSED_ATTEST, "sim", 0, "this TPM attests nothing");
+}
+
 const struct tpm_ops sim_tpm_ops = {
     .open = sim_open,
     .close = sim_close,
@@ -633,6 +653,8 @@ const struct tpm_ops sim_tpm_ops = {
     .step_w = sim_step_w,
     .step_l = sim_step_l,
     .prove = sim_prove,
+    .attest_keys = sim_attest_keys,
+    .attest = sim_attest,
     .seal = sim_seal,
     .pcrs_read = sim_pcrs_read,
     .choose = sim_choose,

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -591,6 +592,26 @@ static void test_recorded(void **state)
     free(text);
 }
 
+/* The example of docs/openapi.json is an attestation that a reader can try the command on. */
+static void test_example(void **state)
+{
+    json_error_t where;
+    struct err err = {0};
+    (void)state;
+    json_t *root = json_load_file(SRCDIR "/docs/openapi.json", 0, &where);
+    json_t *at = json_object_get(json_object_get(root, "paths"), "/v1/keys/{key}/attestation");
+    static const char *const steps[] = {"get",     "responses",        "200",
+                                        "content", "application/json", "example"};
+    for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++)
+        at = json_object_get(at, steps[i]);
+    assert_non_null(at);
+    char *text = json_dumps(at, JSON_COMPACT | JSON_SORT_KEYS);
+    if (read_text(text, strlen(text), &err) != RC_OK)
+        fail_msg("%s", err.text);
+    free(text);
+    json_decref(root);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -601,7 +622,7 @@ int main(void)
         cmocka_unit_test(test_text),       cmocka_unit_test(test_text_forms),
         cmocka_unit_test(test_receipt),    cmocka_unit_test(test_signature_der),
         cmocka_unit_test(test_pem),        cmocka_unit_test(test_point_off_the_curve),
-        cmocka_unit_test(test_recorded),
+        cmocka_unit_test(test_recorded),   cmocka_unit_test(test_example),
     };
     return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }
