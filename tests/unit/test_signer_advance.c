@@ -360,7 +360,8 @@ static void clock_must_be_trusted(void **state)
     (void)sign(RC_RETRY_CLOCK);
     assert_int_equal(oracle_computed(), computed);
     rig.fake.reasons = 0;
-    /* It was the clock that went back, not time: somebody mends it, and starts the service again. */
+    /* It was the clock that went back, not time: somebody mends it, and starts the service again.
+     */
     fake_clock_step(&rig.fake, START + 2 * DAY + 1);
     rig_reopen(&rig);
     assert_int_equal(sign(RC_OK)->window, 1);
