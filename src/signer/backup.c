@@ -80,8 +80,7 @@ static enum rc unlock(struct key *key, const struct world *world, void *tpm, con
 {
     if (key->escrow.fd < 0)
         return RC_OK;
-    const struct escrow_keeper keeper = {
-        .world = world, .tpm = tpm, .auth_secret = key->auth_secret, .passphrase = passphrase};
+    const struct escrow_keeper keeper = key_escrow_keeper(key, world, tpm, passphrase);
     return escrow_unlock(&key->escrow, key->dirfd, &keeper, err);
 }
 

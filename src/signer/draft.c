@@ -16,15 +16,11 @@
 #include "base/secmem.h"
 #include "signer/key.h"
 #include "signer/seeds.h"
-#include "signer/window_lock.h"
 
 #define PINS_FILE "pins"
 /* Handle and Name of W, L and A: enough to undefine what a crash left behind, and nothing else. */
 #define PIN_LEN (4 + TPM_NAME_LEN)
 #define PINS_FILE_LEN (3 * PIN_LEN)
-
-/* E for whoever goes on with the draft, a record like that of the device file. */
-#define ESCROW_DRAFT_FILE "escrow-draft"
 
 /* Magic, plan, windows, first window, id, pins, PCRs, SHA-256 of all that. */
 #define DRAFT_FILE "draft"
@@ -36,9 +32,16 @@
 
 #define RESTART "--restart throws away what there is"
 
+static void anchor_end(struct draft *d)
+{
+    if (d->anchor != NULL)
+        d->world->tpm->anchor_close(&d->anchor);
+}
+
 void draft_close(struct draft *d)
 {
     escrow_close(&d->escrow);
+    anchor_end(d);
     fd_close(&d->seeds_fd);
     fd_close(&d->dirfd);
     fd_close(&d->keys_dirfd);
@@ -289,6 +292,7 @@ static enum rc remove_leftover(struct draft *d, const char *name, struct err *er
 enum rc draft_remove(struct draft *d, struct err *err)
 {
     escrow_close(&d->escrow);
+    anchor_end(d);
     fd_close(&d->seeds_fd);
     fd_close(&d->dirfd);
     d->durable = false;
@@ -348,47 +352,21 @@ static enum rc make_anchor(struct draft *d, struct err *err)
     return rc;
 }
 
-static void draft_auth(uint8_t auth[32], const struct draft *d)
-{
-    hmac_sha256(auth, d->auth_secret, ANCHOR_AUTH_LEN, "draft", 5);
-}
-
 static struct escrow_keeper keeper_of(const struct draft *d)
 {
     return (struct escrow_keeper){.world = d->world,
                                   .tpm = d->tpm,
+                                  .anchor = d->anchor,
                                   .auth_secret = d->auth_secret,
+                                  .plan = d->document,
+                                  .pins = &d->pins,
                                   .passphrase = d->passphrase};
 }
 
-/* E for going on, under W's first value: a key that has begun to sign has moved W. */
-static enum rc seal_for_draft(struct draft *d, struct err *err)
-{
-    struct tpm_lock lock;
-    uint8_t auth[32];
-    uint8_t blob[TPM_SEALED_MAX];
-    size_t blob_len = 0;
-    int fd CLEANUP(fd_close) = -1;
-    draft_auth(auth, d);
-    window_lock_draft(&lock, &d->pins);
-    enum rc rc =
-        d->world->tpm->seal(d->tpm, auth, &lock, d->escrow.e, ESCROW_E_LEN, blob, &blob_len, err);
-    wipe(auth, sizeof(auth));
-    if (rc == RC_OK)
-        rc = make_sparse(d, ESCROW_DRAFT_FILE, 1, &fd, err);
-    if (rc == RC_OK)
-        rc = seeds_write(fd, 0, blob, blob_len, err);
-    if (rc == RC_OK && fsync(fd) != 0)
-        rc = FAIL(err, RC_HALT_SYSTEM, "errno", errno, "sync of %s: %s", ESCROW_DRAFT_FILE,
-                  strerror(errno));
-    return rc;
-}
-
-static enum rc make_escrow(struct draft *d, bool resumable, struct err *err)
+static enum rc make_escrow(struct draft *d, struct err *err)
 {
     const struct escrow_keeper keeper = keeper_of(d);
-    enum rc rc = escrow_make(&d->escrow, d->dirfd, d->windows, d->plan, &keeper, err);
-    return rc == RC_OK && resumable ? seal_for_draft(d, err) : rc;
+    return escrow_make(&d->escrow, d->dirfd, &keeper, err);
 }
 
 enum rc draft_begin(struct draft *d, const char *text, size_t len, bool resumable, struct err *err)
@@ -409,7 +387,7 @@ enum rc draft_begin(struct draft *d, const char *text, size_t len, bool resumabl
     if (rc == RC_OK)
         rc = make_anchor(d, err);
     if (rc == RC_OK)
-        rc = make_escrow(d, resumable, err);
+        rc = make_escrow(d, err);
     if (rc != RC_OK || !resumable)
         return rc;
     draft_print(bytes, d);
@@ -453,44 +431,15 @@ bool draft_untouched(const struct draft *d, const struct anchor_state *state)
     return !state->a_valid && state->w == d->pins.w_first && state->l == d->pins.l_first;
 }
 
-static enum rc unseal_e(struct draft *d, void *anchor, struct err *err)
-{
-    uint8_t auth[32];
-    uint8_t blob[TPM_SEALED_MAX];
-    size_t blob_len = 0;
-    int fd CLEANUP(fd_close) = -1;
-    enum rc rc = seeds_open(d->dirfd, ESCROW_DRAFT_FILE, 1, &fd, err);
-    if (rc == RC_OK)
-        rc = seeds_read(fd, 0, blob, &blob_len, err);
-    if (rc != RC_OK)
-        return rc;
-    uint8_t *e = secmem_alloc(ESCROW_E_LEN);
-    if (e == NULL)
-        return FAIL(err, RC_RETRY_SYSTEM, "gcrypt", 0, "no locked memory");
-    draft_auth(auth, d);
-    rc = d->world->tpm->unseal(d->tpm, anchor, auth, blob, blob_len, e, ESCROW_E_LEN, err);
-    wipe(auth, sizeof(auth));
-    if (rc == RC_OK)
-        rc = escrow_open(&d->escrow, d->dirfd, d->windows, d->plan, err);
-    if (rc == RC_OK && d->escrow.fd < 0)
-        rc = FAIL(err, RC_HALT_SEEDS, "", 0, "%s is missing", ESCROW_FILE);
-    if (rc == RC_OK)
-        rc = escrow_unlock_with(&d->escrow, e, err);
-    secmem_free(e);
-    return rc;
-}
-
+/* The anchor stays open: the TPM gives the escrow of a window through it. */
 static enum rc ask_tpm(struct draft *d, bool *untouched, struct err *err)
 {
     struct anchor_state state = {0};
-    void *anchor = NULL;
-    enum rc rc = d->world->tpm->anchor_open(&anchor, d->tpm, &d->pins, d->auth_secret, err);
+    anchor_end(d);
+    enum rc rc = d->world->tpm->anchor_open(&d->anchor, d->tpm, &d->pins, d->auth_secret, err);
     if (rc == RC_OK)
-        rc = d->world->tpm->read(anchor, &state, err);
+        rc = d->world->tpm->read(d->anchor, &state, err);
     *untouched = rc == RC_OK && draft_untouched(d, &state);
-    if (*untouched)
-        rc = unseal_e(d, anchor, err);
-    d->world->tpm->anchor_close(&anchor);
     return rc;
 }
 
@@ -516,24 +465,21 @@ static enum rc reopen(struct draft *d, const char *folder, bool *untouched, stru
     return RC_OK;
 }
 
-/* The escrow was begun in one way, and must be kept in that: with the same passphrase, too, or the
- * operator could not tell which one opens it. */
+/* The escrow was begun in one way, and must be kept in that: with the same passphrase, too. */
 static enum rc same_escrow(struct draft *d, struct err *err)
 {
-    bool by_passphrase = false;
-    struct escrow probe CLEANUP(escrow_close) = ESCROW_CLOSED;
-    enum rc rc = escrow_by_passphrase(d->dirfd, &by_passphrase, err);
+    const struct escrow_keeper keeper = keeper_of(d);
+    enum rc rc = escrow_open(&d->escrow, d->dirfd, d->windows, err);
+    if (rc == RC_OK && d->escrow.fd < 0)
+        return refuse(d, "its escrow is missing", err);
     if (rc != RC_OK)
         return rc;
-    if (by_passphrase != (d->passphrase != NULL))
-        return refuse(
-            d, by_passphrase ? "with --escrow-passphrase-file" : "without --escrow-passphrase-file",
-            err);
-    if (!by_passphrase)
-        return RC_OK;
-    const struct escrow_keeper keeper = keeper_of(d);
-    rc = escrow_open(&probe, d->dirfd, d->windows, d->plan, err);
-    return rc == RC_OK ? escrow_unlock(&probe, d->dirfd, &keeper, err) : rc;
+    if (d->escrow.by_passphrase != (d->passphrase != NULL))
+        return refuse(d,
+                      d->escrow.by_passphrase ? "with --escrow-passphrase-file: give it again"
+                                              : "without --escrow-passphrase-file",
+                      err);
+    return escrow_unlock(&d->escrow, d->dirfd, &keeper, err);
 }
 
 /* Two places: before the last rename and after it. Behind it A may be written, and then whether the
@@ -620,20 +566,9 @@ enum rc draft_rename(struct draft *d, struct err *err)
     return dir_sync(d->keys_dirfd, err);
 }
 
-/* Removing a name leaves the bytes on the disk, and these open E until W moves. */
-static void destroy_draft_e(struct draft *d)
-{
-    static const uint8_t zeros[SEEDS_RECORD_LEN];
-    int fd CLEANUP(fd_close) = openat(d->dirfd, ESCROW_DRAFT_FILE, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-    if (fd >= 0 && pwrite_full(fd, zeros, sizeof(zeros), 0))
-        (void)fdatasync(fd);
-    (void)unlinkat(d->dirfd, ESCROW_DRAFT_FILE, 0);
-}
-
 void draft_done(struct draft *d)
 {
     struct err none = {0};
-    destroy_draft_e(d);
     (void)unlinkat(d->dirfd, DRAFT_FILE, 0);
     (void)unlinkat(d->dirfd, PINS_FILE, 0);
     (void)!dir_sync(d->dirfd, &none);

@@ -9,9 +9,9 @@
  * A draft must never come back to life beside the key that it became: not when the disk is put back
  * to an earlier state either, since its secrets would sign twice (I1). What tells is in the TPM: a
  * draft can be gone on with only as long as its A was never written and W and L were never moved,
- * and A is written before the ledger knows the key. The window secrets that it goes on with come
- * from the escrow, whose key is sealed for it under W's first value: when the key begins to sign, W
- * moves, and then the TPM itself opens no draft of it any more.
+ * and A is written before the ledger knows the key. The window secret that it goes on with
+ * comes from the escrow, which opens to whoever gives what it was begun with; after the key has
+ * begun to sign, the TPM itself gives none of a window that is over.
  *
  * Uses: base, hbs (lengths), world, seeds, escrow. One thread; the caller holds both locks of the
  * state directory.
@@ -37,10 +37,12 @@ struct draft {
     uint8_t *auth_secret; /* ANCHOR_AUTH_LEN bytes, locked */
     uint8_t seed_auth[32];
     struct anchor_pins pins;
-    struct tpm_pcrs pcrs;   /* of now; window secrets are sealed under them */
-    struct escrow escrow;   /* E is known */
-    const char *passphrase; /* that keeps E, borrowed; NULL: the TPM does */
-    bool durable;           /* complete enough to be gone on with */
+    struct tpm_pcrs pcrs;        /* of now; window secrets are sealed under them */
+    struct escrow escrow;        /* readable */
+    void *anchor;                /* open in a draft that is gone on with, else NULL */
+    const struct plan *document; /* borrowed */
+    const char *passphrase;      /* that keeps E, borrowed; NULL: the TPM does */
+    bool durable;                /* complete enough to be gone on with */
 };
 
 #define DRAFT_CLOSED                                                                               \
@@ -65,7 +67,8 @@ enum rc draft_remove(struct draft *d, struct err *err) MUST_CHECK;
 
 /**
  * Begin: folder, plan, sealed authorisation, TPM objects, the file of window secrets, the escrow,
- * the draft. id, first_window, windows, plan, pcrs and passphrase are set; there is nothing of this
+ * the draft. id, first_window, windows, plan, document, pcrs and passphrase are
+ * set; there is nothing of this
  * name (draft_remove()).
  * @param[in] text  Canonical plan of len bytes.
  * @retval RC_OK                    The draft is durable, or !resumable.
@@ -77,7 +80,7 @@ enum rc draft_begin(struct draft *d, const char *text, size_t len, bool resumabl
                     struct err *err) MUST_CHECK;
 
 /**
- * Is there a draft to go on with? Opens it: id, first_window, pins, secrets, E.
+ * Is there a draft to go on with? Opens it: id, first_window, pins, secrets, escrow.
  * @param[in]  d->plan, d->windows  Of the plan that is wanted now.
  * @param[in]  d->pcrs, d->passphrase  As they were when it was begun.
  * @param[out] found                False: there is none, or what is left cannot be used and nobody

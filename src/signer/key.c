@@ -91,6 +91,18 @@ enum rc key_destroy_below(struct key *key, uint64_t window, struct err *err)
     return rc == RC_OK ? escrow_destroy_below(&key->escrow, window, err) : rc;
 }
 
+struct escrow_keeper key_escrow_keeper(const struct key *key, const struct world *world, void *tpm,
+                                       const char *passphrase)
+{
+    return (struct escrow_keeper){.world = world,
+                                  .tpm = tpm,
+                                  .anchor = key->anchor,
+                                  .auth_secret = key->auth_secret,
+                                  .plan = &key->plan,
+                                  .pins = &key->record.pins,
+                                  .passphrase = passphrase};
+}
+
 void key_seed_auth(const struct key *key, uint8_t auth[32])
 {
     hmac_sha256(auth, key->auth_secret, ANCHOR_AUTH_LEN, "seed", 4);
@@ -306,7 +318,7 @@ static enum rc load(struct key *key, int state_dirfd, const struct world *world,
     if (rc == RC_OK)
         rc = seeds_open(key->dirfd, SEEDS_FILE, key->plan.window_count, &key->seeds_fd, err);
     if (rc == RC_OK)
-        rc = escrow_open(&key->escrow, key->dirfd, key->plan.window_count, key->plan.sha256, err);
+        rc = escrow_open(&key->escrow, key->dirfd, key->plan.window_count, err);
     if (rc == RC_OK && tpm == NULL)
         return FAIL(err, RC_RETRY_ANCHOR, "", 0, "the TPM cannot be reached");
     if (rc == RC_OK)

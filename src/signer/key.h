@@ -73,7 +73,7 @@ struct key {
     struct hbs_nodes *nodes;
     int dirfd;
     int seeds_fd;
-    struct escrow escrow; /* fd is -1 in keys of older versions; E is known to exports only */
+    struct escrow escrow; /* fd is -1 in keys of older versions; readable to exports only */
     uint8_t *auth_secret; /* 32 bytes of locked memory */
     void *anchor;
     bool is_virtual; /* the TPM is a software one */
@@ -159,6 +159,10 @@ enum rc key_secret_waits(struct key *key, const struct world *world, void *tpm, 
 
 /** Where key_secret() keeps the secret of a window that is at hand; NULL: it is not. */
 struct open_secret *key_open_secret(struct key *key, uint64_t window);
+
+/** What keeps the escrow of a loaded key. @param[in] passphrase  NULL: the TPM. Borrowed. */
+struct escrow_keeper key_escrow_keeper(const struct key *key, const struct world *world, void *tpm,
+                                       const char *passphrase);
 
 /** Secrets of windows are sealed under this value: derived from auth_secret, 32 bytes; wipe() it.
  */

@@ -345,6 +345,7 @@ static enum rc begin(struct work *w, bool resumable, struct err *err)
     memcpy(d->plan, w->plan.sha256, SHA256_LEN);
     d->pcrs = w->p->pcrs;
     d->passphrase = w->p->escrow_passphrase;
+    d->document = &w->plan;
     bool found = false;
     enum rc rc = w->p->world->tpm->pcrs_read(w->p->tpm, &d->pcrs, err);
     if (rc == RC_OK)

@@ -42,18 +42,15 @@ static enum rc find_first(struct reseal *r, struct err *err)
 static enum rc have_escrow(struct reseal *r, struct err *err)
 {
     struct key *key = r->key;
-    const struct escrow_keeper keeper = {.world = r->world,
-                                         .tpm = r->tpm,
-                                         .auth_secret = key->auth_secret,
-                                         .passphrase = r->escrow_passphrase};
+    const struct escrow_keeper keeper =
+        key_escrow_keeper(key, r->world, r->tpm, r->escrow_passphrase);
     if (key->escrow.fd >= 0)
         return escrow_unlock(&key->escrow, key->dirfd, &keeper, err);
     /* One that was begun and lost its power has a key and no file: it holds nothing yet. */
     if (unlinkat(key->dirfd, ESCROW_KEY_FILE, 0) != 0 && errno != ENOENT)
         return FAIL(err, RC_HALT_SYSTEM, "errno", errno, "remove %s: %s", ESCROW_KEY_FILE,
                     strerror(errno));
-    enum rc rc = escrow_make(&key->escrow, key->dirfd, key->plan.window_count, key->plan.sha256,
-                             &keeper, err);
+    enum rc rc = escrow_make(&key->escrow, key->dirfd, &keeper, err);
     return rc == RC_OK ? dir_sync(key->dirfd, err) : rc;
 }
 

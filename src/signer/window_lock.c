@@ -7,14 +7,12 @@ bool window_lock_free(const struct plan *plan)
     return plan->kind == PLAN_VERSION && plan->order == PLAN_PER_LINE;
 }
 
-static void bounds(struct tpm_lock *lock, const struct anchor_pins *pins, uint64_t low,
-                   uint64_t high)
+/* W while the window is the open one. */
+static uint64_t turn(const struct anchor_pins *pins, uint64_t window)
 {
-    memcpy(lock->w_name, pins->w_name, TPM_NAME_LEN);
-    lock->bound_low = true;
-    lock->bound_high = true;
-    lock->low = low;
-    lock->high = high;
+    int64_t w = pins->w_base + (int64_t)window;
+    MUST(w > (int64_t)pins->w_first);
+    return (uint64_t)w;
 }
 
 void window_lock(struct tpm_lock *lock, const struct plan *plan, const struct anchor_pins *pins,
@@ -26,13 +24,19 @@ void window_lock(struct tpm_lock *lock, const struct plan *plan, const struct an
         lock->pcrs = *pcrs;
     if (window_lock_free(plan))
         return;
-    int64_t high = pins->w_base + (int64_t)window;
-    MUST(high > (int64_t)pins->w_first);
-    bounds(lock, pins, (uint64_t)high - 1, (uint64_t)high);
+    lock->bound_low = true;
+    lock->low = turn(pins, window) - 1;
+    lock->bound_high = true;
+    lock->high = turn(pins, window);
 }
 
-void window_lock_draft(struct tpm_lock *lock, const struct anchor_pins *pins)
+void window_lock_escrow(struct tpm_lock *lock, const struct plan *plan,
+                        const struct anchor_pins *pins, uint64_t window)
 {
-    *lock = (struct tpm_lock){.kind = TPM_LOCK_WINDOW};
-    bounds(lock, pins, pins->w_first, pins->w_first);
+    *lock = (struct tpm_lock){.kind = TPM_LOCK_OWNER};
+    memcpy(lock->w_name, pins->w_name, TPM_NAME_LEN);
+    if (window_lock_free(plan))
+        return;
+    lock->bound_high = true;
+    lock->high = turn(pins, window);
 }

@@ -22,7 +22,12 @@ bool window_lock_free(const struct plan *plan) MUST_CHECK;
 void window_lock(struct tpm_lock *lock, const struct plan *plan, const struct anchor_pins *pins,
                  const struct tpm_pcrs *pcrs, uint64_t window);
 
-/** A lock that opens only as long as W has never been moved: for a key under construction. */
-void window_lock_draft(struct tpm_lock *lock, const struct anchor_pins *pins);
+/**
+ * The lock of the copy of it that backups are made from: opens to whoever has the owner
+ * authorisation of the TPM too, from the beginning until W says window (in a per-line plan for
+ * ever).
+ */
+void window_lock_escrow(struct tpm_lock *lock, const struct plan *plan,
+                        const struct anchor_pins *pins, uint64_t window);
 
 #endif

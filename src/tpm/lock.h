@@ -31,17 +31,21 @@ struct tpm_pcrs {
 enum tpm_lock_kind {
     TPM_LOCK_AUTH,   /* the authorisation value is enough */
     TPM_LOCK_WINDOW, /* bounds of W, PCRs, and the authorisation value */
-    TPM_LOCK_OWNER   /* the authorisations of the owner hierarchy and of the blob */
+    TPM_LOCK_OWNER /* the authorisations of the owner hierarchy and of the blob, an upper bound of W
+                    */
 };
 
 struct tpm_lock {
     enum tpm_lock_kind kind;
-    /* Of TPM_LOCK_WINDOW; zero in the others. */
+    /* Zero where the kind does not have them. */
     uint8_t w_name[TPM_NAME_LEN]; /* which counter; not kept in the blob, the anchor knows it */
     bool bound_low, bound_high;   /* which of the two bounds there are */
     uint64_t low, high;           /* W may be low … high; 0 where there is no such bound */
     struct tpm_pcrs pcrs;
 };
+
+/** True if W has a say in it: opening such a blob takes the key's anchor. */
+bool tpm_lock_bound(const struct tpm_lock *lock) MUST_CHECK;
 
 /** Bytes that describe a lock inside a blob. */
 #define TPM_LOCK_LEN 56
@@ -57,8 +61,8 @@ void tpm_lock_print(uint8_t out[TPM_LOCK_LEN], const struct tpm_lock *lock);
 bool tpm_lock_scan(struct tpm_lock *lock, const uint8_t in[TPM_LOCK_LEN]) MUST_CHECK;
 
 /**
- * The policy digest of a lock, computed without a TPM: PolicyNV with UNSIGNED_GE, PolicyNV with
- * UNSIGNED_LE, PolicyPCR, each where it applies, or PolicySecret of the owner; PolicyAuthValue last
+ * The policy digest of a lock, computed without a TPM: PolicySecret of the owner, PolicyNV with
+ * UNSIGNED_GE, PolicyNV with UNSIGNED_LE, PolicyPCR, each where it applies; PolicyAuthValue last
  * (TPM 2.0 Part 3, 23.4, 23.7, 23.9, 23.17).
  *
  * @param[in]  lock    Not TPM_LOCK_AUTH (MUST), which has no policy.

@@ -19,6 +19,11 @@ _Static_assert(TPM_POLICY_LEN == SHA256_LEN, "policies are made with SHA-256");
 #define OPERAND_LEN 8
 #define SELECT_LEN (TPM_PCR_COUNT / 8)
 
+bool tpm_lock_bound(const struct tpm_lock *lock)
+{
+    return lock->bound_low || lock->bound_high;
+}
+
 /* Description ---------------------------------------------------------------------------------- */
 
 static uint8_t flags_of(const struct tpm_lock *lock)
@@ -56,7 +61,8 @@ static bool is_zero(const uint8_t *bytes, size_t len)
 static bool canonical(const struct tpm_lock *lock, uint8_t flags)
 {
     const struct tpm_pcrs *pcrs = &lock->pcrs;
-    if (flags != flags_of(lock) || (lock->kind == TPM_LOCK_OWNER && flags != 0))
+    uint8_t known = lock->kind == TPM_LOCK_OWNER ? FLAG_HIGH : FLAG_LOW | FLAG_HIGH | FLAG_PCRS;
+    if (flags != flags_of(lock) || (flags & ~known) != 0)
         return false;
     if ((!lock->bound_low && lock->low != 0) || (!lock->bound_high && lock->high != 0))
         return false;

@@ -189,8 +189,9 @@ static enum rc owner_policy(struct tpm *tpm, ESYS_TR session, struct err *err)
 static enum rc satisfy(struct tpm *tpm, struct anchor *anchor, const struct tpm_lock *lock,
                        ESYS_TR session, struct err *err)
 {
-    enum rc rc = lock->kind == TPM_LOCK_OWNER ? owner_policy(tpm, session, err)
-                                              : window_policy(tpm, anchor, lock, session, err);
+    enum rc rc = lock->kind == TPM_LOCK_OWNER ? owner_policy(tpm, session, err) : RC_OK;
+    if (rc == RC_OK)
+        rc = window_policy(tpm, anchor, lock, session, err);
     if (rc != RC_OK)
         return rc;
     TSS2_RC r =
@@ -285,10 +286,10 @@ static enum rc same_policy(struct opening *o, struct err *err)
     struct tpm_lock *lock = &o->sealed.lock;
     if (lock->kind == TPM_LOCK_AUTH)
         return RC_OK;
-    if (lock->kind == TPM_LOCK_WINDOW && o->anchor == NULL)
+    if (tpm_lock_bound(lock) && o->anchor == NULL)
         return FAIL(err, RC_HALT_SEEDS, "", 0,
                     "the blob is locked by a window counter, which none of these is");
-    if (lock->kind == TPM_LOCK_WINDOW) {
+    if (o->anchor != NULL) {
         enum rc rc = anchor_running(o->anchor, err);
         if (rc != RC_OK)
             return rc;

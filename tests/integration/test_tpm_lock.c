@@ -311,6 +311,9 @@ static void test_policy_as_the_tpm_computes_it(void **state)
     }
     struct tpm_lock owner = {.kind = TPM_LOCK_OWNER};
     assert_same_policy(f, &owner);
+    owner = lock_of(f, false, true);
+    owner.kind = TPM_LOCK_OWNER;
+    assert_same_policy(f, &owner);
 }
 
 static void test_pcrs(void **state)
@@ -378,6 +381,22 @@ static void test_owner(void **state)
     assert_int_equal(outsider_count_strays(f->swtpm.tcti), 1);
 }
 
+/* The copy that backups are made from: from the beginning until its window is over. */
+static void test_owner_until(void **state)
+{
+    struct fixture *f = *state;
+    struct tpm_lock lock = lock_of(f, false, true);
+    lock.kind = TPM_LOCK_OWNER;
+    struct blob b = seal(f, &lock);
+    opens(f, &b);
+    raise_to(f, WINDOW);
+    opens(f, &b);
+    refuse(f, NULL, seed_auth, &b, RC_HALT_SEEDS, "window counter");
+    raise_to(f, WINDOW + 1);
+    refuses(f, &b, "is closed");
+    assert_int_equal(outsider_count_strays(f->swtpm.tcti), 1);
+}
+
 #define TEST(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
 
 int main(void)
@@ -393,6 +412,7 @@ int main(void)
         TEST(test_pcrs),
         TEST(test_pcrs_read),
         TEST(test_owner),
+        TEST(test_owner_until),
     };
     if (system("swtpm --version >/dev/null 2>&1") != 0) /* NOLINT(cert-env33-c) */
         return SKIP;

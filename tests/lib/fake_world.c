@@ -174,11 +174,13 @@ static enum rc window_lock(struct fake_anchor *a, const struct tpm_lock *lock, b
                            struct err *err)
 {
     uint8_t name[TPM_NAME_LEN];
+    if (a == NULL && !tpm_lock_bound(lock) && lock->pcrs.selection == 0)
+        return RC_OK;
     if (a == NULL)
         return FAIL(err, RC_HALT_SEEDS, "fake", 0, "this blob is locked by a counter");
     const struct fake_nv *nv = nv_of(a);
     name_w(name, nv->handle);
-    if (!ct_equal(name, lock->w_name, sizeof(name)))
+    if (tpm_lock_bound(lock) && !ct_equal(name, lock->w_name, sizeof(name)))
         return FAIL(err, RC_HALT_SEEDS, "fake", 0, "this blob is locked by another counter");
     if (lock->bound_high && nv->w > lock->high)
         return FAIL(err, RC_HALT_SEEDS, "fake", (int64_t)nv->w,
@@ -199,11 +201,9 @@ static enum rc satisfied(struct fake_session *s, struct fake_anchor *a, const ui
     struct tpm_lock lock;
     if (!fake_sealed_lock(blob, blob_len, &lock) || blob[4] != s->world->tpm->id)
         return FAIL(err, RC_HALT_SEEDS, "fake", 0, "this blob does not open here");
-    if (lock.kind == TPM_LOCK_WINDOW)
-        return window_lock(a, &lock, low, err);
     if (lock.kind == TPM_LOCK_OWNER && low && s->world->tpm->owner_refuses)
         return FAIL(err, RC_REFUSED_CONFIG, "fake", 0, "the owner authorisation is wrong");
-    return RC_OK;
+    return lock.kind == TPM_LOCK_AUTH ? RC_OK : window_lock(a, &lock, low, err);
 }
 
 static enum rc fake_sealed_check(void *tpm, void *anchor, const uint8_t *blob, size_t blob_len,

@@ -321,10 +321,10 @@ static void make_escrow(struct rig *rig, unsigned k, int dirfd, const uint8_t au
     const struct tpm_ops *ops = rig->fake.world.tpm;
     uint64_t commands = rig->fake.tpm->commands;
     struct escrow escrow = ESCROW_CLOSED;
-    struct escrow_keeper keeper = {.world = &rig->fake.world, .auth_secret = auth};
+    struct escrow_keeper keeper = {
+        .world = &rig->fake.world, .auth_secret = auth, .plan = plan, .pins = &rig->record[k].pins};
     assert_int_equal(ops->open(rig->fake.world.tpm_ctx, &keeper.tpm, &err), RC_OK);
-    assert_int_equal(escrow_make(&escrow, dirfd, plan->window_count, plan->sha256, &keeper, &err),
-                     RC_OK);
+    assert_int_equal(escrow_make(&escrow, dirfd, &keeper, &err), RC_OK);
     for (uint64_t w = (uint64_t)first_window; w < plan->window_count; w++) {
         struct window_secret secret;
         assert_int_equal(rig_secret(&k, w, &secret, &err), RC_OK);

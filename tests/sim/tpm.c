@@ -319,6 +319,8 @@ static enum rc window_lock(const struct sim_anchor *a, const struct tpm_lock *lo
                            struct err *err)
 {
     uint8_t name[TPM_NAME_LEN];
+    if (!tpm_lock_bound(lock))
+        return RC_OK;
     if (a == NULL)
         return FAIL(err, RC_HALT_SEEDS, "sim", 0, "this blob is locked by a counter");
     const struct sim_nv *nv = &a->session->port->chip->nv[a->key];
@@ -340,7 +342,7 @@ static enum rc satisfied(struct session *s, const struct sim_anchor *a, const ui
     struct tpm_lock lock;
     if (!sim_sealed_lock(blob, blob_len, &lock) || blob[4] != (uint8_t)s->port->chip->id)
         return FAIL(err, RC_HALT_SEEDS, "sim", 0, "this blob does not open here");
-    return lock.kind == TPM_LOCK_WINDOW ? window_lock(a, &lock, low, err) : RC_OK;
+    return window_lock(a, &lock, low, err);
 }
 
 static enum rc sim_sealed_check(void *tpm, void *anchor, const uint8_t *blob, size_t blob_len,

@@ -39,10 +39,13 @@ static void description(void **state)
     (void)state;
     static const struct tpm_lock free_of_bounds = {.kind = TPM_LOCK_WINDOW};
     static const struct tpm_lock owner = {.kind = TPM_LOCK_OWNER};
+    static const struct tpm_lock owner_until = {
+        .kind = TPM_LOCK_OWNER, .bound_high = true, .high = 9};
     static const struct tpm_lock high = {.kind = TPM_LOCK_WINDOW, .bound_high = true, .high = 1};
     same(&window);
     same(&free_of_bounds);
     same(&owner);
+    same(&owner_until);
     same(&high);
 }
 
@@ -64,7 +67,7 @@ static void description_malformed(void **state)
     lock.kind = (enum tpm_lock_kind)3;
     refused(&lock);
     lock = window;
-    lock.kind = TPM_LOCK_OWNER; /* which has no bounds */
+    lock.kind = TPM_LOCK_OWNER; /* which has no lower bound and no PCRs */
     refused(&lock);
     lock = window;
     lock.bound_low = false; /* but the number is there */
