@@ -7,8 +7,9 @@
  * no index has two values, released bytes come again when asked for again, every answer is the one
  * that a life without a crash gives, every computed index is signed or burned in the ledger's
  * books, a crash has cost at most one lease (and no version its number), no signature in a window
- * that is not open. A life with the disk put back may be refused, and then recovers by skipping;
- * there the oracle alone judges, while clients ask again for everything with other bytes.
+ * that is open neither by time nor early. A life with the disk put back may be refused, and then
+ * recovers by skipping; there the oracle alone judges, while clients ask again for everything with
+ * other bytes.
  *
  * Uses: moment, signer_rig; cmocka: what is wrong fails the running test. One thread.
  */
@@ -31,6 +32,7 @@ struct life_plan {
 struct life_act {
     unsigned window;     /* time plans: the clock stands in this window; 0: as before */
     bool restart_before; /* an orderly stop and start */
+    bool early_before;   /* a stop, window 7 opened before its start, and a start */
     unsigned change_at;  /* at this reading of the clock it goes on into window 7; 0: never */
     char asks[MOMENT_ASKS + 1]; /* which: '1' or '2', or "11" for one of them twice */
 };

@@ -56,6 +56,7 @@ struct place {
     const char *name;
     unsigned windows[MOMENT_ACTS];
     unsigned change_at;
+    bool early; /* before the second act the operator opens window 7 early */
     const char *versions[2];
 };
 
@@ -63,6 +64,8 @@ static const struct place by_time[] = {
     {.name = "6-6", .windows = {6, 6}},
     {.name = "6-7", .windows = {6, 7}},
     {.name = "7-7", .windows = {7, 7}},
+    {.name = "6-early-7", .windows = {6, 6}, .early = true},
+    {.name = "6-early-7-in-time", .windows = {6, 7}, .early = true},
     {.name = "6-then-7-at-reading-1", .windows = {6}, .change_at = 1},
     {.name = "6-then-7-at-reading-2", .windows = {6}, .change_at = 2},
     {.name = "6-then-7-at-reading-3", .windows = {6}, .change_at = 3},
@@ -105,7 +108,7 @@ static bool makes_sense(const struct life_plan *plan, const struct form *f, cons
         return false;
     if (p->change_at > 0)
         return strcmp(f->name, "together") == 0;
-    return p->windows[0] == p->windows[1] || f->asks[1] != NULL;
+    return (p->windows[0] == p->windows[1] && !p->early) || f->asks[1] != NULL;
 }
 
 static void write_script(struct life *life, const struct form *f, const struct place *p)
@@ -120,6 +123,7 @@ static void write_script(struct life *life, const struct form *f, const struct p
     }
     life->acts[0].change_at = p->change_at;
     life->acts[1].restart_before = f->restart;
+    life->acts[1].early_before = p->early;
 }
 
 bool life_script(struct life *life, const struct life_plan *plan, unsigned number)

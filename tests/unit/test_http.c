@@ -769,6 +769,34 @@ static void test_print_hostile(void **state)
     assert_int_equal(key.spki_len, 0);
 }
 
+/* A window that was opened early says by how much, and its key which one it is; others do not. */
+static void test_print_early(void **state)
+{
+    (void)state;
+    for (int early = 0; early < 2; early++) {
+        struct view_key key = {.floor = 4,
+                               .open_window = 4,
+                               .early_window = early != 0 ? 4 : REQUEST_NONE,
+                               .export_limit = REQUEST_NONE};
+        struct view_window window = {
+            .window = 4, .opens_s = 1796515200, .closes_s = 1797120000, .lead_s = early * 3600};
+        const struct plan_facts facts = {.kind = PLAN_TIME};
+        const struct reply reply = {0};
+        struct jcs j CLEANUP(jcs_wipe) = {0};
+        print_key(&j, &key, &facts, &reply);
+        assert_true(jcs_finish(&j));
+        json_t *json CLEANUP(release) = json_loadb(j.text, j.len, JSON_REJECT_DUPLICATES, NULL);
+        const json_t *shown = json_object_get(json_object_get(json, "windows"), "early");
+        assert_true(early != 0 ? json_integer_value(shown) == 4 : json_is_null(shown));
+        struct jcs k CLEANUP(jcs_wipe) = {0};
+        print_window(&k, &window);
+        assert_true(jcs_finish(&k));
+        json_t *list CLEANUP(release) = json_loadb(k.text, k.len, JSON_REJECT_DUPLICATES, NULL);
+        shown = json_object_get(list, "lead_seconds");
+        assert_true(early != 0 ? json_integer_value(shown) == 3600 : shown == NULL);
+    }
+}
+
 /* Spool ------------------------------------------------------------------------------------------
  */
 
@@ -939,6 +967,7 @@ int main(void)
         cmocka_unit_test(test_answer_retry_after),
         cmocka_unit_test(test_answer_limits),
         cmocka_unit_test(test_print_hostile),
+        cmocka_unit_test(test_print_early),
         cmocka_unit_test(test_spool_memory),
         cmocka_unit_test(test_spool_file),
         cmocka_unit_test(test_spool_refuses),

@@ -1396,6 +1396,48 @@ static void test_notes(void **state)
           ledger_note_range(f->l, 2, LEDGER_CLOCK, "step", &low, &high, &f->err));
 }
 
+/* By the beginning of the text, as it stands: no pattern; and by the number. */
+static void test_notes_looked_up(void **state)
+{
+    struct fixture *f = *state;
+    start(f);
+    begin(f);
+    OK(ledger_add_note(f->l, 1, LEDGER_ACKNOWLEDGEMENT, "a", "e1 safe", 4, AT_S, &f->err));
+    OK(ledger_add_note(f->l, 1, LEDGER_ACKNOWLEDGEMENT, "a", "e1", 7, AT_S + 1, &f->err));
+    OK(ledger_add_note(f->l, 1, LEDGER_ACKNOWLEDGEMENT, "a", "e2%_", 9, AT_S + 2, &f->err));
+    OK(ledger_add_note(f->l, 1, LEDGER_ACKNOWLEDGEMENT, "b", "e1", 11, AT_S, &f->err));
+    OK(ledger_add_note(f->l, 1, LEDGER_OPERATION, "a", "e1", 12, AT_S, &f->err));
+    OK(ledger_add_note(f->l, 1, LEDGER_ACKNOWLEDGEMENT, "a", "", 4, AT_S + 5, &f->err));
+    commit(f);
+    reopen(f);
+
+    int64_t number = 1;
+    OK(ledger_note_by_text(f->l, 1, LEDGER_ACKNOWLEDGEMENT, "a", "e1", &number, &f->err));
+    assert_int_equal(number, 7);
+    OK(ledger_note_by_text(f->l, 1, LEDGER_ACKNOWLEDGEMENT, "a", "e1 ", &number, &f->err));
+    assert_int_equal(number, 4);
+    OK(ledger_note_by_text(f->l, 1, LEDGER_ACKNOWLEDGEMENT, "a", "e2%", &number, &f->err));
+    assert_int_equal(number, 9);
+    static const char *const others[] = {"%", "_", "e3", "e1 safer", "E1"};
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        GIVES(RC_REFUSED_NOT_FOUND, ledger_note_by_text(f->l, 1, LEDGER_ACKNOWLEDGEMENT, "a",
+                                                        others[i], &number, &f->err));
+        assert_int_equal(number, 0);
+    }
+    GIVES(RC_REFUSED_NO_KEY,
+          ledger_note_by_text(f->l, 2, LEDGER_ACKNOWLEDGEMENT, "a", "e1", &number, &f->err));
+
+    int64_t at_s = 1;
+    OK(ledger_note_time(f->l, 1, LEDGER_ACKNOWLEDGEMENT, "a", 4, &at_s, &f->err));
+    assert_int_equal(at_s, AT_S + 5);
+    OK(ledger_note_time(f->l, 1, LEDGER_OPERATION, "a", 12, &at_s, &f->err));
+    assert_int_equal(at_s, AT_S);
+    GIVES(RC_REFUSED_NOT_FOUND,
+          ledger_note_time(f->l, 1, LEDGER_OPERATION, "a", 4, &at_s, &f->err));
+    assert_int_equal(at_s, 0);
+    GIVES(RC_REFUSED_NO_KEY, ledger_note_time(f->l, 2, LEDGER_OPERATION, "a", 4, &at_s, &f->err));
+}
+
 /* The text of an entry is a promise to everybody who checks a ledger without this program. */
 static void test_entry_text(void **state)
 {
@@ -2010,6 +2052,8 @@ static void assert_poisoned(struct fixture *f)
     GIVES(RC_HALT_LEDGER, ledger_is_burned(l, 1, 1, &burned, &f->err));
     GIVES(RC_HALT_LEDGER, ledger_bindings(l, 1, 0, &intent, 1, &n, &f->err));
     GIVES(RC_HALT_LEDGER, ledger_note_range(l, 1, LEDGER_CLOCK, "x", &low, &high, &f->err));
+    GIVES(RC_HALT_LEDGER, ledger_note_by_text(l, 1, LEDGER_CLOCK, "x", "x", &low, &f->err));
+    GIVES(RC_HALT_LEDGER, ledger_note_time(l, 1, LEDGER_CLOCK, "x", 1, &low, &f->err));
     GIVES(RC_HALT_LEDGER, ledger_entry_json(l, 1, &json, &f->err));
     GIVES(RC_HALT_LEDGER, ledger_check_invariants(l, &f->err));
     ledger_rollback(l);
@@ -2259,6 +2303,7 @@ int main(void)
         TEST(test_burn_bounds),
         TEST(test_standing),
         TEST(test_notes),
+        TEST(test_notes_looked_up),
         TEST(test_entry_text),
         TEST(test_chain_per_key),
         TEST(test_rollback),

@@ -462,6 +462,18 @@ static void lead_is_shown(void **state)
  * ----------------------------------------------------------------------------------------
  */
 
+/* Who approved it, and why, is on disk before it is approved. */
+static void expect_note(const char *told)
+{
+    struct err err = {0};
+    int64_t at_s = 0;
+    struct ledger *ledger = rig_ledger(&rig);
+    if (ledger_note_time(ledger, rig.record[0].id, LEDGER_OPERATION, ADVANCE_NOTE, 1, &at_s,
+                         &err) != RC_OK)
+        fail_msg("%s: approved, and nobody knows by whom", told);
+    ledger_close(&ledger);
+}
+
 /* Whatever happened on the way: the key signs, in the window of now if nothing was approved and in
  * the early one otherwise; the same command again opens that; and the next one waits. */
 static void goes_on(enum rc rc, const char *told)
@@ -470,6 +482,8 @@ static void goes_on(enum rc rc, const char *told)
     crashvfs_cut_at(rig.disk, 0);
     fake_tpm_fail(&rig.fake, 0, FAKE_NONE);
     bool approved = anchored().early_window == 1;
+    if (approved)
+        expect_note(told);
     int64_t window = (int64_t)sign(RC_OK)->window;
     if (window != (approved ? 1 : 0) || (rc == RC_OK && !approved))
         fail_msg("%s: %s, %s, and signs in window %" PRId64, told, rc_name(rc),
