@@ -176,23 +176,29 @@ static enum rc record(const struct key *key, const struct world *world, struct l
     return rc;
 }
 
+/* A window that cannot sign must not cost the one before it. If the window of now was never asked
+ * for, W passes it first, so that what is early is one step and no more. */
+static enum rc have_secret(const struct allocator *alloc, void *tpm, int64_t window,
+                           struct err *err)
+{
+    struct key *key = alloc->key;
+    const struct window_secret *secret = NULL;
+    bool waits = false;
+    enum rc rc = key_secret_waits(key, alloc->world, tpm, (uint64_t)window, &waits, err);
+    if (rc == RC_OK && window > key_floor(key))
+        rc = allocate_skip_to(alloc, window, err);
+    return rc == RC_OK ? key_secret(key, alloc->world, tpm, (uint64_t)window, &secret, err) : rc;
+}
+
 enum rc advance_window(struct key *key, const struct world *world, void *tpm, struct ledger *ledger,
                        const struct advance_plan *p, struct err *err)
 {
     struct allocator alloc = {.key = key, .world = world, .ledger = ledger, .wall_s = p->latest_s};
-    const struct window_secret *secret = NULL;
     if (p->is_open)
         return RC_OK;
     if (p->floor != key_floor(key))
         return FAIL(err, RC_REFUSED_RANGE, "", 0, "the counter has moved since the plan was made");
-    /* The window of now was never asked for: it opens first, as it would have, so that what is
-     * early is one step and no more. */
-    enum rc rc = RC_OK;
-    if (key_floor(key) < p->window - 1)
-        rc = allocate_open_window(&alloc, p->window - 1, err);
-    /* A window that cannot sign must not cost the one before it. */
-    if (rc == RC_OK)
-        rc = key_secret(key, world, tpm, (uint64_t)p->window, &secret, err);
+    enum rc rc = have_secret(&alloc, tpm, p->window, err);
     if (rc == RC_OK)
         rc = record(key, world, ledger, p, err);
     if (rc == RC_OK)

@@ -69,8 +69,8 @@ enum rc advance_window_plan(struct key *key, const struct world *world, struct l
 /**
  * Run it: the window is open when this returns RC_OK. Does nothing if plan->is_open.
  * @retval RC_REFUSED_RANGE  The counter has moved since the plan was made. Nothing changed.
- * @retval RC_HALT_SEEDS     The window's secret cannot be opened. Nothing was approved; the window
- * of now may have been opened.
+ * @retval RC_HALT_SEEDS     The window's secret cannot be opened. Nothing was approved; W may have
+ * passed the windows before it.
  * @retval RC_HALT_…         A command failed: if the window is approved, the next start opens it.
  */
 enum rc advance_window(struct key *key, const struct world *world, void *tpm, struct ledger *ledger,

@@ -354,13 +354,6 @@ static enum rc read_facts(struct key *key, const struct world *world, void *tpm,
     return ledger_stand(ledger, key->record.id, facts->tpm.a.head, &facts->ledger, err);
 }
 
-/* The secret was looked at before the window was approved. */
-static enum rc open_early(struct key *key, const struct allocator *alloc, struct err *err)
-{
-    enum rc rc = allocate_open_window(alloc, key->a.early_window, err);
-    return rc == RC_OK ? key_destroy_below(key, (uint64_t)key_floor(key), err) : rc;
-}
-
 static enum rc do_step(struct key *key, enum start_step step, const struct start_facts *facts,
                        const struct world *world, struct ledger *ledger, struct err *err)
 {
@@ -380,7 +373,8 @@ static enum rc do_step(struct key *key, enum start_step step, const struct start
     case START_RECORD_WINDOW:
         return allocate_record_window(&alloc, err);
     case START_OPEN_EARLY:
-        return open_early(key, &alloc, err);
+        /* Its secret was looked at before it was approved. */
+        return allocate_open_window(&alloc, key->a.early_window, err);
     case START_DONE:
     case START_REFUSE:
         break;

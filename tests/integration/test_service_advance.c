@@ -26,6 +26,9 @@
 #define PLAN(key, assignment)                                                                      \
     "{'tidemark_plan':1,'key':'" key "','profile':'sp800-208'," LMS ",'assignment':" assignment "}"
 
+/* Here the clock goes on by a window in a moment, which no clock does that is right. */
+static const struct service_options believing = {.clock = "'max_forward_ms':3600000"};
+
 static bool fake;
 static struct clocks clocks;
 static char passphrase[LAB_PATH];
@@ -159,7 +162,7 @@ static void test_lead_is_paid_back(void **state)
     (void)state;
     struct service s;
     struct evidence e = EVIDENCE_EMPTY;
-    service_make(&s, "hurry", &clocks, NULL);
+    service_make(&s, "hurry", &clocks, &believing);
     advance(&s, &e);
     service_start(&s);
     sign_in(&s, &e, "two", 2);
@@ -200,7 +203,7 @@ static void test_refusals(void **state)
     struct service s;
     struct evidence e = EVIDENCE_EMPTY;
     char arguments[512];
-    service_make(&s, "refusals", &clocks, NULL);
+    service_make(&s, "refusals", &clocks, &believing);
     make_time_key(&s);
     service_key(&s, PLAN("builds", "{'kind':'interval','signatures_per_window':32}"));
     service_key(&s, PLAN("fw", "{'kind':'version','format':'major.minor','sizes':{'minor':32}}"));
@@ -273,13 +276,13 @@ static void test_replacement_starts_behind(void **state)
     struct answer a;
     struct evidence e = EVIDENCE_EMPTY;
     char out[TOOL_OUT];
-    service_make(&old, "lost", &clocks, NULL);
+    service_make(&old, "lost", &clocks, &believing);
     advance(&old, &e);
     service_start(&old);
     sign_in(&old, &e, "two", 2);
     service_crash(&old);
 
-    service_make(&new, "new", &clocks, NULL);
+    service_make(&new, "new", &clocks, &believing);
     const char *const files[] = {first, second};
     for (size_t i = 0; i < 2; i++) {
         assert_int_equal(service_tool(&new, out,
