@@ -46,10 +46,17 @@ static bool impossible(const struct start_facts *f, enum rc *rc, struct err *err
     else if (t->a.l_base > t->l)
         *rc = FAIL(err, RC_HALT_INVARIANT, "", 0, "A says L_base = %" PRIu64 " but L is %" PRIu64,
                    t->a.l_base, t->l);
-    else if (t->a.l != t->l && t->a.l != t->l + 1)
+    else if (t->a.l < t->l)
+        *rc =
+            FAIL(err, RC_HALT_REGRESSION, "", 0,
+                 "A anchors epoch %" PRIu64 " but L is %" PRIu64
+                 ": an older A was put back, or the counter was removed and made anew, or raised, "
+                 "by somebody else",
+                 t->a.l, t->l);
+    else if (t->a.l > t->l + 1)
         *rc = FAIL(err, RC_HALT_INVARIANT, "", 0,
-                   "A anchors epoch %" PRIu64 " but L is %" PRIu64
-                   ": an older A was put back, or L was raised by somebody else",
+                   "A anchors epoch %" PRIu64 " but L is only %" PRIu64
+                   ": the TPM has lost writes or A was composed by somebody else",
                    t->a.l, t->l);
     else if (early_unheard_of(f))
         *rc = FAIL(err, RC_HALT_INVARIANT, "", 0,

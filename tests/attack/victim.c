@@ -7,6 +7,7 @@
 #include "base/bytes.h"
 #include "base/digest.h"
 #include "base/secmem.h"
+#include "signer/window_lock.h"
 
 _Noreturn void give_up(const char *what, const struct err *err)
 {
@@ -23,14 +24,19 @@ static void must(enum rc rc, const char *what, const struct err *err)
 
 /* Making --------------------------------------------------------------------------------------- */
 
+/* As the signer itself locks a window, and with less for the controls. */
 static struct tpm_lock lock_of(const struct victim_key *k, enum strength strength, int64_t window)
 {
-    struct tpm_lock lock = {.kind = TPM_LOCK_WINDOW};
-    memcpy(lock.w_name, k->pins.w_name, sizeof(lock.w_name));
-    lock.bound_low = strength == FULL || strength == NO_UPPER;
-    lock.bound_high = strength == FULL || strength == NO_LOWER;
-    lock.low = lock.bound_low ? (uint64_t)(k->pins.w_base + window - 1) : 0;
-    lock.high = lock.bound_high ? (uint64_t)(k->pins.w_base + window) : 0;
+    static const struct plan plan = {.kind = PLAN_INTERVAL};
+    static const struct tpm_pcrs no_pcrs;
+    struct tpm_lock lock;
+    window_lock(&lock, &plan, &k->pins, &no_pcrs, (uint64_t)window);
+    if (strength == NO_UPPER || strength == NO_BOUNDS)
+        lock.bound_high = false;
+    if (strength == NO_LOWER || strength == NO_BOUNDS)
+        lock.bound_low = false;
+    lock.low = lock.bound_low ? lock.low : 0;
+    lock.high = lock.bound_high ? lock.high : 0;
     return lock;
 }
 
@@ -60,7 +66,7 @@ static void make_key(struct victim *v, unsigned key, const struct victim *twin)
         random_bytes(k->auth_secret, sizeof(k->auth_secret));
     hmac_sha256(k->seed_auth, k->auth_secret, sizeof(k->auth_secret), "seed", 4);
     must(anchor_choose(v->tpm, &k->pins, &err), "choosing handles", &err);
-    must(anchor_provision(v->tpm, k->auth_secret, 0, &k->pins, &err), "provisioning", &err);
+    must(anchor_provision(v->tpm, k->auth_secret, -1, &k->pins, &err), "provisioning", &err);
     must(anchor_open(&v->anchor[key], v->tpm, &k->pins, k->auth_secret, &err), "anchor", &err);
     for (int strength = 0; strength < STRENGTHS; strength++)
         for (int64_t w = 0; w < VICTIM_WINDOWS; w++)
@@ -113,6 +119,8 @@ void victim_make(struct victim *v, const struct victim *twin)
     connect_tpm(v, true);
     for (unsigned i = 0; i < VICTIM_KEYS; i++)
         make_key(v, i, twin);
+    v->open = -1;
+    victim_step(v);
     save(v);
 }
 

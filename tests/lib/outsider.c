@@ -86,6 +86,19 @@ bool outsider_define(const char *tcti, uint32_t handle, bool counter, const uint
     return define(tcti, &pub, &value);
 }
 
+bool outsider_define_protected(const char *tcti, uint32_t handle, const uint8_t auth[32])
+{
+    TPM2B_AUTH value = {.size = 32};
+    memcpy(value.buffer, auth, 32);
+    TPMS_NV_PUBLIC pub = {
+        .nvIndex = handle,
+        .nameAlg = TPM2_ALG_SHA256,
+        .attributes = TPMA_NV_AUTHREAD | TPMA_NV_AUTHWRITE,
+        .dataSize = 8,
+    };
+    return define(tcti, &pub, &value);
+}
+
 bool outsider_define_byte(const char *tcti, uint32_t handle)
 {
     TPM2B_AUTH none = {0};

@@ -20,6 +20,8 @@ bool outsider_write(const char *tcti, uint32_t handle, const uint8_t auth[32], c
 
 /** Index like W and L (counter) or like A (96 bytes), but for the authorisation value. */
 bool outsider_define(const char *tcti, uint32_t handle, bool counter, const uint8_t auth[32]);
+/** An ordinary index of eight bytes that is subject to dictionary-attack protection. */
+bool outsider_define_protected(const char *tcti, uint32_t handle, const uint8_t auth[32]);
 bool outsider_undefine(const char *tcti, uint32_t handle);
 
 /** An index of one byte without any authorisation value, of the owner's. */
