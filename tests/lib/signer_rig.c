@@ -321,8 +321,11 @@ static void make_escrow(struct rig *rig, unsigned k, int dirfd, const uint8_t au
     const struct tpm_ops *ops = rig->fake.world.tpm;
     uint64_t commands = rig->fake.tpm->commands;
     struct escrow escrow = ESCROW_CLOSED;
-    struct escrow_keeper keeper = {
-        .world = &rig->fake.world, .auth_secret = auth, .plan = plan, .pins = &rig->record[k].pins};
+    struct escrow_keeper keeper = {.world = &rig->fake.world,
+                                   .auth_secret = auth,
+                                   .plan = plan,
+                                   .pins = &rig->record[k].pins,
+                                   .passphrase = rig->escrow_passphrase};
     assert_int_equal(ops->open(rig->fake.world.tpm_ctx, &keeper.tpm, &err), RC_OK);
     assert_int_equal(escrow_make(&escrow, dirfd, &keeper, &err), RC_OK);
     for (uint64_t w = (uint64_t)first_window; w < plan->window_count; w++) {

@@ -50,7 +50,8 @@ struct rig {
     struct ledger_key record[RIG_KEYS_MAX];
     bool old_locks; /* keys from here on are as versions without locks made them */
     uint32_t pcrs;  /* those that the secrets of keys from here on are sealed under */
-    struct err err; /* of the last call */
+    const char *escrow_passphrase; /* keeps the escrow of keys from here on; NULL: the TPM does */
+    struct err err;                /* of the last call */
 
     /* rig_save() */
     struct fake_world saved_fake;
