@@ -23,7 +23,7 @@ struct member {
     const char *right;          /* what a right value looks like */
 };
 
-#define MEMBERS_MAX 56
+#define MEMBERS_MAX 64
 
 struct members {
     struct member list[MEMBERS_MAX];
@@ -103,6 +103,7 @@ static void describe(struct config *c, struct members *m, int *virtual_choice)
     number(m, "tpm.srk_handle", TPM_SRK_DEFAULT, 0x81000000, 0x817fffff,
            "a number from 2164260864 to 2172649471 (0x81000000 to 0x817fffff)");
     number(m, "tpm.watchdog_s", 60, 1, 600, "seconds, 1 to 600");
+    number(m, "tpm.slow_ms", 1000, 1, 600000, "milliseconds, 1 to 600000");
     number(m, "tpm.nv_endurance", WEAR_ENDURANCE_DEFAULT, 1000, UINT64_C(1) << 40,
            "writes that one NV index stands, 1000 or more");
     text(m, "clock.address", c->settings.clock.address, sizeof(c->settings.clock.address),
@@ -148,6 +149,7 @@ static void put_numbers(struct config *c, const struct members *m)
                                  .watchdog_s = (uint32_t)got(m, "tpm.watchdog_s")};
     if (c->pcrs_text[0] == '\0' || !tpm_pcrs_scan(&c->pcrs, c->pcrs_text))
         c->pcrs = (struct tpm_pcrs){0}; /* check() says what is wrong with it */
+    c->settings.tpm_slow_ms = (uint32_t)got(m, "tpm.slow_ms");
     c->settings.nv_endurance = got(m, "tpm.nv_endurance");
     struct clk_policy *k = &c->settings.clock;
     k->port = (uint16_t)got(m, "clock.port");

@@ -24,7 +24,6 @@
 #define PASSPHRASE_MAX 1024
 #define THREADS_MAX 16
 #define CLOCK_TRIES 20
-#define LEDGER_FILE "ledger.db"
 
 /* People -------------------------------------------------------------------------------------- */
 

@@ -49,6 +49,7 @@ struct host {
     char *escrow_passphrase; /* NULL: none was given */
 };
 
+#define LEDGER_FILE "ledger.db" /* in the state directory */
 #define HOST_CLOSED ((struct host){.state_dirfd = -1, .service_lock = -1, .core_lock = -1})
 
 /**

@@ -231,8 +231,45 @@ static void look_at_protection(struct findings *f, struct tpm *tpm)
                 "lock-out authorisation)");
     if (p.in_lockout)
         found(f, "tpm", GRADE_WARNING,
-              "in lock-out by somebody's wrong authorisations: nothing of ours is subject to it; "
+              "tpm-lockout: in lock-out by somebody's wrong authorisations: nothing of ours is "
+              "subject to it; "
               "tpm2_dictionarylockout -c ends it");
+}
+
+/* The words are those of tidemark status; docs/operations.md has a section for each. */
+static void say_trouble(struct findings *f, const struct err *err, int state_dirfd)
+{
+    enum tpm_trouble trouble = tpm_trouble_of(err);
+    if (err->rc == RC_HALT_REGRESSION && faccessat(state_dirfd, LEDGER_FILE, F_OK, 0) != 0)
+        found(f, "tpm", GRADE_WARNING, "no storage key of ours yet: 'tidemark key new' makes it");
+    else if (err->rc == RC_HALT_REGRESSION)
+        found(f, "tpm", GRADE_BAD,
+              "%s or %s: no storage key of ours, but a ledger of keys; the service tells which",
+              tpm_trouble_word(TPM_TROUBLE_CLEARED), tpm_trouble_word(TPM_TROUBLE_REPLACED));
+    else if (trouble != TPM_TROUBLE_NONE)
+        found(f, "tpm", GRADE_BAD, "%s: %.200s", tpm_trouble_word(trouble), err_text(err));
+    else
+        found(f, "tpm", GRADE_BAD, "%s", err_text(err));
+}
+
+static void look_at_health(struct findings *f, const struct config *c, struct tpm *tpm)
+{
+    struct tpm_facts facts;
+    struct tpm_latency latency;
+    char firmware[TPM_FIRMWARE_TEXT];
+    struct err err = {0};
+    if (tpm_facts(tpm, &facts, &err) != RC_OK) {
+        say_trouble(f, &err, -1);
+        return;
+    }
+    tpm_firmware_print(firmware, facts.firmware);
+    found(f, "tpm", GRADE_OK, "firmware %s", firmware);
+    tpm_latency(tpm, &latency);
+    bool slow = latency.p90_us / 1000 >= c->settings.tpm_slow_ms;
+    found(f, "tpm", slow ? GRADE_WARNING : GRADE_OK,
+          "%s%shalf of %" PRIu32 " commands took %.1f ms or less, nine in ten %.1f ms",
+          slow ? tpm_trouble_word(TPM_TROUBLE_SLOW) : "", slow ? ": " : "", latency.count,
+          latency.median_us / 1e3, latency.p90_us / 1e3);
 }
 
 static void look_at_tpm(struct findings *f, const struct config *c, int state_dirfd)
@@ -246,12 +283,8 @@ static void look_at_tpm(struct findings *f, const struct config *c, int state_di
     struct tpm *tpm CLEANUP(tpm_close) = NULL;
     err = (struct err){0};
     enum rc rc = tpm_open(&tpm, &c->tpm, false, &err);
-    if (rc == RC_HALT_REGRESSION) {
-        found(f, "tpm", GRADE_WARNING, "no storage key of ours yet: 'tidemark key new' makes it");
-        return;
-    }
     if (rc != RC_OK) {
-        found(f, "tpm", GRADE_BAD, "%s", err_text(&err));
+        say_trouble(f, &err, state_dirfd);
         return;
     }
     const struct tpm_identity *id = tpm_identify(tpm);
@@ -263,6 +296,7 @@ static void look_at_tpm(struct findings *f, const struct config *c, int state_di
               "not known to keep acknowledged writes: bindings of versions "
               "stay after a crash that others could lift");
     look_at_protection(f, tpm);
+    look_at_health(f, c, tpm);
     found(f, "tpm", id->counters_available < 2 ? GRADE_WARNING : GRADE_OK,
           "room for %" PRIu32 " more keys, of two counters each", id->counters_available / 2);
 }

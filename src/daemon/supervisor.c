@@ -21,10 +21,10 @@
 #include "base/file.h"
 #include "base/lock.h"
 #include "base/log.h"
+#include "daemon/host.h"
 #include "daemon/world.h"
 
 #define SPOOL_DIR "spool"
-#define LEDGER_FILE "ledger.db"
 #define STOP_WAIT_MS 20000
 #define DELAY_MS_MIN 100
 #define LIVED_MS 3000 /* a child that lived so long is started again at once */

@@ -262,6 +262,7 @@ static void terminate(struct reply *r)
     r->bound_request_id[sizeof(r->bound_request_id) - 1] = '\0';
     r->next_version[sizeof(r->next_version) - 1] = '\0';
     r->tpm[sizeof(r->tpm) - 1] = '\0';
+    r->tpm_state[sizeof(r->tpm_state) - 1] = '\0';
     r->check_ledger[sizeof(r->check_ledger) - 1] = '\0';
     r->check_tpm[sizeof(r->check_tpm) - 1] = '\0';
     r->check_clock[sizeof(r->check_clock) - 1] = '\0';

@@ -310,6 +310,8 @@ void print_state(struct jcs *j, const struct reply *reply)
     }
     jcs_member_string(j, "state", service_state_name(reply->state));
     print_tpm(j, reply);
+    member_text(j, "tpm_state", reply->tpm_state);
     print_warnings(j, reply->tpm_virtual, reply->wear_percent);
+    jcs_member_u64(j, "wear_percent", reply->wear_percent);
     jcs_object_close(j);
 }

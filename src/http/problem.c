@@ -144,6 +144,8 @@ void problem_print(struct jcs *j, const struct problem *problem, const char *det
         jcs_member_string(j, "state", service_state_name(reply->state));
     jcs_member_int(j, "status", problem->status);
     jcs_member_string(j, "title", problem->title);
+    if (reply != NULL && reply->tpm_state[0] != '\0' && reply->rc != RC_OK)
+        print_clean(j, "tpm_state", reply->tpm_state);
     jcs_member_string(j, "type", type);
     if (reply != NULL)
         member_known(j, "window", reply->window);

@@ -60,8 +60,8 @@
       "A ledger or TPM has gone back, perhaps through a restored backup. Signing stays off until " \
       "an operator has recovered the device by skipping ahead.")                                   \
     X(PROBLEM_ANCHOR_UNAVAILABLE, "anchor-unavailable", 503, "The TPM cannot be reached",          \
-      "Nothing was used by this request. Send the same request again later; an operator looks at " \
-      "the TPM if it persists.")                                                                   \
+      "Nothing was used by this request. Send the same request again later; an operator looks up " \
+      "tpm_state in docs/operations.md if it persists.")                                           \
     X(PROBLEM_HALTED, "halted", 503, "Signing has stopped",                                        \
       "Something that must always hold could not be shown to hold. An operator reads the log and " \
       "GET /health/state. If this answered a signing request, its index may be gone: sending the " \
@@ -168,7 +168,8 @@ enum problem_id problem_of_rc(enum rc rc);
  * @param[in]     detail      What happened this time; bytes outside printable ASCII become '?'.
  * @param[in]     request_id  Printable ASCII.
  * @param[in]     reply       What the core said, for the extension members (bound_to, index,
- *                            next_version, opens, retry_after_s, state, window); or NULL.
+ *                            next_version, opens, retry_after_s, state, tpm_state, window); or
+ * NULL.
  */
 void problem_print(struct jcs *j, const struct problem *problem, const char *detail,
                    const char *request_id, const struct reply *reply);

@@ -443,6 +443,11 @@ enum rc ledger_note_range(struct ledger *ledger, uint32_t key, enum ledger_note_
                           const char *what, int64_t *smallest, int64_t *largest,
                           struct err *err) MUST_CHECK;
 
+/** Number and time of the newest note of a kind and name. @retval RC_REFUSED_NOT_FOUND none. */
+enum rc ledger_note_latest(struct ledger *ledger, uint32_t key, enum ledger_note_kind kind,
+                           const char *what, int64_t *number, int64_t *at_s,
+                           struct err *err) MUST_CHECK;
+
 /**
  * Largest number of the notes of a kind and name whose text begins with `text`.
  * @param[in] text  1 … LEDGER_TEXT_MAX bytes of UTF-8.

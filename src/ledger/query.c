@@ -680,6 +680,29 @@ enum rc ledger_note_time(struct ledger *ledger, uint32_t key, enum ledger_note_k
     return note_number(ledger, &b, at_s, err);
 }
 
+enum rc ledger_note_latest(struct ledger *ledger, uint32_t key, enum ledger_note_kind kind,
+                           const char *what, int64_t *number, int64_t *at_s, struct err *err)
+{
+    *number = 0;
+    *at_s = 0;
+    enum rc rc = key == 0 ? ledger_usable(ledger, err) : ledger_usable_key(ledger, key, err);
+    if (rc != RC_OK)
+        return rc;
+    struct binder b CLEANUP(binder_done) = ask(ledger, STMT_NOTE_LATEST, key);
+    bind_i64(&b, (int64_t)kind);
+    bind_text(&b, what);
+    bool found = false;
+    rc = next(ledger, &b, &found, err);
+    if (rc != RC_OK)
+        return rc;
+    if (!found)
+        return FAIL(err, RC_REFUSED_NOT_FOUND, "", 0, "no such note");
+    struct row r = {.stmt = b.stmt};
+    *number = row_i64(&r);
+    *at_s = row_i64(&r);
+    return row_good(ledger, &r, err);
+}
+
 enum rc ledger_entry_json(struct ledger *ledger, uint64_t seq, char **json, struct err *err)
 {
     *json = NULL;

@@ -45,9 +45,18 @@ static enum service_state state_of(enum rc rc)
     }
 }
 
+/* A refusal that the TPM is the reason of names its trouble. */
+static void name_trouble(struct job *job, const struct err *err)
+{
+    enum tpm_trouble trouble = err != NULL ? tpm_trouble_of(err) : TPM_TROUBLE_NONE;
+    if (trouble != TPM_TROUBLE_NONE)
+        strcpy(job->reply->tpm_state, tpm_trouble_word(trouble));
+}
+
 void job_refuse(struct job *job, enum rc rc, const struct err *err)
 {
     job->reply->state = state_of(rc);
+    name_trouble(job, err);
     finish(job, LIFE_REFUSED, rc, err);
 }
 
@@ -55,6 +64,7 @@ void job_burn(struct job *job, enum rc rc, const struct err *err)
 {
     job->reply->burned_index = (int64_t)job->place.index;
     job->reply->state = state_of(rc);
+    name_trouble(job, err);
     finish(job, LIFE_BURNED, rc, err);
 }
 

@@ -2,7 +2,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -19,6 +21,9 @@
 #define QUEUE_MAX 1024
 #define HASH_INLINE_MAX (1024 * 1024) /* larger artifacts go to the hasher */
 #define LOCK_WAIT_MS 10000
+#define STUCK_MS 5000 /* no command of a TPM in order takes that long */
+#define STUCK_RETRY_S 10
+#define LOOK_MS 500
 
 struct fifo {
     struct item *first;
@@ -77,6 +82,98 @@ static void item_free(struct item *item)
 {
     fd_close(&item->fd);
     free(item);
+}
+
+/* Replies ------------------------------------------------------------------------------------- */
+
+static int payload_fd(const void *data, size_t len)
+{
+    int fd = memfd_create("tidemark-reply", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd < 0)
+        return -1;
+    if (pwrite_full(fd, data, len, 0) &&
+        fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) == 0)
+        return fd;
+    (void)close(fd);
+    return -1;
+}
+
+static void send_reply(struct core *core, struct reply *reply, const void *payload, size_t len)
+{
+    int fd CLEANUP(fd_close) = -1;
+    if (len > 0) {
+        fd = payload_fd(payload, len);
+        if (fd < 0) {
+            /* Not RETRY, which says that nothing was used: the signature may be made and stored. */
+            reply->rc = RC_HALT_SYSTEM;
+            strcpy(reply->text, "no memory for the answer: send the same request again");
+        } else {
+            reply->payload_len = len;
+        }
+    }
+    char control[CMSG_SPACE(sizeof(int))] = {0};
+    struct iovec data = {.iov_base = reply, .iov_len = sizeof(*reply)};
+    struct msghdr message = {.msg_iov = &data, .msg_iovlen = 1};
+    if (fd >= 0) {
+        message.msg_control = control;
+        message.msg_controllen = sizeof(control);
+        struct cmsghdr *c = CMSG_FIRSTHDR(&message);
+        c->cmsg_level = SOL_SOCKET;
+        c->cmsg_type = SCM_RIGHTS;
+        c->cmsg_len = CMSG_LEN(sizeof(int));
+        memcpy(CMSG_DATA(c), &fd, sizeof(int));
+    }
+    ssize_t sent = 0;
+    do
+        sent = sendmsg(core->front, &message, MSG_NOSIGNAL);
+    while (sent < 0 && errno == EINTR);
+    /* A front that is gone takes no reply; its clients ask again and get the stored signature. */
+}
+
+/* A stuck TPM ----------------------------------------------------------------------------------
+
+ * Only the signer thread may answer for ledger and keys, and it is waiting for the TPM until the
+ * watchdog ends the process. Whoever asks meanwhile learns that, and so do those who wait in the
+ * queue: nothing has happened to their requests. */
+
+static bool is_stuck(char *text, size_t size)
+{
+    uint32_t ms = tpm_waits_ms();
+    (void)snprintf(text, size, "%s: one has been under way for %u s",
+                   tpm_trouble_text(TPM_TROUBLE_STUCK), ms / 1000);
+    return ms >= STUCK_MS;
+}
+
+static void refuse_stuck(struct core *core, struct item *item, const char *text)
+{
+    struct err err = {0};
+    enum rc rc = FAIL(&err, RC_RETRY_ANCHOR, "", 0, "%s", text);
+    item_refuse(item, rc, TPM_TROUBLE_STUCK, &err);
+    item->reply.retry_after_s = STUCK_RETRY_S;
+    send_reply(core, &item->reply, NULL, 0);
+    item_free(item);
+}
+
+static void look_after_queue(struct core *core)
+{
+    char text[ERR_TEXT_MAX];
+    while (is_stuck(text, sizeof(text))) {
+        (void)pthread_mutex_lock(&core->lock);
+        struct item *item = fifo_pop(&core->ready);
+        (void)pthread_cond_broadcast(&core->room_cond);
+        (void)pthread_mutex_unlock(&core->lock);
+        if (item == NULL)
+            return;
+        refuse_stuck(core, item, text);
+    }
+}
+
+/* Wait for the next message, and look after those that were taken before. */
+static void wait_message(struct core *core)
+{
+    struct pollfd p = {.fd = core->front, .events = POLLIN};
+    while (poll(&p, 1, LOOK_MS) == 0)
+        look_after_queue(core);
 }
 
 /* Intake and hashing -------------------------------------------------------------------------- */
@@ -161,6 +258,7 @@ static void *intake(void *argument)
             (void)usleep(10000); /* the front keeps its messages until there is memory */
             continue;
         }
+        wait_message(core);
         ssize_t got = receive(core->front, &item->request, &item->fd);
         if (got <= 0) {
             item_free(item);
@@ -181,6 +279,7 @@ static void *intake(void *argument)
         if (hash)
             hash_item(core, item);
         push_ready(core, item);
+        look_after_queue(core);
     }
     (void)pthread_mutex_lock(&core->lock);
     core->closed = true;
@@ -208,52 +307,6 @@ static void *hasher(void *argument)
         hash_item(core, item);
         push_ready(core, item);
     }
-}
-
-/* Replies ------------------------------------------------------------------------------------- */
-
-static int payload_fd(const void *data, size_t len)
-{
-    int fd = memfd_create("tidemark-reply", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (fd < 0)
-        return -1;
-    if (pwrite_full(fd, data, len, 0) &&
-        fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) == 0)
-        return fd;
-    (void)close(fd);
-    return -1;
-}
-
-static void send_reply(struct core *core, struct reply *reply, const void *payload, size_t len)
-{
-    int fd CLEANUP(fd_close) = -1;
-    if (len > 0) {
-        fd = payload_fd(payload, len);
-        if (fd < 0) {
-            /* Not RETRY, which says that nothing was used: the signature may be made and stored. */
-            reply->rc = RC_HALT_SYSTEM;
-            strcpy(reply->text, "no memory for the answer: send the same request again");
-        } else {
-            reply->payload_len = len;
-        }
-    }
-    char control[CMSG_SPACE(sizeof(int))] = {0};
-    struct iovec data = {.iov_base = reply, .iov_len = sizeof(*reply)};
-    struct msghdr message = {.msg_iov = &data, .msg_iovlen = 1};
-    if (fd >= 0) {
-        message.msg_control = control;
-        message.msg_controllen = sizeof(control);
-        struct cmsghdr *c = CMSG_FIRSTHDR(&message);
-        c->cmsg_level = SOL_SOCKET;
-        c->cmsg_type = SCM_RIGHTS;
-        c->cmsg_len = CMSG_LEN(sizeof(int));
-        memcpy(CMSG_DATA(c), &fd, sizeof(int));
-    }
-    ssize_t sent = 0;
-    do
-        sent = sendmsg(core->front, &message, MSG_NOSIGNAL);
-    while (sent < 0 && errno == EINTR);
-    /* A front that is gone takes no reply; its clients ask again and get the stored signature. */
 }
 
 /* Signer thread ------------------------------------------------------------------------------- */

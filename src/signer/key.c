@@ -289,7 +289,7 @@ static enum rc same_tpm(const struct key *key, const struct world *world, void *
         ct_equal(id->srk_name, key->record.pins.srk_name, TPM_NAME_LEN))
         return RC_OK;
     return FAIL(
-        err, RC_HALT_REGRESSION, "", 0,
+        err, RC_HALT_REGRESSION, TPM_ORIGIN_PINS, 0,
         "this is not the TPM that the key was provisioned on: the state directory is a copy");
 }
 

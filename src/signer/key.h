@@ -41,6 +41,7 @@ struct key_settings {
     int64_t attest_period_s; /* one receipt in each carries an attestation; 0: none does */
     int64_t edge_wait_ms;    /* longest wait at a window's edge inside one request */
     int64_t export_margin;   /* m of DESIGN section 10 */
+    uint32_t tpm_slow_ms;    /* 90th percentile from which on a TPM counts as slow; 0: never */
     uint64_t nv_endurance;   /* writes that one NV index of the TPM stands; 0: the default */
 };
 

@@ -1,5 +1,6 @@
 #include "signer/loop.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,19 +22,35 @@ static void answer(struct loop *loop, struct item *item, const void *payload, si
     loop->sink->answer(loop->sink->ctx, item, payload, len);
 }
 
+void item_refuse(struct item *item, enum rc rc, enum tpm_trouble trouble, const struct err *err)
+{
+    struct reply *r = &item->reply;
+    reply_init(r, &item->request);
+    r->rc = (int32_t)rc;
+    text_copy(r->text, sizeof(r->text), err_text(err));
+    r->state = rc_class(rc) == RC_CLASS_RETRY ? STATE_RECOVERING : STATE_HALTED;
+    if (trouble != TPM_TROUBLE_NONE)
+        strcpy(r->tpm_state, tpm_trouble_word(trouble));
+    if (item->request.op != REQUEST_STATE)
+        return;
+    r->rc = RC_OK;
+    r->text[0] = '\0';
+    strcpy(r->check_ledger, "unknown");
+    strcpy(r->check_tpm, "unknown");
+    strcpy(r->check_clock, "unknown");
+    strcpy(r->check_nodes, "unknown");
+    if (trouble != TPM_TROUBLE_NONE) {
+        (void)snprintf(r->check_tpm, sizeof(r->check_tpm), "%s: %.150s", r->tpm_state,
+                       err_text(err));
+        return;
+    }
+    strcpy(r->tpm_state, "unknown");
+    text_copy(r->check_ledger, sizeof(r->check_ledger), err_text(err));
+}
+
 static void refuse(struct loop *loop, struct item *item, enum rc rc, const struct err *err)
 {
-    reply_init(&item->reply, &item->request);
-    item->reply.rc = (int32_t)rc;
-    text_copy(item->reply.text, sizeof(item->reply.text), err_text(err));
-    item->reply.state = rc_class(rc) == RC_CLASS_RETRY ? STATE_RECOVERING : STATE_HALTED;
-    if (item->request.op == REQUEST_STATE) {
-        item->reply.rc = RC_OK;
-        text_copy(item->reply.check_ledger, sizeof(item->reply.check_ledger), err_text(err));
-        strcpy(item->reply.check_tpm, "unknown");
-        strcpy(item->reply.check_clock, "unknown");
-        strcpy(item->reply.check_nodes, "unknown");
-    }
+    item_refuse(item, rc, tpm_trouble_of(err), err);
     answer(loop, item, NULL, 0);
 }
 
@@ -144,7 +161,8 @@ static void reopen(struct loop *loop, int64_t now)
 {
     if (now < loop->reopen_at)
         return;
-    open_signer(loop);
+    if (loop->signer == NULL || !signer_retry_keys(loop->signer))
+        open_signer(loop);
     loop->reopen_ms = loop->reopen_ms * 2 > REOPEN_MS_MAX ? REOPEN_MS_MAX : loop->reopen_ms * 2;
     loop->reopen_at = now_ms(loop) + loop->reopen_ms;
 }

@@ -21,6 +21,12 @@ struct item {
     struct err err;
 };
 
+/**
+ * Fill item->reply with a refusal; a question for the state is answered with what is known.
+ * @param[in] trouble  Of the TPM, if that is the reason.
+ */
+void item_refuse(struct item *item, enum rc rc, enum tpm_trouble trouble, const struct err *err);
+
 /** Where answers go. The functions are called from loop_start() and loop_turn(). */
 struct loop_sink {
     void *ctx;

@@ -21,6 +21,7 @@
 #include "base/lease.h"
 #include "base/rc.h"
 #include "base/text.h"
+#include "base/trouble.h"
 
 #define REQUEST_MAGIC UINT32_C(0x54444d51)
 #define REPLY_MAGIC UINT32_C(0x54444d52)
@@ -135,7 +136,10 @@ struct reply {
     uint32_t state;   /* enum service_state */
     bool tpm_virtual; /* every answer says so (DESIGN section 6 rule 11) */
     char tpm[40];     /* manufacturer and vendor string */
-    char check_ledger[96], check_tpm[96], check_clock[160],
+    /* Word of base/trouble.h, which names a section of docs/operations.md: "ok", or what is wrong.
+     * Also in refusals that the TPM is the reason of; "" where nothing is said of it. */
+    char tpm_state[TPM_TROUBLE_WORD_MAX];
+    char check_ledger[96], check_tpm[192], check_clock[160],
         check_nodes[96]; /* "ok" or what is wrong */
     int64_t clock_earliest_ms, clock_latest_ms;
     uint32_t wear_percent; /* of the key whose NV indices are worn most (policy/wear.h) */

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "policy/wear.h"
 #include "signer/attest.h"
+#include "signer/tpmwatch.h"
 #include "signer/view.h"
 #include "signer/wear.h"
 
@@ -24,6 +25,7 @@ struct signer {
     void *tpm;
     enum rc tpm_rc;
     struct err tpm_err;
+    struct tpmwatch watch;
     struct key keys[SIGNER_KEYS_MAX];
     size_t key_count;
     struct bucket attest_bucket;
@@ -76,6 +78,19 @@ static void log_key(const struct key *key)
     log_event(LOG_LEVEL_ERROR, &fields, "key does not sign");
 }
 
+static void open_key(struct signer *s, struct key *key, const struct ledger_key *record)
+{
+    key_open(key, record, s->config->state_dirfd, s->world, s->tpm, s->ledger, &s->config->settings,
+             limits_of(s->config, record->name));
+    wear_remember(key, s->ledger);
+    if (key->rc == RC_OK)
+        key->rc = attest_start(key, s->world, s->tpm, s->ledger, now_s(s), &key->err);
+    if (s->tpm == NULL && key->rc == RC_RETRY_ANCHOR) {
+        key->rc = s->tpm_rc;
+        key->err = s->tpm_err;
+    }
+}
+
 static enum rc open_keys(struct signer *s, struct err *err)
 {
     uint32_t count = ledger_key_count(s->ledger);
@@ -88,18 +103,21 @@ static enum rc open_keys(struct signer *s, struct err *err)
         if (rc != RC_OK)
             return rc;
         struct key *key = &s->keys[s->key_count++];
-        key_open(key, &record, s->config->state_dirfd, s->world, s->tpm, s->ledger,
-                 &s->config->settings, limits_of(s->config, record.name));
-        wear_remember(key, s->ledger);
-        if (key->rc == RC_OK)
-            key->rc = attest_start(key, s->world, s->tpm, s->ledger, now_s(s), &key->err);
-        if (s->tpm == NULL && key->rc == RC_RETRY_ANCHOR) {
-            key->rc = s->tpm_rc;
-            key->err = s->tpm_err;
-        }
+        open_key(s, key, &record);
         log_key(key);
     }
     return RC_OK;
+}
+
+static enum rc start_watch(struct signer *s, struct err *err)
+{
+    const struct tpmwatch_start start = {.tpm = s->tpm,
+                                         .tpm_err = &s->tpm_err,
+                                         .keys = s->keys,
+                                         .key_count = s->key_count,
+                                         .ledger = s->ledger,
+                                         .now_s = now_s(s)};
+    return tpmwatch_start(&s->watch, s->world, s->config->settings.tpm_slow_ms, &start, err);
 }
 
 enum rc signer_open(struct signer **signer, const struct signer_config *config,
@@ -123,6 +141,8 @@ enum rc signer_open(struct signer **signer, const struct signer_config *config,
                       "the TPM cannot be used");
         rc = open_keys(s, err);
     }
+    if (rc == RC_OK)
+        rc = start_watch(s, err);
     if (rc != RC_OK) {
         signer_close(&s, false);
         return rc;
@@ -165,9 +185,18 @@ bool signer_healthy(const struct signer *s)
     return s->tpm_rc == RC_OK;
 }
 
+/* A TPM that does not do what it should now may do it later; that it is another one, or lacks an
+ * index, does not pass. */
+static bool trouble_may_pass(enum tpm_trouble trouble)
+{
+    return trouble != TPM_TROUBLE_NONE && trouble != TPM_TROUBLE_CLEARED &&
+           trouble != TPM_TROUBLE_REPLACED && trouble != TPM_TROUBLE_INDEX;
+}
+
 static bool may_pass(enum rc rc, const struct err *err)
 {
-    return rc_class(rc) == RC_CLASS_RETRY || rc == RC_HALT_ANCHOR || ledger_may_pass(err);
+    return rc_class(rc) == RC_CLASS_RETRY || rc == RC_HALT_ANCHOR || ledger_may_pass(err) ||
+           (rc != RC_OK && trouble_may_pass(tpm_trouble_of(err)));
 }
 
 bool signer_may_recover(const struct signer *s)
@@ -176,6 +205,38 @@ bool signer_may_recover(const struct signer *s)
     for (size_t i = 0; i < s->key_count; i++)
         away = away || may_pass(s->keys[i].rc, &s->keys[i].err);
     return away;
+}
+
+/* Did the TPM turn down one command on a connection that goes on? */
+static bool only_refused(const struct key *key)
+{
+    enum tpm_trouble trouble = tpm_trouble_of(&key->err);
+    return trouble == TPM_TROUBLE_BUSY || trouble == TPM_TROUBLE_LOCKOUT ||
+           trouble == TPM_TROUBLE_REFUSED;
+}
+
+static void retry_key(struct signer *s, struct key *key)
+{
+    struct ledger_key record = key->record;
+    struct err before = key->err;
+    key_close(key, s->world);
+    open_key(s, key, &record);
+    if (strcmp(before.text, key->err.text) != 0)
+        log_key(key);
+}
+
+bool signer_retry_keys(struct signer *s)
+{
+    if (s->tpm == NULL || may_pass(s->tpm_rc, &s->tpm_err))
+        return false;
+    for (size_t i = 0; i < s->key_count; i++)
+        if (may_pass(s->keys[i].rc, &s->keys[i].err) && !only_refused(&s->keys[i]))
+            return false;
+    for (size_t i = 0; i < s->key_count; i++)
+        if (may_pass(s->keys[i].rc, &s->keys[i].err))
+            retry_key(s, &s->keys[i]);
+    struct err err = {0};
+    return start_watch(s, &err) == RC_OK;
 }
 
 static struct key *find_key(const struct signer *s, const char *name)
@@ -210,8 +271,14 @@ static enum rc sign_for_key(struct signer *s, struct key *key, struct job *jobs,
     for (size_t i = 0; i < count; i++)
         jobs[i].reply->tpm_virtual = key->is_virtual;
     if (key->rc != RC_OK) {
-        for (size_t i = 0; i < count; i++)
+        char text[TPMWATCH_TEXT];
+        enum tpm_trouble trouble = tpmwatch_now(&s->watch, s->tpm, text);
+        for (size_t i = 0; i < count; i++) {
             job_refuse(&jobs[i], key->rc, &key->err);
+            /* The watch knows better than the error which TPM it is that does not fit. */
+            if (jobs[i].reply->tpm_state[0] != '\0')
+                strcpy(jobs[i].reply->tpm_state, tpm_trouble_word(trouble));
+        }
         return RC_OK;
     }
     struct batch batch = {.key = key,
@@ -222,6 +289,8 @@ static enum rc sign_for_key(struct signer *s, struct key *key, struct job *jobs,
                           .clock = s->clock,
                           .now_s = now_s(s)};
     enum rc rc = batch_sign(&batch, jobs, count, err);
+    for (size_t i = 0; i < count; i++)
+        tpmwatch_heed(&s->watch, jobs[i].reply);
     /* Found before anything was spent, and of this key's window alone: the next window may sign,
      * and so may other keys. */
     if (rc == RC_HALT_SEEDS)
@@ -401,6 +470,11 @@ enum rc signer_look(struct signer *s, struct err *err)
 
 enum rc signer_watch(struct signer *s, struct err *err)
 {
+    if (s->tpm != NULL) {
+        enum rc rc = tpmwatch_ask(&s->watch, s->tpm, err);
+        if (rc != RC_OK)
+            return rc;
+    }
     for (size_t i = 0; i < s->key_count; i++) {
         struct key *key = &s->keys[i];
         if (key->rc != RC_OK)
@@ -476,7 +550,13 @@ static void read_state(struct signer *s, struct reply *reply)
     reply->wear_percent = worst_wear(s);
     if (!clock.safe)
         clk_reasons_print(clock.reasons, reply->check_clock, sizeof(reply->check_clock));
-    if (s->tpm_rc != RC_OK)
+    char text[TPMWATCH_TEXT];
+    enum tpm_trouble trouble = tpmwatch_now(&s->watch, s->tpm, text);
+    strcpy(reply->tpm_state, tpm_trouble_word(trouble));
+    if (trouble != TPM_TROUBLE_NONE)
+        (void)snprintf(reply->check_tpm, sizeof(reply->check_tpm), "%s: %s", reply->tpm_state,
+                       text);
+    else if (s->tpm_rc != RC_OK)
         (void)snprintf(reply->check_tpm, sizeof(reply->check_tpm), "%.90s", err_text(&s->tpm_err));
     for (size_t i = 0; i < s->key_count; i++) {
         const struct key *key = &s->keys[i];

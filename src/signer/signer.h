@@ -55,9 +55,17 @@ void signer_close(struct signer **signer, bool settle);
  */
 bool signer_healthy(const struct signer *signer);
 
-/** True if some key is away for a reason that may pass (RETRY class, TPM gone, disk full): try
- * signer_open() again. */
+/** True if some key is away for a reason that may pass (RETRY class, TPM gone or refusing, disk
+ * full): try signer_retry_keys() or signer_open() again. */
 bool signer_may_recover(const struct signer *signer);
+
+/**
+ * Start the keys again that the TPM turned a command down for, and leave the others alone: each
+ * start costs a key what is left of its lease.
+ * @return false if that is not enough (the connection is lost, the ledger failed): some keys may
+ * have been started again; close the signer and open it anew.
+ */
+bool signer_retry_keys(struct signer *signer) MUST_CHECK;
 
 /**
  * Name and message mode of key number i (from 0), for hashing ahead.

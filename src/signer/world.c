@@ -122,6 +122,18 @@ static enum rc real_read_time(void *tpm, struct tpm_time *time, struct err *err)
     return tpm_read_time(tpm, time, err);
 }
 
+static enum rc real_facts(void *ctx, void *tpm, bool ek, struct tpm_facts *facts, struct err *err)
+{
+    if (tpm == NULL)
+        return tpm_look(ctx, facts, err);
+    return ek ? tpm_facts_ek(tpm, facts, err) : tpm_facts(tpm, facts, err);
+}
+
+static void real_latency(void *tpm, struct tpm_latency *latency)
+{
+    tpm_latency(tpm, latency);
+}
+
 const struct tpm_ops world_tpm = {
     .open = real_open,
     .close = real_close,
@@ -144,6 +156,8 @@ const struct tpm_ops world_tpm = {
     .provision = real_provision,
     .undefine = real_undefine,
     .read_time = real_read_time,
+    .facts = real_facts,
+    .latency = real_latency,
 };
 
 void world_clock_sample(void *ctx, struct clk_sample *sample)

@@ -14,6 +14,7 @@
 #include "base/world.h"
 #include "clock/machine.h"
 #include "tpm/anchor.h"
+#include "tpm/health.h"
 
 /** A TPM: tpm_open() … tpm_unseal() and the anchor_…() functions of one key. */
 struct tpm_ops {
@@ -49,6 +50,10 @@ struct tpm_ops {
     enum rc (*undefine)(void *tpm, const struct anchor_pins *pins, const uint8_t auth_secret[32],
                         struct err *err);
     enum rc (*read_time)(void *tpm, struct tpm_time *time, struct err *err);
+    /* What is said about the TPM; both may be NULL, then nothing is. tpm: open, or NULL to connect
+     * for this question; ek: the endorsement key too (tpm_facts_ek()). */
+    enum rc (*facts)(void *ctx, void *tpm, bool ek, struct tpm_facts *facts, struct err *err);
+    void (*latency)(void *tpm, struct tpm_latency *latency);
 };
 
 struct world {

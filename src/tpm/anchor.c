@@ -56,7 +56,8 @@ static enum rc take_index(struct anchor *a, enum anchor_object object, bool *wri
     uint8_t name[TPM_NAME_LEN];
     nv_name(name, &pub);
     if (!ct_equal(name, pinned_name(&a->pins, object), TPM_NAME_LEN))
-        return FAIL(err, moved, "", 0, "%s was replaced: NV index 0x%08" PRIx32 " has another Name",
+        return FAIL(err, moved, TPM_ORIGIN_PINS, handle,
+                    "%s was replaced: NV index 0x%08" PRIx32 " has another Name",
                     object_names[object], handle);
 
     TPM2B_AUTH auth CLEANUP(tpm_auth_wipe) = {0};
@@ -76,8 +77,8 @@ static enum rc try_counter(struct anchor *a, enum anchor_object object, struct e
     if (rc != RC_OK)
         return rc;
     if (!written)
-        return FAIL(err, RC_HALT_REGRESSION, "", 0, "counter %s was made anew: never incremented",
-                    object_names[object]);
+        return FAIL(err, RC_HALT_REGRESSION, TPM_ORIGIN_PINS, pinned_handle(&a->pins, object),
+                    "counter %s was made anew: never incremented", object_names[object]);
     uint64_t value = 0;
     TSS2_RC r = nv_read_counter(a->tpm, a->index[object], &value);
     if (r != TSS2_RC_SUCCESS)
@@ -104,7 +105,7 @@ static enum rc check_tpm(const struct tpm *tpm, const struct anchor_pins *pins, 
 {
     const struct tpm_identity *id = &tpm->identity;
     if (id->srk_name_len != TPM_NAME_LEN || !ct_equal(id->srk_name, pins->srk_name, TPM_NAME_LEN))
-        return FAIL(err, RC_HALT_REGRESSION, "", 0,
+        return FAIL(err, RC_HALT_REGRESSION, TPM_ORIGIN_PINS, 0,
                     "another TPM: its storage key is not the one of provisioning");
     return RC_OK;
 }

@@ -193,7 +193,7 @@ static enum rc read_ak(struct tpm *tpm, struct attest_key *key, struct err *err)
     return rc;
 }
 
-static enum rc read_ek(struct tpm *tpm, struct attest_key *key, struct err *err)
+enum rc attest_read_ek(struct tpm *tpm, struct attest_key *key, struct err *err)
 {
     ESYS_TR ek = ESYS_TR_NONE;
     TSS2_RC r = make_primary(tpm, &ek_template, &ek);
@@ -211,7 +211,7 @@ enum rc tpm_attest_keys(struct tpm *tpm, bool with_ek, struct attest_keys *keys,
     *keys = (struct attest_keys){0};
     enum rc rc = read_ak(tpm, &keys->ak, err);
     if (rc == RC_OK && with_ek)
-        rc = read_ek(tpm, &keys->ek, err);
+        rc = attest_read_ek(tpm, &keys->ek, err);
     if (rc != RC_OK)
         *keys = (struct attest_keys){0};
     return rc;

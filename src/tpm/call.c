@@ -90,7 +90,7 @@ void tpm_call_begin(struct tpm *tpm, const char *command)
 
 TSS2_RC tpm_call_end(struct tpm *tpm, TSS2_RC r)
 {
-    watchdog_end(&tpm->dog);
+    stopwatch_add(&tpm->stopwatch, watchdog_end(&tpm->dog));
     enum tpm_outcome outcome = tpm_outcome(r);
     if (outcome == TPM_LOST || outcome == TPM_FORGED)
         tpm->dead = r;

@@ -472,12 +472,9 @@ static enum rc long_lived_session(struct tpm *tpm, ESYS_TR bind, struct err *err
     return RC_OK;
 }
 
-static enum rc open_all(struct tpm *tpm, const struct tpm_config *config, bool create_srk,
-                        struct err *err)
+/* As far as it goes without keys of ours. */
+static enum rc open_stranger(struct tpm *tpm, const struct tpm_config *config, struct err *err)
 {
-    ESYS_TR bind = config->owner_auth_len > 0 ? ESYS_TR_RH_OWNER : ESYS_TR_NONE;
-    uint32_t srk_handle = config->srk_handle != 0 ? config->srk_handle : TPM_SRK_DEFAULT;
-    tpm->ak_handle = tpm_ak_handle(srk_handle);
     /* The watchdog comes first: connecting to a stuck TPM blocks as well. */
     enum rc rc = watchdog_start(&tpm->dog, config->watchdog_s, err);
     if (rc == RC_OK)
@@ -491,6 +488,16 @@ static enum rc open_all(struct tpm *tpm, const struct tpm_config *config, bool c
                       config->endorsement_auth_len, err);
     if (rc == RC_OK)
         rc = read_identity(tpm, config->tcti, err);
+    return rc;
+}
+
+static enum rc open_all(struct tpm *tpm, const struct tpm_config *config, bool create_srk,
+                        struct err *err)
+{
+    ESYS_TR bind = config->owner_auth_len > 0 ? ESYS_TR_RH_OWNER : ESYS_TR_NONE;
+    uint32_t srk_handle = config->srk_handle != 0 ? config->srk_handle : TPM_SRK_DEFAULT;
+    tpm->ak_handle = tpm_ak_handle(srk_handle);
+    enum rc rc = open_stranger(tpm, config, err);
     if (rc == RC_OK)
         rc = find_srk(tpm, srk_handle, create_srk, bind, err);
     if (rc == RC_OK)
@@ -503,23 +510,48 @@ static enum rc open_all(struct tpm *tpm, const struct tpm_config *config, bool c
     return RC_OK;
 }
 
-enum rc tpm_open(struct tpm **tpm, const struct tpm_config *config, bool create_srk,
-                 struct err *err)
+static enum rc make(struct tpm **tpm, const struct tpm_config *config, struct err *err)
 {
-    *tpm = NULL;
     enum rc rc = check_config(config, err);
     if (rc != RC_OK)
         return rc;
     /* The library prints three lines on standard error for each answer that we handle. */
     (void)setenv("TSS2_LOG", "all+none", 0);
 
-    struct tpm *t CLEANUP(tpm_close) = calloc(1, sizeof(*t));
+    struct tpm *t = calloc(1, sizeof(*t));
     if (t == NULL)
         return FAIL(err, RC_RETRY_SYSTEM, "errno", 0, "no memory for the TPM connection");
     t->srk = ESYS_TR_NONE;
     t->session = ESYS_TR_NONE;
     t->shared = has_resource_manager(config->tcti);
-    rc = open_all(t, config, create_srk, err);
+    *tpm = t;
+    return RC_OK;
+}
+
+enum rc tpm_look(const struct tpm_config *config, struct tpm_facts *facts, struct err *err)
+{
+    struct tpm *t CLEANUP(tpm_close) = NULL;
+    *facts = (struct tpm_facts){0};
+    enum rc rc = make(&t, config, err);
+    if (rc == RC_OK)
+        rc = open_stranger(t, config, err);
+    if (rc != RC_OK)
+        return rc;
+    /* Without a key of ours there is nothing to salt a session with. */
+    TSS2_RC r = start_session(t, ESYS_TR_NONE, ESYS_TR_NONE, TPM2_SE_HMAC, &t->session);
+    if (r != TSS2_RC_SUCCESS)
+        return TPM_FAIL(TPM_CONNECTING, r, "StartAuthSession", err);
+    return tpm_facts_ek(t, facts, err);
+}
+
+enum rc tpm_open(struct tpm **tpm, const struct tpm_config *config, bool create_srk,
+                 struct err *err)
+{
+    *tpm = NULL;
+    struct tpm *t CLEANUP(tpm_close) = NULL;
+    enum rc rc = make(&t, config, err);
+    if (rc == RC_OK)
+        rc = open_all(t, config, create_srk, err);
     if (rc != RC_OK)
         return rc;
     *tpm = t;

@@ -15,6 +15,7 @@
 #include "base/pins.h"
 #include "tpm/anchor.h"
 #include "tpm/device.h"
+#include "tpm/health.h"
 
 /** Ends the process when one command takes too long (watchdog.c). */
 struct watchdog {
@@ -32,7 +33,16 @@ enum rc watchdog_start(struct watchdog *dog, uint32_t limit_s, struct err *err) 
 /** Join the thread; fine on a zeroed struct. */
 void watchdog_stop(struct watchdog *dog);
 void watchdog_begin(struct watchdog *dog, const char *command);
-void watchdog_end(struct watchdog *dog);
+/** @return nanoseconds since watchdog_begin(). */
+int64_t watchdog_end(struct watchdog *dog);
+
+/** Durations of the last commands (health.c). */
+struct stopwatch {
+    uint32_t us[TPM_TIMED];
+    uint32_t next, count;
+};
+void stopwatch_add(struct stopwatch *s, int64_t ns);
+void stopwatch_read(const struct stopwatch *s, struct tpm_latency *latency);
 
 struct tpm {
     TSS2_TCTI_CONTEXT *tcti;
@@ -45,6 +55,7 @@ struct tpm {
     struct tpm_identity identity;
     struct tpm_time last; /* newest time that was proven; see anchor_prove() */
     struct watchdog dog;
+    struct stopwatch stopwatch;
 };
 
 /** What a response code says about the command (call.c). */
@@ -216,5 +227,11 @@ enum rc anchor_finish(struct anchor *anchor, enum rc rc);
  */
 enum rc anchor_check_clock(const struct tpm_time *last, const struct tpm_time *now,
                            struct err *err) MUST_CHECK;
+
+/**
+ * Public part of the endorsement key (attest.c), made and flushed again through the long-lived
+ * session. @retval RC_REFUSED_ATTEST and others as tpm_attest_keys().
+ */
+enum rc attest_read_ek(struct tpm *tpm, struct attest_key *key, struct err *err) MUST_CHECK;
 
 #endif

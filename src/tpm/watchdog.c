@@ -105,13 +105,27 @@ void watchdog_stop(struct watchdog *dog)
     dog->running = false;
 }
 
+/* The same for threads that do not know the struct: of the one worker of this process. */
+static _Atomic(int64_t) waiting_since_ns;
+
 void watchdog_begin(struct watchdog *dog, const char *command)
 {
+    int64_t now = monotonic_ns();
     atomic_store(&dog->command, command);
-    atomic_store(&dog->started_ns, monotonic_ns());
+    atomic_store(&dog->started_ns, now);
+    atomic_store(&waiting_since_ns, now);
 }
 
-void watchdog_end(struct watchdog *dog)
+int64_t watchdog_end(struct watchdog *dog)
 {
-    atomic_store(&dog->started_ns, 0);
+    atomic_store(&waiting_since_ns, 0);
+    int64_t started = atomic_exchange(&dog->started_ns, 0);
+    return monotonic_ns() - started;
+}
+
+uint32_t tpm_waits_ms(void)
+{
+    int64_t since = atomic_load(&waiting_since_ns);
+    int64_t ms = since == 0 ? 0 : (monotonic_ns() - since) / 1000000;
+    return ms > UINT32_MAX ? UINT32_MAX : (uint32_t)ms;
 }

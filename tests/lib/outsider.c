@@ -284,3 +284,42 @@ bool outsider_trial(const char *tcti, uint32_t w_handle, const uint8_t auth[32],
     (void)Esys_FlushContext(l.esys, s);
     return ok;
 }
+
+bool outsider_clear(const char *tcti)
+{
+    LINK(l);
+    return link_open(&l, tcti) && Esys_Clear(l.esys, ESYS_TR_RH_LOCKOUT, PASSWORD) == 0;
+}
+
+#define LOCKOUT_TRIES 64 /* more than any TPM allows */
+
+bool outsider_lock_out(const char *tcti, uint32_t handle)
+{
+    TPM2B_AUTH right = {.size = 32, .buffer = {1}};
+    TPM2B_AUTH wrong = {.size = 32, .buffer = {2}};
+    TPMS_NV_PUBLIC pub = {
+        .nvIndex = handle,
+        .nameAlg = TPM2_ALG_SHA256,
+        .attributes = TPMA_NV_AUTHREAD | TPMA_NV_AUTHWRITE,
+        .dataSize = 1,
+    };
+    LINK(l);
+    ESYS_TR index;
+    TPM2B_MAX_NV_BUFFER byte = {.size = 1};
+    right.buffer[31] = 1;
+    wrong.buffer[31] = 1;
+    if (!define(tcti, &pub, &right) || !find(&l, tcti, handle, right.buffer, &index) ||
+        Esys_NV_Write(l.esys, index, index, PASSWORD, &byte, 0) != 0)
+        return false;
+    for (int i = 0; i < LOCKOUT_TRIES; i++) {
+        LINK(again);
+        if (!find(&again, tcti, handle, wrong.buffer, &index))
+            return false;
+        TPM2B_MAX_NV_BUFFER *data = NULL;
+        TSS2_RC r = Esys_NV_Read(again.esys, index, index, PASSWORD, 1, 0, &data);
+        Esys_Free(data);
+        if (r == TPM2_RC_LOCKOUT)
+            return true;
+    }
+    return false;
+}

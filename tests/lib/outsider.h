@@ -55,6 +55,12 @@ bool outsider_extend(const char *tcti, uint32_t pcr);
 bool outsider_trial(const char *tcti, uint32_t w_handle, const uint8_t auth[32],
                     const struct tpm_lock *lock, uint8_t policy[TPM_POLICY_LEN]);
 
+/** TPM2_Clear with an empty lockout authorisation: what somebody does who wants a fresh TPM. */
+bool outsider_clear(const char *tcti);
+
+/** Use wrong authorisations until the TPM is in lock-out; an index is left at the handle. */
+bool outsider_lock_out(const char *tcti, uint32_t handle);
+
 /** Start an HMAC session and leave it there. */
 bool outsider_leave_session(const char *tcti);
 

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
@@ -14,6 +15,8 @@
 #define HEADER_LEN 10
 #define PACKET_MAX 4096
 #define TAG_NO_SESSIONS 0x8001
+#define CAP_TPM_PROPERTIES 6
+#define PT_FIRMWARE_VERSION_1 0x10b
 
 struct packet {
     uint8_t bytes[PACKET_MAX];
@@ -97,6 +100,21 @@ static void make_answer(struct packet *p, uint32_t rc)
     p->len = HEADER_LEN;
 }
 
+static void pause_ms(uint32_t ms)
+{
+    struct timespec pause = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
+    (void)nanosleep(&pause, NULL);
+}
+
+/* TPM 2.0 Part 3, 30.2: header, moreData, capability, count, then property and value. */
+static void change_firmware(struct packet *p, uint32_t version)
+{
+    enum { AT_CAPABILITY = 11, AT_PROPERTY = 19, AT_VALUE = 23, LEN = 27 };
+    if (p->len >= LEN && be_get32(p->bytes + AT_CAPABILITY) == CAP_TPM_PROPERTIES &&
+        be_get32(p->bytes + AT_PROPERTY) == PT_FIRMWARE_VERSION_1)
+        be_put32(p->bytes + AT_VALUE, version);
+}
+
 /* One command and its answer. @return false to hang up. */
 static bool pass(struct tpmproxy *p, int client, struct packet *packet)
 {
@@ -122,6 +140,10 @@ static bool pass(struct tpmproxy *p, int client, struct packet *packet)
         packet->bytes[packet->len - 1] ^= 1;
     if (f.kind == FAULT_SHORT)
         packet->len /= 2;
+    if (f.kind == FAULT_DELAY)
+        pause_ms(f.rc);
+    if (f.kind == FAULT_FIRMWARE)
+        change_firmware(packet, f.rc);
     return send_all(client, packet->bytes, packet->len) && f.kind != FAULT_SHORT;
 }
 

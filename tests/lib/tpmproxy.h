@@ -21,6 +21,8 @@ enum fault_kind {
     FAULT_REPLACE, /* the TPM runs it; answer with rc instead */
     FAULT_CORRUPT, /* the TPM runs it; the last byte of the answer is changed */
     FAULT_SHORT,   /* the TPM runs it; only the first half of the answer arrives */
+    FAULT_DELAY,   /* the TPM runs it; the answer comes rc milliseconds later */
+    FAULT_FIRMWARE /* GetCapability: TPM_PT_FIRMWARE_VERSION_1 is rc */
 };
 
 struct tpm_fault {

@@ -1394,6 +1394,18 @@ static void test_notes(void **state)
           ledger_note_range(f->l, 1, LEDGER_WARNING, "step", &low, &high, &f->err));
     GIVES(RC_REFUSED_NO_KEY,
           ledger_note_range(f->l, 2, LEDGER_CLOCK, "step", &low, &high, &f->err));
+
+    int64_t at_s = 0;
+    OK(ledger_note_latest(f->l, 1, LEDGER_INCIDENT, "step", &low, &at_s, &f->err));
+    assert_int_equal(low, 2); /* the newest, not the largest */
+    assert_int_equal(at_s, AT_S);
+    OK(ledger_note_latest(f->l, 0, LEDGER_INCIDENT, "step", &low, &at_s, &f->err));
+    assert_int_equal(low, 1);
+    GIVES(RC_REFUSED_NOT_FOUND,
+          ledger_note_latest(f->l, 0, LEDGER_CLOCK, "step", &low, &at_s, &f->err));
+    GIVES(RC_REFUSED_NO_KEY,
+          ledger_note_latest(f->l, 2, LEDGER_CLOCK, "step", &low, &at_s, &f->err));
+    assert_true(low == 0 && at_s == 0);
 }
 
 /* By the beginning of the text, as it stands: no pattern; and by the number. */
@@ -2054,6 +2066,7 @@ static void assert_poisoned(struct fixture *f)
     GIVES(RC_HALT_LEDGER, ledger_note_range(l, 1, LEDGER_CLOCK, "x", &low, &high, &f->err));
     GIVES(RC_HALT_LEDGER, ledger_note_by_text(l, 1, LEDGER_CLOCK, "x", "x", &low, &f->err));
     GIVES(RC_HALT_LEDGER, ledger_note_time(l, 1, LEDGER_CLOCK, "x", 1, &low, &f->err));
+    GIVES(RC_HALT_LEDGER, ledger_note_latest(l, 1, LEDGER_CLOCK, "x", &low, &high, &f->err));
     GIVES(RC_HALT_LEDGER, ledger_entry_json(l, 1, &json, &f->err));
     GIVES(RC_HALT_LEDGER, ledger_check_invariants(l, &f->err));
     ledger_rollback(l);

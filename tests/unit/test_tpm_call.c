@@ -72,6 +72,93 @@ static void test_outcomes(void **state)
     }
 }
 
+static enum tpm_trouble trouble_of(enum rc rc, const char *origin, int64_t native)
+{
+    struct err err = {.rc = rc, .origin = origin, .native = native};
+    return tpm_trouble_of(&err);
+}
+
+/* What people are told: by the code, and never for something that is not the TPM's doing. */
+static void test_troubles(void **state)
+{
+    (void)state;
+    static const struct {
+        TSS2_RC r;
+        enum tpm_trouble trouble;
+    } right[] = {
+        {TPM2_RC_RETRY, TPM_TROUBLE_BUSY},
+        {TPM2_RC_NV_RATE, TPM_TROUBLE_BUSY},
+        {TPM2_RC_NV_UNAVAILABLE, TPM_TROUBLE_BUSY},
+        {TPM2_RC_YIELDED, TPM_TROUBLE_BUSY},
+        {TPM2_RC_TESTING, TPM_TROUBLE_BUSY},
+        {TPM2_RC_SESSION_MEMORY, TPM_TROUBLE_BUSY},
+        {TSS2_RESMGR_TPM_RC_LAYER | TPM2_RC_RETRY, TPM_TROUBLE_BUSY},
+        {TPM2_RC_LOCKOUT, TPM_TROUBLE_LOCKOUT},
+        {TSS2_RESMGR_TPM_RC_LAYER | TPM2_RC_LOCKOUT, TPM_TROUBLE_LOCKOUT},
+        {TPM2_RC_FAILURE, TPM_TROUBLE_FAILED},
+        {TPM2_RC_REBOOT, TPM_TROUBLE_FAILED},
+        {0x918, TPM_TROUBLE_RESET},
+        {0x9a2, TPM_TROUBLE_RESET},
+        {TPM2_RC_INITIALIZE, TPM_TROUBLE_RESET},
+        {TSS2_ESYS_RC_RSP_AUTH_FAILED, TPM_TROUBLE_RESET},
+        {NV_NO_SUCH_HANDLE, TPM_TROUBLE_INDEX},
+        {TPM2_RC_VALUE | PARAMETER_1, TPM_TROUBLE_REFUSED},
+        {0x1df, TPM_TROUBLE_REFUSED},
+        {0xa000a, TPM_TROUBLE_GONE},
+        {0x70007, TPM_TROUBLE_GONE},
+        {TSS2_SYS_RC_MALFORMED_RESPONSE, TPM_TROUBLE_GONE},
+    };
+    for (size_t i = 0; i < sizeof(right) / sizeof(right[0]); i++)
+        if (trouble_of(RC_HALT_ANCHOR, "tss2", right[i].r) != right[i].trouble)
+            fail_msg("0x%x: %s", right[i].r,
+                     tpm_trouble_word(trouble_of(RC_HALT_ANCHOR, "tss2", right[i].r)));
+    assert_int_equal(trouble_of(RC_HALT_REGRESSION, TPM_ORIGIN_PINS, 0), TPM_TROUBLE_REPLACED);
+    assert_int_equal(trouble_of(RC_HALT_REGRESSION, TPM_ORIGIN_PINS, 7), TPM_TROUBLE_INDEX);
+    assert_int_equal(trouble_of(RC_HALT_CANARY, "", 0), TPM_TROUBLE_RESET);
+    assert_int_equal(trouble_of(RC_HALT_REGRESSION, "", 0), TPM_TROUBLE_NONE);
+    assert_int_equal(trouble_of(RC_HALT_LEDGER, "sqlite", 0x101), TPM_TROUBLE_NONE);
+    assert_int_equal(trouble_of(RC_REFUSED_EXHAUSTED, "tss2", 0x14b), TPM_TROUBLE_NONE);
+    assert_int_equal(trouble_of(RC_OK, NULL, 0), TPM_TROUBLE_NONE);
+}
+
+static void test_latency(void **state)
+{
+    (void)state;
+    struct stopwatch s = {0};
+    struct tpm_latency l;
+    stopwatch_read(&s, &l);
+    assert_int_equal(l.count + l.median_us + l.p90_us + l.max_us, 0);
+    stopwatch_add(&s, 7000);
+    stopwatch_read(&s, &l);
+    assert_true(l.count == 1 && l.median_us == 7 && l.p90_us == 7 && l.max_us == 7);
+    for (int i = 0; i < 2 * TPM_TIMED; i++)
+        stopwatch_add(&s, i % 10 == 0 ? INT64_C(5000000) : 1000);
+    stopwatch_read(&s, &l);
+    assert_int_equal(l.count, TPM_TIMED);
+    assert_int_equal(l.median_us, 1);
+    assert_int_equal(l.max_us, 5000);
+    for (int i = 0; i < TPM_TIMED / 5; i++) /* one in five: that is more than one in ten */
+        stopwatch_add(&s, INT64_MAX);
+    stopwatch_read(&s, &l);
+    assert_int_equal(l.p90_us, UINT32_MAX);
+    for (int i = 0; i < TPM_TIMED; i++) /* what is over is forgotten */
+        stopwatch_add(&s, 1000);
+    stopwatch_read(&s, &l);
+    assert_int_equal(l.max_us, 1);
+}
+
+static void test_firmware_text(void **state)
+{
+    (void)state;
+    char text[TPM_FIRMWARE_TEXT];
+    tpm_firmware_print(text, UINT64_C(0x0007005511cb0000));
+    assert_string_equal(text, "7.85.4555.0");
+    tpm_firmware_print(text, UINT64_MAX);
+    assert_string_equal(text, "65535.65535.65535.65535");
+    tpm_firmware_print(text, 0);
+    assert_string_equal(text, "unknown");
+}
+
 static void test_codes_of_phases(void **state)
 {
     (void)state;
@@ -201,10 +288,17 @@ static void test_makers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_outcomes), cmocka_unit_test(test_codes_of_phases),
-        cmocka_unit_test(test_again),    cmocka_unit_test(test_dead),
-        cmocka_unit_test(test_text),     cmocka_unit_test(test_auth_set),
-        cmocka_unit_test(test_clock),    cmocka_unit_test(test_makers),
+        cmocka_unit_test(test_outcomes),
+        cmocka_unit_test(test_troubles),
+        cmocka_unit_test(test_latency),
+        cmocka_unit_test(test_firmware_text),
+        cmocka_unit_test(test_codes_of_phases),
+        cmocka_unit_test(test_again),
+        cmocka_unit_test(test_dead),
+        cmocka_unit_test(test_text),
+        cmocka_unit_test(test_auth_set),
+        cmocka_unit_test(test_clock),
+        cmocka_unit_test(test_makers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
