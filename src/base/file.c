@@ -83,6 +83,21 @@ enum rc file_write_new(int dirfd, const char *name, mode_t mode, const void *dat
     return dir_sync(dirfd, err);
 }
 
+enum rc file_replace(int dirfd, const char *name, mode_t mode, const void *data, size_t len,
+                     struct err *err)
+{
+    char temporary[300];
+    int printed = snprintf(temporary, sizeof(temporary), ".%s.tmp", name);
+    MUST(printed > 0 && (size_t)printed < sizeof(temporary));
+    int fd CLEANUP(fd_close) =
+        openat(dirfd, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
+    /* Synced before it gets its name, or a power cut could leave the name on an empty file. */
+    if (fd < 0 || !pwrite_full(fd, data, len, 0) || fsync(fd) != 0 ||
+        renameat2(dirfd, temporary, dirfd, name, 0) != 0)
+        return FAIL(err, RC_HALT_SYSTEM, "errno", errno, "write %s: %s", name, strerror(errno));
+    return dir_sync(dirfd, err);
+}
+
 enum rc file_read(int dirfd, const char *name, size_t max, char **data, size_t *len,
                   struct err *err)
 {

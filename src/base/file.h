@@ -29,6 +29,15 @@ enum rc file_write_new(int dirfd, const char *name, mode_t mode, const void *dat
                        struct err *err) MUST_CHECK;
 
 /**
+ * Write a file so that after a power cut either its old or its new content is there: temporary file
+ * ".NAME.tmp", fsync, rename over it, fsync of the directory. One writer at a time.
+ * @param[in] dirfd, name, mode  As file_write_new().
+ * @retval RC_HALT_SYSTEM  A call failed: the old content is there, or the new one.
+ */
+enum rc file_replace(int dirfd, const char *name, mode_t mode, const void *data, size_t len,
+                     struct err *err) MUST_CHECK;
+
+/**
  * Read a whole file of at most max bytes into malloc'ed memory, NUL-terminated behind the data.
  * @param[out] data  Owned by the caller, free().
  * @retval RC_REFUSED_NOT_FOUND  No such file.

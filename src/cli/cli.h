@@ -28,6 +28,8 @@ enum cli_exit cmd_verify(struct cli *cli, struct cli_fault *fault) MUST_CHECK;
 enum cli_exit cmd_attest_get(struct cli *cli, struct cli_fault *fault) MUST_CHECK;
 enum cli_exit cmd_attest_verify(struct cli *cli, struct cli_fault *fault) MUST_CHECK;
 enum cli_exit cmd_status(struct cli *cli, struct cli_fault *fault) MUST_CHECK;
+enum cli_exit cmd_clock_status(struct cli *cli, struct cli_fault *fault) MUST_CHECK;
+enum cli_exit cmd_clock_ack(struct cli *cli, struct cli_fault *fault) MUST_CHECK;
 enum cli_exit cmd_windows(struct cli *cli, struct cli_fault *fault) MUST_CHECK;
 enum cli_exit cmd_versions(struct cli *cli, struct cli_fault *fault) MUST_CHECK;
 enum cli_exit cmd_local(struct cli *cli, struct cli_fault *fault) MUST_CHECK;

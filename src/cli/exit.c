@@ -104,7 +104,7 @@ static const struct cli_problem problems[] = {
     {"export-required", CLI_ACK,
      "an operator has to store a backup off this device: tidemark backup export --key KEY"},
     {"key-exhausted", CLI_REFUSED, "sign with a new key: tidemark key new PLAN"},
-    {"clock-unsafe", CLI_UNSAFE, "look at the clock line of tidemark status; check chronyd"},
+    {"clock-unsafe", CLI_UNSAFE, "tidemark clock status says why, and what helps"},
     {"state-regression", CLI_UNSAFE,
      "do not restore anything; an operator has to run tidemark recover on the signer host"},
     {"anchor-unavailable", CLI_UNSAFE, "check the TPM: tidemark status and the service's log"},

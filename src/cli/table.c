@@ -46,6 +46,15 @@ static const struct cli_option service_options[] = {
             WORDS_FILE, NULL                                                                       \
     }
 
+static const struct cli_option clock_ack_options[] = {
+    {"id", "N", "the jump, as clock status names it", WORDS_NONE, NULL},
+    {"windows", "N", "windows that it costs, as clock status counts them", WORDS_NONE, NULL},
+    {"utc", "TIME", "what a clock of your own says now, e.g. 2026-11-25T10:00:00Z", WORDS_NONE,
+     NULL},
+    {"yes", NULL, "do not ask", WORDS_NONE, NULL},
+    END,
+};
+
 static const struct cli_option plan_options[] = {
     {"rate", "N[/UNIT]", "signatures in a window, or in an hour, day, week or year", WORDS_NONE,
      NULL},
@@ -343,6 +352,29 @@ static const struct cli_command commands[] = {
      .options = no_options,
      .service = true,
      .run = cmd_status},
+    {.name = "clock status",
+     .operands = "",
+     .summary = "show the clock that the service signs by",
+     .text = "State, reasons, the interval that holds the true time, the floor, the last record, "
+             "the TPM's clock, and a\njump forward that nobody has acknowledged, with what "
+             "accepting it would cost. The exit code is 0 if the\nclock may be signed by, 5 if a "
+             "jump waits for a word, else 6.",
+     .example = "tidemark clock status",
+     .options = no_options,
+     .service = true,
+     .run = cmd_clock_status},
+    {.name = "clock ack-forward",
+     .operands = "",
+     .summary = "accept a jump of the clock forward",
+     .text = "Over the unix socket only. Repeats what tidemark clock status has shown in the last "
+             "ten minutes: the id of\nthe jump and the number of windows that it costs, and the "
+             "time of a clock that has nothing to do with\nthis host, right to a minute. It "
+             "cannot be taken back.",
+     .example = "tidemark clock ack-forward --id 1795514400 --windows 3 "
+                "--utc 2026-11-25T10:00:00Z",
+     .options = clock_ack_options,
+     .service = true,
+     .run = cmd_clock_ack},
     {.name = "windows",
      .operands = "",
      .summary = "show how full the windows of a key are",

@@ -135,6 +135,8 @@ void clk_judge(struct clk_state *state, const struct clk_policy *policy,
     if (reported) {
         reading->ref_id = t->ref_id;
         reading->stratum = t->stratum;
+        /* tracking_sane(): less than 68 years. The correction is what is to be added. */
+        reading->offset_ns = -(int64_t)(t->correction_s * 1e9);
         reading->error_ns = bound_ns(
             fabs(t->correction_s) + t->root_delay_s / 2 + t->root_dispersion_s, evidence->query_ns);
         reasons = judge_tracking(policy, evidence, reading->error_ns, error_ms_max);

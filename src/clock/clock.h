@@ -132,6 +132,7 @@ struct clk_reading {
     int64_t earliest_ns; /* true time is in [earliest, latest], UTC as POSIX counts it */
     int64_t latest_ns;   /* both are the raw system clock when not safe: for display only */
     int64_t error_ns;    /* half width, INT64_MAX if unknown */
+    int64_t offset_ns;   /* of the system clock against chronyd's time; 0 if unknown */
     uint32_t ref_id;     /* 0 if unknown, as is the stratum */
     uint32_t stratum;
 };

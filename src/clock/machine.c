@@ -205,9 +205,11 @@ static uint32_t compare(struct clk_machine *m, const struct clk_policy *policy,
         reasons = too_late(m, r, tolerance, raw_ns, &allowed);
     else if (too_long_offline(m, r, tolerance, &allowed))
         reasons = CLK_REASON(CLK_OFFLINE);
-    else if (m->memory.quarantine.id != 0 && !withdrawn(m, r)) {
+    /* A jump that an earlier process has found keeps its name. */
+    if (!m->fixed && m->memory.quarantine.id != 0 && !withdrawn(m, r) &&
+        (reasons == 0 || m->latched_raw_ns == 0)) {
         m->mode = CLK_QUARANTINE_FWD;
-        return CLK_REASON(CLK_FORWARD);
+        return reasons != 0 ? reasons : CLK_REASON(CLK_FORWARD);
     }
     if (reasons != 0) {
         latch(m, r, allowed, tolerance, raw_ns);
@@ -305,7 +307,9 @@ static void decide(struct clk_machine *m, const struct clk_policy *policy,
 
 void clk_machine_init(struct clk_machine *m, const struct clk_memory *memory)
 {
-    *m = (struct clk_machine){.memory = *memory};
+    *m = (struct clk_machine){.memory = *memory,
+                              .disrupted_raw_ns = memory->disrupted ? 1 : 0,
+                              .closed_before_ns = memory->closed_before_ns};
     if (memory->quarantine.id != 0)
         m->mode = CLK_QUARANTINE_FWD;
 }
@@ -341,8 +345,45 @@ void clk_commit(struct clk_machine *m, const struct clk_reading *reading)
     MUST(reading->safe);
     if (reading->latest_ns > m->memory.floor_ns)
         m->memory.floor_ns = reading->latest_ns;
+    clk_record(m, reading);
+}
+
+void clk_record(struct clk_machine *m, const struct clk_reading *reading)
+{
+    MUST(reading->safe);
     m->memory.seen_ns = reading->earliest_ns;
     m->memory.seen = m->tpm;
+    /* The TPM was asked a while ago, and has counted on since: without that the record would say
+     * that it counts faster than time goes by. */
+    int64_t since_ns = minus(m->raw_ns, m->tpm.raw_ns);
+    if (m->tpm.read && since_ns > 0)
+        m->memory.seen.clock_ms += (uint64_t)(since_ns / NS_PER_MS) + 1;
+}
+
+void clk_recall(struct clk_machine *m, int64_t wall_ns)
+{
+    if (wall_ns > m->memory.floor_ns)
+        m->memory.floor_ns = wall_ns;
+    if (m->memory.seen_ns != 0 || wall_ns <= 0)
+        return;
+    m->memory.seen_ns = wall_ns;
+    m->memory.seen = (struct clk_tpm){0};
+    m->fixed = false;
+}
+
+void clk_latch(struct clk_machine *m, const struct clk_quarantine *quarantine)
+{
+    m->memory.quarantine = *quarantine;
+    m->latched_raw_ns = 0;
+    m->fixed = false;
+    m->mode = CLK_QUARANTINE_FWD;
+}
+
+void clk_memory(const struct clk_machine *m, struct clk_memory *memory)
+{
+    *memory = m->memory;
+    memory->disrupted = m->disrupted_raw_ns != 0;
+    memory->closed_before_ns = m->closed_before_ns;
 }
 
 enum rc clk_acknowledge(const struct clk_machine *m, const struct clk_acknowledgement *ack,
@@ -370,8 +411,11 @@ enum rc clk_acknowledge(const struct clk_machine *m, const struct clk_acknowledg
 
 void clk_release(struct clk_machine *m)
 {
+    /* The jump is explained, as far as it was known; the floor stays. */
+    m->memory.seen_ns = m->memory.quarantine.to_ns;
+    m->memory.seen = (struct clk_tpm){0};
     m->memory.quarantine = (struct clk_quarantine){0};
-    m->memory.seen_ns = 0; /* the outage is explained; the floor stays */
+    m->latched_raw_ns = 0;
     m->fixed = false;
     m->mode = CLK_UNSYNCED;
 }

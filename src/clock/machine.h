@@ -82,6 +82,8 @@ struct clk_memory {
     int64_t seen_ns;     /* `earliest` of the last record; 0: none */
     struct clk_tpm seen; /* the TPM's clock then (raw_ns means nothing) */
     struct clk_quarantine quarantine;
+    bool disrupted;           /* and no good time since */
+    int64_t closed_before_ns; /* as in struct clk_machine */
 };
 
 /** An interval of true time at a moment of the raw clock. */
@@ -140,6 +142,22 @@ void clk_sample(struct clk *clk, struct clk_sample *sample);
 /** An index was taken under this (safe) reading: the floor rises to its latest, and the record is
  * now. */
 void clk_commit(struct clk_machine *m, const struct clk_reading *reading);
+
+/** About once a minute, under a safe reading: the record is now. The floor stays. */
+void clk_record(struct clk_machine *m, const struct clk_reading *reading);
+
+/**
+ * What outlives the process was not complete: an anchor says that time was at least wall_ns once.
+ * The floor rises to it; without any other record it is one, and what was believed meanwhile is
+ * looked at again.
+ */
+void clk_recall(struct clk_machine *m, int64_t wall_ns);
+
+/** A jump that is known from elsewhere, and that nobody has acknowledged: it holds from now on. */
+void clk_latch(struct clk_machine *m, const struct clk_quarantine *quarantine);
+
+/** What is to outlive this process. */
+void clk_memory(const struct clk_machine *m, struct clk_memory *memory);
 
 /** What an operator says about a jump. */
 struct clk_acknowledgement {

@@ -315,3 +315,107 @@ void print_state(struct jcs *j, const struct reply *reply)
     jcs_member_u64(j, "wear_percent", reply->wear_percent);
     jcs_object_close(j);
 }
+
+/* Clock ------------------------------------------------------------------------------------------
+ */
+
+static void member_time_if(struct jcs *j, const char *key, int64_t ms)
+{
+    if (ms > 0)
+        member_time_ms(j, key, ms);
+}
+
+static void member_seconds(struct jcs *j, const char *key, int64_t s)
+{
+    char text[RFC3339_SIZE];
+    rfc3339_print(text, s);
+    jcs_member_string(j, key, text);
+}
+
+static void print_jump(struct jcs *j, const struct view_clock *v)
+{
+    jcs_key(j, "jump");
+    jcs_object_open(j);
+    member_seconds(j, "from", v->jump_from_s);
+    jcs_member_u64(j, "id", v->jump_id);
+    jcs_key(j, "keys");
+    jcs_array_open(j);
+    for (size_t i = 0; i < v->key_count; i++) {
+        jcs_object_open(j);
+        print_clean(j, "key", v->keys[i].name);
+        jcs_member_u64(j, "one_time_keys", v->keys[i].one_time_keys);
+        jcs_member_u64(j, "windows", v->keys[i].windows);
+        jcs_object_close(j);
+    }
+    jcs_array_close(j);
+    jcs_member_u64(j, "one_time_keys", v->one_time_keys);
+    jcs_member_int(j, "seconds", v->jump_to_s - v->jump_from_s);
+    member_seconds(j, "to", v->jump_to_s);
+    jcs_member_u64(j, "windows", v->windows);
+    jcs_object_close(j);
+}
+
+static void print_reasons(struct jcs *j, const char *reasons)
+{
+    jcs_key(j, "reasons");
+    jcs_array_open(j);
+    while (*reasons != '\0') {
+        char one[32];
+        size_t len = strcspn(reasons, ",");
+        (void)snprintf(one, sizeof(one), "%.*s", (int)(len < 31 ? len : 31), reasons);
+        jcs_string(j, one);
+        reasons += len + (reasons[len] == ',' ? 1 : 0);
+    }
+    jcs_array_close(j);
+}
+
+static void print_source(struct jcs *j, const struct view_clock *v)
+{
+    char ref_id[9];
+    (void)snprintf(ref_id, sizeof(ref_id), "%08X", v->ref_id);
+    jcs_key(j, "source");
+    jcs_object_open(j);
+    if (v->error_us >= 0)
+        jcs_member_int(j, "error_us", v->error_us);
+    jcs_member_int(j, "offset_us", v->offset_us);
+    jcs_member_string(j, "ref_id", ref_id);
+    jcs_member_u64(j, "stratum", v->stratum);
+    jcs_object_close(j);
+}
+
+static void print_tpm_clock(struct jcs *j, const struct view_clock *v)
+{
+    jcs_key(j, "tpm");
+    jcs_object_open(j);
+    jcs_member_int(j, "age_ms", v->tpm_age_ms);
+    jcs_member_u64(j, "clock_ms", v->tpm_clock_ms);
+    jcs_member_u64(j, "resets", v->tpm_resets);
+    jcs_member_u64(j, "restarts", v->tpm_restarts);
+    jcs_member_bool(j, "safe", v->tpm_safe);
+    jcs_object_close(j);
+}
+
+void print_clock(struct jcs *j, const struct view_clock *v)
+{
+    jcs_object_open(j);
+    if (v->closed_before_s > 0)
+        member_seconds(j, "closed_before", v->closed_before_s);
+    if (v->explained[0] != '\0')
+        print_clean(j, "detail", v->explained);
+    member_time_if(j, "earliest", v->earliest_ms);
+    member_time_if(j, "floor", v->floor_ms);
+    if (v->jump_id != 0)
+        print_jump(j, v);
+    member_time_if(j, "last_record", v->record_ms);
+    member_time_if(j, "latest", v->latest_ms);
+    print_reasons(j, v->reasons);
+    jcs_member_bool(j, "safe", v->safe);
+    member_time_if(j, "since", v->since_s * 1000);
+    print_source(j, v);
+    print_clean(j, "state", v->state);
+    if (v->tpm_read)
+        print_tpm_clock(j, v);
+    if (v->wait_s > 0)
+        jcs_member_int(j, "wait_s", v->wait_s);
+    jcs_object_close(j);
+}

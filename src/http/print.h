@@ -22,6 +22,9 @@ void index_terminate(struct view_index *view);
  * knows what a TPM vendor or a client wrote. Cut at 511 characters. */
 void print_clean(struct jcs *j, const char *key, const char *text);
 
+/** CLOCK: the view's texts end (taken by clock.c). */
+void print_clock(struct jcs *j, const struct view_clock *view);
+
 /** KEY. tpm: description and virtual, from the reply that the view came with. */
 void print_key(struct jcs *j, const struct view_key *view, const struct plan_facts *facts,
                const struct reply *reply);

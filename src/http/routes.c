@@ -18,6 +18,8 @@ static const struct route routes[] = {
     {"GET", "/v1/keys/{key}/windows/{number}", "", NULL, window_start},
     {"GET", "/v1/keys/{key}/versions", "prefix cursor", NULL, versions_start},
     {"GET", "/v1/keys/{key}/indices/{number}", "", NULL, index_start},
+    {"GET", "/v1/clock", "", NULL, clock_start},
+    {"POST", "/v1/clock/acknowledgements", "", clock_ack_begin, clock_ack_start},
     {"GET", "/health/live", "", NULL, live_start},
     {"GET", "/health/ready", "", NULL, ready_start},
     {"GET", "/health/state", "", NULL, state_start},

@@ -47,6 +47,11 @@ bool keys_take(struct exchange *x) MUST_CHECK;
 /* public.c */
 void public_start(struct exchange *x);
 
+/* clock.c */
+void clock_start(struct exchange *x);
+void clock_ack_begin(struct exchange *x);
+void clock_ack_start(struct exchange *x);
+
 /* pages.c */
 void live_start(struct exchange *x);
 void ready_start(struct exchange *x);

@@ -465,6 +465,13 @@ enum rc ledger_note_time(struct ledger *ledger, uint32_t key, enum ledger_note_k
                          const char *what, int64_t number, int64_t *at_s,
                          struct err *err) MUST_CHECK;
 
+/** Entry number and number of the newest note of a kind and name. @retval RC_REFUSED_NOT_FOUND
+ * none.
+ */
+enum rc ledger_last_note(struct ledger *ledger, uint32_t key, enum ledger_note_kind kind,
+                         const char *what, uint64_t *seq, int64_t *number,
+                         struct err *err) MUST_CHECK;
+
 /**
  * The JSON of one entry, for exports and receipts. seq: 1 … ledger_size().
  * @param[out] json  malloc'ed, NUL-terminated; owned by the caller, free().

@@ -703,6 +703,29 @@ enum rc ledger_note_latest(struct ledger *ledger, uint32_t key, enum ledger_note
     return row_good(ledger, &r, err);
 }
 
+enum rc ledger_last_note(struct ledger *ledger, uint32_t key, enum ledger_note_kind kind,
+                         const char *what, uint64_t *seq, int64_t *number, struct err *err)
+{
+    *seq = 0;
+    *number = 0;
+    enum rc rc = key == 0 ? ledger_usable(ledger, err) : ledger_usable_key(ledger, key, err);
+    if (rc != RC_OK)
+        return rc;
+    struct binder b CLEANUP(binder_done) = ask(ledger, STMT_NOTE_LAST, key);
+    bind_i64(&b, (int64_t)kind);
+    bind_text(&b, what);
+    bool found = false;
+    rc = next(ledger, &b, &found, err);
+    if (rc != RC_OK)
+        return rc;
+    if (!found)
+        return FAIL(err, RC_REFUSED_NOT_FOUND, "", 0, "no such note");
+    struct row r = {.stmt = b.stmt};
+    *seq = row_u64(&r);
+    *number = row_i64(&r);
+    return row_good(ledger, &r, err);
+}
+
 enum rc ledger_entry_json(struct ledger *ledger, uint64_t seq, char **json, struct err *err)
 {
     *json = NULL;

@@ -368,6 +368,9 @@ const char *const ledger_sql[STMT_COUNT] = {
     [STMT_NOTE_BY_TEXT] = "SELECT max(n.number) FROM note AS n"
                           " WHERE n.key = ?1 AND n.kind = ?2 AND n.what = ?3"
                           " AND substr(n.text, 1, length(?4)) = ?4",
+    [STMT_NOTE_LAST] = "SELECT n.seq, n.number FROM note AS n WHERE n.seq ="
+                       " (SELECT max(m.seq) FROM note AS m"
+                       " WHERE m.key = ?1 AND m.kind = ?2 AND m.what = ?3)",
     [STMT_NOTE_TIME] = "SELECT max(e.at_s) FROM note AS n JOIN entry AS e ON e.seq = n.seq"
                        " WHERE n.key = ?1 AND n.kind = ?2 AND n.what = ?3 AND n.number = ?4",
     [STMT_NOTE_LATEST] = "SELECT n.number, (SELECT e.at_s FROM entry AS e WHERE e.seq = n.seq)"

@@ -156,6 +156,18 @@ static bool set_back_in_early_window(const struct batch *b)
     return key_opened_early(key) && b->wall_s < key->a.wall_s - slack_s;
 }
 
+/* A machine that was put aside and resumed, or restored, may have signed in the window that was
+ * open then, in a life that it does not remember. A TPM of hardware remembers it. */
+static bool stays_closed(const struct batch *b, int64_t window)
+{
+    int64_t start_s = 0;
+    int64_t end_s = 0;
+    if (!b->key->is_virtual || b->clock->verdict.closed_before_ns == 0)
+        return false;
+    window_span(b->key, (uint64_t)window, &start_s, &end_s);
+    return start_s <= b->clock->verdict.closed_before_ns / NS_PER_S;
+}
+
 static enum rc check_floor(struct batch *b, struct opening *o, struct err *err)
 {
     struct key *key = b->key;
@@ -170,6 +182,11 @@ static enum rc check_floor(struct batch *b, struct opening *o, struct err *err)
         return not_open(b, floor, o, "the TPM's window counter is ahead of this window", err);
     if (o->window < key->record.min_window)
         return not_open(b, key->record.min_window, o, "this device may not sign in this window",
+                        err);
+    if (stays_closed(b, o->window))
+        return not_open(b, o->window + 1, o,
+                        "this window was open while this machine stood still, and a virtual TPM "
+                        "may have stood still with it",
                         err);
     if (must_wait(b)) {
         key_note_time(key, b->wall_s);

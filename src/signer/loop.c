@@ -102,6 +102,17 @@ static void read_item(struct loop *loop, struct item *item)
     free(payload);
 }
 
+static enum rc acknowledge(struct loop *loop, struct item *item, struct err *err)
+{
+    void *payload = NULL;
+    size_t len = 0;
+    enum rc rc =
+        signer_acknowledge(loop->signer, &item->request, &item->reply, &payload, &len, err);
+    answer(loop, item, payload, len);
+    free(payload);
+    return rc;
+}
+
 static enum rc serve(struct loop *loop, struct item **items, size_t count, struct err *err)
 {
     struct item *to_sign[BATCH_MAX], *to_attest[BATCH_MAX];
@@ -116,10 +127,17 @@ static enum rc serve(struct loop *loop, struct item **items, size_t count, struc
             to_sign[n++] = items[i];
         else if (items[i]->request.op == REQUEST_ATTEST)
             to_attest[later++] = items[i];
+        else if (items[i]->request.op == REQUEST_CLOCK_ACK && rc == RC_OK)
+            rc = acknowledge(loop, items[i], err);
+        else if (items[i]->request.op == REQUEST_CLOCK_ACK)
+            refuse(loop, items[i], rc, err);
         else
             read_item(loop, items[i]);
     }
-    if (n > 0)
+    /* After a halt nothing more is begun. */
+    for (size_t i = 0; rc != RC_OK && i < n; i++)
+        refuse(loop, to_sign[i], rc, err);
+    if (rc == RC_OK && n > 0)
         rc = sign_items(loop, to_sign, n, err);
     /* What asks the TPM for a while comes behind every signature that is waiting. */
     for (size_t i = 0; i < later; i++) {
@@ -213,7 +231,8 @@ void loop_start(struct loop *loop, const struct signer_config *config, uint32_t 
                 const struct world *world, const struct loop_sink *sink)
 {
     *loop = (struct loop){.config = config, .world = world, .sink = sink, .idle_ms = idle_ms};
-    timekeeper_start(&loop->clock, &config->settings.clock, &config->settings.tolerance, world);
+    timekeeper_start(&loop->clock, &config->settings.clock, &config->settings.tolerance, world,
+                     config->state_dirfd);
     open_signer(loop);
     int64_t now = now_ms(loop);
     loop->tick_at = now + TICK_MS;
@@ -246,4 +265,6 @@ enum rc loop_turn(struct loop *loop, struct item **items, size_t count, struct e
 void loop_end(struct loop *loop, bool settle)
 {
     signer_close(&loop->signer, settle);
+    if (settle)
+        timekeeper_stop(&loop->clock);
 }

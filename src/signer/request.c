@@ -93,6 +93,9 @@ enum rc request_check(const struct request *r, uint64_t generation, bool has_han
     if (r->op == REQUEST_ATTEST &&
         (r->nonce_len < REQUEST_NONCE_MIN || r->nonce_len > REQUEST_NONCE_MAX))
         return FAIL(err, RC_REFUSED_INPUT, "", r->nonce_len, "a nonce of %u bytes", r->nonce_len);
+    if (r->op == REQUEST_CLOCK_ACK &&
+        (r->ack_utc_s < 0 || !token_valid(r->requester, REQUEST_TEXT_MAX)))
+        return FAIL(err, RC_REFUSED_INPUT, "", 0, "message fields of an acknowledgement");
     if (r->op == REQUEST_WINDOWS && (r->from < 0 || r->to < r->from))
         return FAIL(err, RC_REFUSED_INPUT, "", 0, "windows from %lld to %lld", (long long)r->from,
                     (long long)r->to);

@@ -43,6 +43,8 @@ enum request_op {
     REQUEST_SIGNATURE, /* payload: the signature; by id */
     REQUEST_RECEIPT, /* payload: the receipt entry's canonical JSON, with its attestation; by id */
     REQUEST_ATTEST,  /* payload: an attestation, canonical JSON; with a nonce */
+    REQUEST_CLOCK,   /* payload: struct view_clock[1] */
+    REQUEST_CLOCK_ACK, /* the same, afterwards */
     REQUEST_OP_END
 };
 
@@ -67,6 +69,9 @@ struct request {
     uint32_t digest_kind; /* REQUEST_BODY_DIGEST: enum digest_kind */
     uint8_t digest[64];   /* the digest to sign, or the front's claim for a handle's SHA-256 */
     bool digest_claimed;  /* handle: digest[0..31] is what the front (or client) says it is */
+    /* REQUEST_CLOCK_ACK */
+    uint64_t ack_id, ack_windows;
+    int64_t ack_utc_s;
     /* reading */
     int64_t from, to; /* inclusive */
     uint8_t id[16];
@@ -222,6 +227,38 @@ struct view_index {
     uint64_t epoch; /* lease or batch that holds it, 0 if none */
     uint8_t id[16]; /* INDEX_SIGNED */
     int64_t signed_at_s;
+};
+
+#define REQUEST_CLOCK_KEYS_MAX 32
+
+/** The clock that is signed by. Times are seconds of UTC where they do not say otherwise; 0: none.
+ */
+struct view_clock {
+    char state[24];               /* "synced" */
+    char reasons[200];            /* "leap3,err-big"; "" when safe */
+    char explained[ERR_TEXT_MAX]; /* the same for people, and what helps; "" when safe */
+    bool safe;
+    int64_t since_s; /* in this state, as far as this process knows */
+    int64_t wait_s;  /* after which asking again may help; 0 when safe */
+    int64_t earliest_ms, latest_ms;
+    int64_t error_us;  /* half width; REQUEST_NONE: unknown */
+    int64_t offset_us; /* of the system clock, that chronyd slews out */
+    uint32_t ref_id, stratum;
+    int64_t floor_ms, record_ms; /* highest time under which an index was taken; last record */
+    int64_t closed_before_s;     /* virtual TPM: windows that began before stay closed */
+    bool tpm_read, tpm_safe;
+    uint64_t tpm_clock_ms;
+    uint32_t tpm_resets, tpm_restarts;
+    int64_t tpm_age_ms; /* of that reading */
+    /* a jump that nobody has acknowledged */
+    uint64_t jump_id; /* 0: none, and the rest is 0 */
+    int64_t jump_from_s, jump_to_s;
+    uint64_t windows, one_time_keys; /* what accepting it would cost, over all keys */
+    uint32_t key_count;
+    struct {
+        char name[NAME_LEN_MAX + 1];
+        uint64_t windows, one_time_keys;
+    } keys[REQUEST_CLOCK_KEYS_MAX];
 };
 
 /** Names for JSON and logs: "Operational", "open", "signed". Static. */

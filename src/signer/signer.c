@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "policy/wear.h"
 #include "signer/attest.h"
+#include "signer/clockbook.h"
 #include "signer/tpmwatch.h"
 #include "signer/view.h"
 #include "signer/wear.h"
@@ -31,6 +32,7 @@ struct signer {
     struct bucket attest_bucket;
     enum rc attest_rc; /* a HALT that an attestation has found */
     struct err attest_err;
+    struct clockbook book;
 };
 
 void reply_init(struct reply *reply, const struct request *request)
@@ -143,6 +145,14 @@ enum rc signer_open(struct signer **signer, const struct signer_config *config,
     }
     if (rc == RC_OK)
         rc = start_watch(s, err);
+    if (rc == RC_OK) {
+        s->book = (struct clockbook){.ledger = s->ledger,
+                                     .clock = clock,
+                                     .keys = s->keys,
+                                     .key_count = s->key_count,
+                                     .tpm_there = s->tpm_rc == RC_OK};
+        rc = clockbook_open(&s->book, err);
+    }
     if (rc != RC_OK) {
         signer_close(&s, false);
         return rc;
@@ -446,14 +456,16 @@ static enum rc ask_tpm_time(struct signer *s, struct err *err)
  * Where the TPM is a part of hardware, the next process reads the truth from it. */
 static enum rc after_disruption(struct signer *s, struct err *err)
 {
-    log_event(LOG_LEVEL_WARNING, &LOG_NOTHING,
-              "this process was put aside and resumed, or the TPM was reset: leases are given up");
+    const char *why = clk_reason_text(s->clock->disrupted_by);
+    log_event(LOG_LEVEL_WARNING, &LOG_NOTHING, "clock: %s: leases are given up", why);
     for (size_t i = 0; i < s->key_count; i++)
         s->keys[i].lease = (struct open_lease){0};
+    enum rc rc = clockbook_disrupted(&s->book, why, now_s(s), err);
+    if (rc != RC_OK)
+        return rc;
     if (s->tpm_rc != RC_OK || s->world->tpm->identify(s->tpm)->is_virtual)
         return RC_OK;
-    return FAIL(err, RC_HALT_CANARY, "", 0,
-                "this process was put aside and resumed, or the TPM was reset");
+    return FAIL(err, RC_HALT_CANARY, "", 0, "what this process holds may be old: %s", why);
 }
 
 enum rc signer_look(struct signer *s, struct err *err)
@@ -465,6 +477,9 @@ enum rc signer_look(struct signer *s, struct err *err)
     timekeeper_look(s->clock, &reading);
     for (size_t i = 0; reading.safe && i < s->key_count; i++)
         key_note_time(&s->keys[i], reading.latest_ns / INT64_C(1000000000));
+    rc = clockbook_keep(&s->book, now_s(s), err);
+    if (rc != RC_OK)
+        return rc;
     return timekeeper_disrupted(s->clock) ? after_disruption(s, err) : RC_OK;
 }
 
@@ -682,6 +697,17 @@ static enum rc read_signature(struct signer *s, const struct key *key, const str
     return RC_OK;
 }
 
+static enum rc read_clock(struct signer *s, void **payload, size_t *len, struct err *err)
+{
+    struct view_clock *view = calloc(1, sizeof(*view));
+    if (view == NULL)
+        return FAIL(err, RC_RETRY_SYSTEM, "errno", 0, "no memory");
+    clockbook_view(&s->book, view);
+    *payload = view;
+    *len = sizeof(*view);
+    return RC_OK;
+}
+
 static enum rc read_of_key(struct signer *s, const struct request *r, struct reply *reply,
                            void **payload, size_t *len, struct err *err)
 {
@@ -728,6 +754,8 @@ void signer_read(struct signer *s, const struct request *r, struct reply *reply,
             rc = read_keys(s, r, payload, payload_len, &err);
         if (s->tpm_rc == RC_OK)
             read_state(s, reply);
+    } else if (r->op == REQUEST_CLOCK) {
+        rc = read_clock(s, payload, payload_len, &err);
     } else {
         rc = read_of_key(s, r, reply, payload, payload_len, &err);
     }
@@ -738,4 +766,26 @@ void signer_read(struct signer *s, const struct request *r, struct reply *reply,
     *payload = NULL;
     *payload_len = 0;
     (void)snprintf(reply->text, sizeof(reply->text), "%s", err_text(&err));
+}
+
+enum rc signer_acknowledge(struct signer *s, const struct request *r, struct reply *reply,
+                           void **payload, size_t *payload_len, struct err *err)
+{
+    struct err e = {0};
+    const struct clk_acknowledgement said = {
+        .id = r->ack_id, .utc_s = r->ack_utc_s, .windows = r->ack_windows};
+    *payload = NULL;
+    *payload_len = 0;
+    reply_init(reply, r);
+    name_tpm(s, reply);
+    enum rc rc = clockbook_acknowledge(&s->book, &said, r->requester, now_s(s), &e);
+    if (rc == RC_OK)
+        rc = read_clock(s, payload, payload_len, &e);
+    reply->rc = (int32_t)rc;
+    if (rc == RC_OK)
+        return RC_OK;
+    (void)snprintf(reply->text, sizeof(reply->text), "%s", err_text(&e));
+    if (rc_class(rc) != RC_CLASS_HALT)
+        return RC_OK;
+    return FAIL(err, rc, e.origin, e.native, "%s", err_text(&e));
 }

@@ -106,6 +106,15 @@ void signer_read(struct signer *signer, const struct request *request, struct re
 enum rc signer_turned(struct signer *signer, struct err *err) MUST_CHECK;
 
 /**
+ * Answer a REQUEST_CLOCK_ACK: clockbook_acknowledge(), and the clock as it is then.
+ * @param[out] payload  As signer_read().
+ * @return as signer_sign(). A refusal is the reply's, and RC_OK here.
+ */
+enum rc signer_acknowledge(struct signer *signer, const struct request *request,
+                           struct reply *reply, void **payload, size_t *payload_len,
+                           struct err *err) MUST_CHECK;
+
+/**
  * Look at the clock, about once a second, though nobody signs by it: it counts fresh updates and
  * must see every step. Asks the TPM for its time now and then, and acts on what was found.
  * @retval RC_HALT_CANARY  This process was put aside and resumed, or the TPM was reset: what it

@@ -2,6 +2,9 @@
 
 #include <inttypes.h>
 
+#include "base/log.h"
+#include "signer/clockfile.h"
+
 #define NS_PER_S INT64_C(1000000000)
 #define NS_PER_MS INT64_C(1000000)
 
@@ -9,12 +12,89 @@
 #define WAIT_FOR_PEOPLE_S 60
 #define WAIT_FOR_EVIDENCE_S 2
 
+/* What may be the reason while a jump is acknowledged: otherwise the evidence itself is bad. */
+#define OF_A_JUMP (CLK_REASON(CLK_FORWARD) | CLK_REASON(CLK_DRAG) | CLK_REASON(CLK_OFFLINE))
+
 void timekeeper_start(struct timekeeper *tk, const struct clk_policy *policy,
-                      const struct clk_tolerance *tolerance, const struct world *world)
+                      const struct clk_tolerance *tolerance, const struct world *world, int dirfd)
 {
-    *tk = (struct timekeeper){.world = world, .policy = policy, .tolerance = tolerance};
-    clk_machine_init(&tk->machine, &(struct clk_memory){0});
+    struct err err = {0};
+    *tk = (struct timekeeper){
+        .world = world, .policy = policy, .tolerance = tolerance, .dirfd = dirfd};
+    enum rc rc = dirfd < 0 ? RC_REFUSED_NOT_FOUND : clockfile_read(dirfd, &tk->stored, &err);
+    if (rc != RC_OK && rc != RC_REFUSED_NOT_FOUND)
+        log_event(LOG_LEVEL_WARNING, &(struct log_fields){.index = -1, .err = &err},
+                  "what the clock remembered is lost");
+    tk->recalled = rc == RC_OK || dirfd < 0;
+    clk_machine_init(&tk->machine, &tk->stored);
+    tk->mode = tk->machine.mode;
 }
+
+void timekeeper_recall(struct timekeeper *tk, const struct timekeeper_past *past)
+{
+    const struct clk_quarantine *q = &tk->machine.memory.quarantine;
+    clk_recall(&tk->machine, past->wall_s * NS_PER_S);
+    if (q->id != 0 && q->id == past->settled_id)
+        clk_release(&tk->machine);
+    if (q->id == 0 && past->open_id != 0)
+        clk_latch(&tk->machine,
+                  &(struct clk_quarantine){.id = past->open_id,
+                                           .from_ns = tk->machine.memory.seen_ns,
+                                           .to_ns = (int64_t)past->open_id * NS_PER_S});
+    tk->recalled = tk->recalled || past->complete;
+}
+
+/* What outlives the process ------------------------------------------------------------------- */
+
+static void store(struct timekeeper *tk)
+{
+    struct clk_memory memory;
+    struct err err = {0};
+    clk_memory(&tk->machine, &memory);
+    bool failed = clockfile_write(tk->dirfd, &memory, &err) != RC_OK;
+    if (failed && !tk->store_failed)
+        log_event(LOG_LEVEL_ERROR, &(struct log_fields){.index = -1, .err = &err},
+                  "what the clock knows cannot be stored");
+    tk->store_failed = failed;
+    if (failed)
+        return;
+    tk->stored = memory;
+    tk->stored_ns = timekeeper_raw_ns(tk);
+}
+
+/* A jump or a disruption is stored before anybody is told of it; so is its end. */
+static bool news(const struct timekeeper *tk)
+{
+    struct clk_memory now;
+    clk_memory(&tk->machine, &now);
+    return now.quarantine.id != tk->stored.quarantine.id || now.disrupted != tk->stored.disrupted ||
+           now.closed_before_ns != tk->stored.closed_before_ns;
+}
+
+static void keep(struct timekeeper *tk)
+{
+    if (tk->dirfd < 0)
+        return;
+    bool due = tk->stored_ns == 0 ||
+               timekeeper_raw_ns(tk) - tk->stored_ns >= TIMEKEEPER_RECORD_S * NS_PER_S;
+    /* While it is not known what others remember, a record of now would hide that too much time has
+     * passed since theirs. */
+    bool record = due && tk->reading.safe && tk->recalled;
+    if (record)
+        clk_record(&tk->machine, &tk->reading);
+    if (record || news(tk))
+        store(tk);
+}
+
+void timekeeper_stop(struct timekeeper *tk)
+{
+    if (tk->dirfd < 0 || !tk->reading.safe || !tk->recalled)
+        return;
+    clk_record(&tk->machine, &tk->reading);
+    store(tk);
+}
+
+/* Looking ------------------------------------------------------------------------------------- */
 
 int64_t timekeeper_raw_ns(const struct timekeeper *tk)
 {
@@ -27,7 +107,14 @@ void timekeeper_look(struct timekeeper *tk, struct clk_reading *reading)
     tk->world->clock_sample(tk->world->clock_ctx, &sample);
     sample.tpm = tk->tpm;
     clk_step(&tk->machine, tk->policy, tk->tolerance, &sample, &tk->reading, &tk->verdict);
-    tk->disrupted = tk->disrupted || tk->verdict.disrupted;
+    if (tk->verdict.disrupted) {
+        tk->disrupted = true;
+        tk->disrupted_by = tk->reading.reasons;
+    }
+    if (tk->verdict.mode != tk->mode || tk->since_s == 0)
+        tk->since_s = sample.evidence.real_ns / NS_PER_S;
+    tk->mode = tk->verdict.mode;
+    keep(tk);
     *reading = tk->reading;
 }
 
@@ -62,6 +149,36 @@ bool timekeeper_disrupted(struct timekeeper *tk)
     bool disrupted = tk->disrupted;
     tk->disrupted = false;
     return disrupted;
+}
+
+/* Jumps --------------------------------------------------------------------------------------- */
+
+void timekeeper_show(struct timekeeper *tk)
+{
+    tk->shown_id = tk->machine.memory.quarantine.id;
+    tk->shown_ns = timekeeper_raw_ns(tk);
+}
+
+enum rc timekeeper_acknowledge(struct timekeeper *tk, const struct clk_acknowledgement *said,
+                               uint64_t windows, struct err *err)
+{
+    struct clk_reading reading;
+    struct clk_acknowledgement ack = *said;
+    timekeeper_look(tk, &reading);
+    /* Nobody was shown it: as if it had been an hour ago. */
+    ack.shown_raw_ns = tk->shown_id == said->id ? tk->shown_ns : INT64_MAX;
+    if (tk->verdict.mode == CLK_QUARANTINE_FWD && (reading.reasons & ~OF_A_JUMP) != 0)
+        return FAIL(err, RC_REFUSED_INPUT, "", reading.reasons,
+                    "there is no good time to accept: %s",
+                    clk_reason_text(reading.reasons & ~OF_A_JUMP));
+    return clk_acknowledge(&tk->machine, &ack, &reading, windows, err);
+}
+
+void timekeeper_release(struct timekeeper *tk)
+{
+    clk_release(&tk->machine);
+    if (tk->dirfd >= 0)
+        store(tk);
 }
 
 /* Refusals ------------------------------------------------------------------------------------ */

@@ -2,8 +2,8 @@
  * timekeeper: the clock that this process signs by: evidence in, a reading and a state out.
  *
  * It owns the state machine of clock/machine.h, takes the samples (from the world), adds the newest
- * reading of the TPM's clock to each, and keeps what must outlive the process. Nobody else in the
- * signer asks what time it is.
+ * reading of the TPM's clock to each, and keeps what must outlive the process (clockfile.h; the
+ * ledger's part is clockbook.h). Nobody else in the signer asks what time it is.
  *
  * Uses: clock, signer/world.h. Threads: signer thread. Keeps I5 (no window index without a trusted
  * clock) together with batch_window.c.
@@ -20,6 +20,9 @@
 /** A TPM that took longer than this to tell its time has told nothing: when in between was it? */
 #define TIMEKEEPER_TPM_MS_MAX 250
 
+/** How often the record of the clock is renewed. */
+#define TIMEKEEPER_RECORD_S 60
+
 struct timekeeper {
     const struct world *world;
     const struct clk_policy *policy;
@@ -30,14 +33,42 @@ struct timekeeper {
     struct clk_verdict verdict; /* of the same sample */
     int64_t tpm_asked_ns;       /* raw; when the TPM was asked last, whatever it said; 0: never */
     bool disrupted;             /* noticed, and not yet taken notice of */
+    uint32_t disrupted_by;      /* then: the reasons */
+    enum clk_mode mode;         /* and since when, by the host's clock */
+    int64_t since_s;
+    /* what outlives the process */
+    int dirfd;
+    bool recalled;            /* nothing that is remembered elsewhere is missing any more */
+    struct clk_memory stored; /* as the file holds it */
+    int64_t stored_ns;        /* raw; 0: not by this process */
+    bool store_failed;        /* the last time */
+    /* the jump that operators were shown, and when, raw */
+    uint64_t shown_id;
+    int64_t shown_ns;
 };
 
 /**
- * Start with nothing known.
+ * Start with what the file `clock` remembers. A file that is missing or torn is no failure: it is
+ * as if nobody had looked at the clock yet, until timekeeper_recall().
  * @param[in] policy, tolerance, world  Borrowed; must outlive it.
+ * @param[in] dirfd  State directory, borrowed; -1: nothing is remembered.
  */
 void timekeeper_start(struct timekeeper *tk, const struct clk_policy *policy,
-                      const struct clk_tolerance *tolerance, const struct world *world);
+                      const struct clk_tolerance *tolerance, const struct world *world, int dirfd);
+
+/** What others remember of the clock. */
+struct timekeeper_past {
+    bool complete;       /* false: the anchors could not be asked yet */
+    int64_t wall_s;      /* latest in an anchor; 0: none */
+    uint64_t open_id;    /* jump that stands in the ledger without an end; 0: none */
+    uint64_t settled_id; /* jump whose end is the newest that the ledger says; 0: none */
+};
+
+/** Add it to what the file said. Both can only make the clock more careful. */
+void timekeeper_recall(struct timekeeper *tk, const struct timekeeper_past *past);
+
+/** An orderly stop: the record is now. */
+void timekeeper_stop(struct timekeeper *tk);
 
 /**
  * Take a sample: about once a second, and right before and right after an index is taken. Never
@@ -62,6 +93,21 @@ bool timekeeper_tpm_due(const struct timekeeper *tk);
 
 /** True once after each disruption: leases in hand end, and on a hardware TPM the process. */
 bool timekeeper_disrupted(struct timekeeper *tk);
+
+/** Somebody is shown the jump that stands, if one does. */
+void timekeeper_show(struct timekeeper *tk);
+
+/**
+ * May the jump that stands be acknowledged so? Takes a sample; changes nothing else.
+ * @param[in] windows  That it costs, over all keys: what `said` has to repeat.
+ * @param[in] said     id, utc_s and windows; shown_raw_ns is filled in here.
+ * @retval RC_REFUSED_INPUT  As clk_acknowledge(); or the present sample is no good evidence.
+ */
+enum rc timekeeper_acknowledge(struct timekeeper *tk, const struct clk_acknowledgement *said,
+                               uint64_t windows, struct err *err) MUST_CHECK;
+
+/** The acknowledgement stands in the ledger: believe the evidence from the next sample on. */
+void timekeeper_release(struct timekeeper *tk);
 
 /**
  * Why the clock may not be signed by, for people: state, reasons, and what to do.

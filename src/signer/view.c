@@ -110,6 +110,35 @@ int64_t view_export_limit(const struct key *key, struct ledger *ledger, int64_t 
     return limit + margin;
 }
 
+/* Time ---------------------------------------------------------------------------------------- */
+
+static uint64_t window_at(const struct plan *plan, int64_t at_s)
+{
+    uint64_t window = 0;
+    if (at_s < plan->start_s)
+        return 0;
+    return plan_window_at(plan, at_s, &window, NULL) == RC_OK ? window : plan->window_count;
+}
+
+void view_clock_loss(const struct key *key, struct ledger *ledger, int64_t from_s, int64_t to_s,
+                     uint64_t *windows, uint64_t *one_time_keys)
+{
+    *windows = 0;
+    *one_time_keys = 0;
+    if (key->plan.window_size == 0 || key->plan.kind != PLAN_TIME)
+        return;
+    uint64_t first = window_at(&key->plan, from_s);
+    uint64_t lowest = lowest_left(key, key->plan.start_s);
+    uint64_t end = window_at(&key->plan, to_s);
+    if (first < lowest)
+        first = lowest;
+    if (end <= first)
+        return;
+    *windows = end - first;
+    *one_time_keys = left_in_window(key, ledger, first, key->plan.start_s) +
+                     (*windows - 1) * key->plan.window_usable;
+}
+
 /* Versions ------------------------------------------------------------------------------------ */
 
 static bool free_and_allowed(const struct key *key, struct ledger *ledger, const char *version,

@@ -60,4 +60,9 @@ enum rc view_versions(const struct key *key, struct ledger *ledger, const char *
 enum rc view_index(const struct key *key, struct ledger *ledger, int64_t index, int64_t now_s,
                    struct view_index *view, struct err *err) MUST_CHECK;
 
+/** What a key loses if time goes from one second to another at once: windows that nobody can sign
+ * in any more, and the one-time keys left in them. Zeros for plans without time. */
+void view_clock_loss(const struct key *key, struct ledger *ledger, int64_t from_s, int64_t to_s,
+                     uint64_t *windows, uint64_t *one_time_keys);
+
 #endif

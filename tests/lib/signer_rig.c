@@ -18,6 +18,7 @@
 #include "base/file.h"
 #include "base/secmem.h"
 #include "lib/plan_text.h"
+#include "signer/clockfile.h"
 #include "signer/escrow.h"
 #include "signer/scheme.h"
 #include "signer/seeds.h"
@@ -229,6 +230,8 @@ static void remove_tree(const char *dir)
         (void)snprintf(path, sizeof(path), "%s/keys/%s", dir, names[k]);
         (void)rmdir(path);
     }
+    (void)snprintf(path, sizeof(path), "%s/" CLOCKFILE_NAME, dir);
+    (void)unlink(path);
     (void)snprintf(path, sizeof(path), "%s/keys", dir);
     (void)rmdir(path);
     (void)rmdir(dir);
@@ -283,6 +286,7 @@ void rig_restore(struct rig *rig, uint64_t seed)
     crashvfs_power_on(rig->disk);
     rig->fake = rig->saved_fake;
     *rig->fake.tpm = rig->saved_tpm;
+    (void)unlinkat(rig->config.state_dirfd, CLOCKFILE_NAME, 0);
     assert_true(pwrite_full(fd, rig->saved_seeds, rig->saved_seeds_len, 0));
 }
 
@@ -434,7 +438,7 @@ enum rc rig_open(struct rig *rig)
     assert_null(rig->signer);
     rig->err = (struct err){0};
     timekeeper_start(&rig->clock, &rig->config.settings.clock, &rig->config.settings.tolerance,
-                     &rig->fake.world);
+                     &rig->fake.world, rig->config.state_dirfd);
     return signer_open(&rig->signer, &rig->config, &rig->fake.world, &rig->clock, &rig->err);
 }
 

@@ -1,0 +1,149 @@
+/*
+ * The clock: what it says and why, and the acknowledgement of a jump forward.
+ *
+ * Who may acknowledge is not known yet as a role, so only the unix socket takes it: whoever may
+ * connect there works on this host.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "http/print.h"
+#include "http/routes.h"
+
+#define ACK_BODY_MAX 4096
+#define LOCAL "uid:" /* what requesters on the unix socket begin with */
+
+static void json_release(json_t **json)
+{
+    json_decref(*json);
+}
+
+/* The answer ------------------------------------------------------------------------------------
+ */
+
+static bool take_view(const struct exchange *x, struct view_clock *v)
+{
+    if (x->payload_len != sizeof(*v))
+        return false;
+    memcpy(v, x->payload, sizeof(*v));
+    v->state[sizeof(v->state) - 1] = '\0';
+    v->reasons[sizeof(v->reasons) - 1] = '\0';
+    v->explained[sizeof(v->explained) - 1] = '\0';
+    for (size_t i = 0; i < REQUEST_CLOCK_KEYS_MAX; i++)
+        v->keys[i].name[sizeof(v->keys[i].name) - 1] = '\0';
+    return v->key_count <= REQUEST_CLOCK_KEYS_MAX;
+}
+
+static void clock_done(struct exchange *x)
+{
+    struct view_clock view;
+    struct jcs j CLEANUP(jcs_wipe) = {0};
+    if (!take_view(x, &view)) {
+        exchange_problem(x, PROBLEM_INTERNAL, "the core's answer cannot be read");
+        return;
+    }
+    print_clock(&j, &view);
+    answer_json(&x->answer, 200, &j);
+}
+
+void clock_start(struct exchange *x)
+{
+    exchange_request(x, REQUEST_CLOCK);
+    exchange_ask(x, -1, clock_done);
+}
+
+/* The acknowledgement ---------------------------------------------------------------------------
+ */
+
+static bool may_acknowledge(struct exchange *x)
+{
+    if (guard_value(&x->guard, GUARD_ORIGIN) != NULL)
+        exchange_problem(x, PROBLEM_FORBIDDEN, "the request comes from a web page (Origin)");
+    else if (strncmp(conn_requester(x->conn), LOCAL, strlen(LOCAL)) != 0)
+        exchange_problem(x, PROBLEM_FORBIDDEN,
+                         "a jump is acknowledged over the unix socket of this host, not over TCP");
+    return !x->answer.ready;
+}
+
+static bool has_json(struct exchange *x)
+{
+    const char *type = guard_value(&x->guard, GUARD_CONTENT_TYPE);
+    uint64_t len = x->guard.content_length;
+    if (type == NULL || !media_type_is(type, "application/json"))
+        exchange_problem(x, PROBLEM_UNSUPPORTED_MEDIA_TYPE, "Content-Type is not application/json");
+    else if (guard_value(&x->guard, GUARD_CONTENT_LENGTH) == NULL)
+        exchange_problem(x, PROBLEM_LENGTH_REQUIRED, "there is no Content-Length");
+    else if (len > ACK_BODY_MAX)
+        exchange_problem(x, PROBLEM_TOO_LARGE, "%" PRIu64 " bytes, and at most %d are taken", len,
+                         ACK_BODY_MAX);
+    else if (len == 0)
+        exchange_problem(x, PROBLEM_BAD_REQUEST, "the body is empty");
+    return !x->answer.ready;
+}
+
+void clock_ack_begin(struct exchange *x)
+{
+    struct err err = {0};
+    const struct front_config *config = x->front->config;
+    if (!may_acknowledge(x) || !has_json(x))
+        return;
+    if (spool_open(&x->spool, x->guard.content_length, config->body_memory_max, config->spool_dirfd,
+                   false, &err) != RC_OK)
+        exchange_problem(x, PROBLEM_SPOOL_FULL, "%s", err_text(&err));
+}
+
+static enum rc take_count(const json_t *root, const char *name, uint64_t *value, struct err *err)
+{
+    const json_t *member = json_object_get(root, name);
+    if (!json_is_integer(member) || json_integer_value(member) < 0)
+        return FAIL(err, RC_REFUSED_INPUT, "", 0, "member '%s' must be a whole number", name);
+    *value = (uint64_t)json_integer_value(member);
+    return RC_OK;
+}
+
+/* {"id": 1780000000, "windows": 3, "utc": "2026-11-25T10:00:00Z"}: all three, nothing else. */
+static enum rc parse(struct request *r, const char *text, size_t len, struct err *err)
+{
+    json_error_t error = {0};
+    json_t *root CLEANUP(json_release) = json_loadb(text, len, JSON_REJECT_DUPLICATES, &error);
+    if (!json_is_object(root) || json_object_size(root) != 3)
+        return FAIL(err, RC_REFUSED_INPUT, "jansson", error.line,
+                    "not a JSON object of id, windows and utc");
+    const char *utc = json_string_value(json_object_get(root, "utc"));
+    enum rc rc = take_count(root, "id", &r->ack_id, err);
+    if (rc == RC_OK)
+        rc = take_count(root, "windows", &r->ack_windows, err);
+    if (rc == RC_OK && (utc == NULL || !rfc3339_parse(&r->ack_utc_s, utc)))
+        rc = FAIL(err, RC_REFUSED_INPUT, "", 0, "member 'utc' must be like 2026-11-25T10:00:00Z");
+    return rc;
+}
+
+static enum rc read_body(struct exchange *x, struct err *err)
+{
+    size_t len = (size_t)x->spool.len; /* has_json(): at most ACK_BODY_MAX */
+    char text[ACK_BODY_MAX];
+    if (x->spool_err.rc != RC_OK)
+        return FAIL(err, x->spool_err.rc, "", 0, "%s", err_text(&x->spool_err));
+    if (len > sizeof(text) || !pread_full(x->spool.fd, text, len, 0))
+        return FAIL(err, RC_RETRY_SYSTEM, "errno", errno, "cannot read the body back");
+    return parse(&x->job.request, text, len, err);
+}
+
+void clock_ack_start(struct exchange *x)
+{
+    struct err err = {0};
+    exchange_request(x, REQUEST_CLOCK_ACK);
+    enum rc rc = read_body(x, &err);
+    spool_close(&x->spool);
+    if (rc != RC_OK) {
+        exchange_fail(x, &err);
+        return;
+    }
+    memcpy(x->job.request.request_id, x->request_id, sizeof(x->request_id));
+    text_copy(x->job.request.requester, sizeof(x->job.request.requester), conn_requester(x->conn));
+    exchange_ask(x, -1, clock_done);
+}
