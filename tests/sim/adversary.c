@@ -401,14 +401,69 @@ static void chronyd_loses_source(struct machine *m)
     sim->counts.clock_dead++;
 }
 
+static void chronyd_answers(struct machine *m)
+{
+    struct host_clock *c = &sim->clocks[m->number];
+    c->answer = c->answer != ANSWER_GOOD ? ANSWER_GOOD : (enum host_answer)(1 + below(ANSWERS - 1));
+    SAY("chronyd on %s %s", m->name, host_answer_text(c->answer));
+    sim->counts.clock_answers++;
+}
+
 static void leap_second(struct machine *m)
 {
     struct host_clock *c = &sim->clocks[m->number];
     SAY("a leap second on %s", m->name);
     c->leap_announced = true;
     host_clock_step(c, sim->now_ns, -NS_PER_S);
+    c->kernel_set = false; /* the kernel knew */
     look(m);
     sim->counts.clock_steps++;
+}
+
+/* From a blink to days. */
+static int64_t some_span(void)
+{
+    static const int64_t spans_ms[] = {300, 700, 2000, 7000, 60000, 3600000, 86400000, 259200000};
+    int64_t most = spans_ms[below(8)];
+    return chance_between(&sim->chance, most / 3, most) * NS_PER_MS;
+}
+
+static void put_aside(struct machine *m)
+{
+    int64_t span = some_span();
+    bool asleep = chance_percent(&sim->chance, 35);
+    SAY("%s is %s for %" PRId64 ".%03" PRId64 " s", m->name, asleep ? "asleep" : "paused",
+        span / NS_PER_S, span % NS_PER_S / NS_PER_MS);
+    sim->counts.clock_asides++;
+    machine_put_aside(m, span, asleep);
+    if (chance_percent(&sim->chance, 50))
+        return;
+    /* It does not know yet, and is asked at once. */
+    client_send(m);
+    client_send(m);
+    sim->ops += clients_deliver(m, 4);
+}
+
+/* Faster or slower by up to 5 %, or so little that no tolerance can tell. */
+static int64_t some_drag_ppb(void)
+{
+    static const int64_t most_ppb[] = {150000, 1000000, 10000000, 50000000};
+    int64_t most = most_ppb[below(4)];
+    return chance_between(&sim->chance, -most, most);
+}
+
+static int64_t some_lie_ns(void)
+{
+    static const int64_t most_s[] = {3, 60, 3600, 86400, 10 * 86400, 3 * 366 * 86400};
+    int64_t most = most_s[below(6)];
+    return chance_between(&sim->chance, -most, most) * NS_PER_S;
+}
+
+/* As time passes slowly, so that each poll is seen. */
+static void live_through(int64_t polls)
+{
+    for (; polls > 0; polls--)
+        world_advance(20 * NS_PER_S);
 }
 
 static void source_lies(struct machine *m)
@@ -416,16 +471,23 @@ static void source_lies(struct machine *m)
     struct host_clock *c = &sim->clocks[m->number];
     sim->counts.clock_lies++;
     if (chance_percent(&sim->chance, 40)) {
-        SAY("the time source of %s is honest (again)", m->name);
+        SAY("the time sources of %s are honest (again)", m->name);
         host_clock_lie(c, sim->now_ns, 0, 0);
         return;
     }
-    int64_t drag =
-        chance_percent(&sim->chance, 50) ? chance_between(&sim->chance, -50000000, 50000000) : 0;
-    int64_t lie = drag != 0 ? 0 : chance_between(&sim->chance, -10, 10) * 86400 * NS_PER_S;
-    SAY("the time source of %s lies by %" PRId64 " s%s", m->name, lie / NS_PER_S,
-        drag != 0 ? ", more and more" : "");
+    int64_t drag = chance_percent(&sim->chance, 50) ? some_drag_ppb() : 0;
+    int64_t lie = drag != 0 ? host_clock_lie_now(c, sim->now_ns) : some_lie_ns();
+    SAY("the time sources of %s lie by %" PRId64 " s%s", m->name, lie / NS_PER_S,
+        drag > 0   ? ", and run fast"
+        : drag < 0 ? ", and run slow"
+                   : "");
     host_clock_lie(c, sim->now_ns, lie, drag);
+    if (drag == 0 && chance_percent(&sim->chance, 60)) {
+        SAY("chronyd on %s is started anew", m->name);
+        host_clock_set_alive(c, sim->now_ns, false);
+        host_clock_set_alive(c, sim->now_ns, true);
+    }
+    live_through(chance_between(&sim->chance, 0, 20));
 }
 
 static void years_without_power(struct machine *m)
@@ -586,6 +648,8 @@ static const struct {
     {"clock set", BELONGS(clocks), 6, set_clock},
     {"chronyd stopped or started", BELONGS(clocks), 4, chronyd_stops},
     {"chronyd without source", BELONGS(clocks), 4, chronyd_loses_source},
+    {"chronyd answers badly", BELONGS(clocks), 4, chronyd_answers},
+    {"machine paused or asleep", BELONGS(clocks), 5, put_aside},
     {"leap second", BELONGS(clocks), 2, leap_second},
     {"time source lies", BELONGS(lies), 6, source_lies},
     {"copy of a disk kept", BELONGS(rollbacks), 12, keep_copy},
@@ -649,25 +713,33 @@ void temper_draw(struct temper *t, struct chance *c)
     *t = (struct temper){.name = "crashes", .crashes = true};
     if (dice < 20)
         return;
-    t->faults = yes(c, dice < 40 ? 100 : 50);
-    t->clocks = yes(c, dice < 40 ? 60 : 30);
-    if (dice < 40) {
+    t->faults = yes(c, dice < 36 ? 100 : 50);
+    t->clocks = yes(c, dice < 36 ? 60 : 30);
+    if (dice < 36) {
         t->name = "faults";
-    } else if (dice < 60) {
+    } else if (dice < 54) {
         t->name = "states put back";
         t->rollbacks = true;
         t->clones = yes(c, 50);
         t->images = yes(c, 40);
         t->lossy = yes(c, 20);
-    } else if (dice < 80) {
+    } else if (dice < 72) {
         t->name = "operators";
         t->operators = true;
         t->rollbacks = yes(c, 25);
         t->lies = yes(c, 10);
-    } else if (dice < 88) {
+    } else if (dice < 80) {
         t->name = "virtual machines";
         t->virtual_machine = t->images = true;
         t->lossy = yes(c, 20);
+    } else if (dice < 90) {
+        t->name = "clocks";
+        t->clocks = true;
+        t->faults = yes(c, 20);
+        t->lies = yes(c, 70);
+        t->virtual_machine = yes(c, 25);
+        t->images = yes(c, 25);
+        t->rollbacks = yes(c, 25);
     } else {
         t->name = "everything";
         t->rollbacks = t->clones = t->images = t->operators = t->faults = t->clocks = true;

@@ -137,7 +137,38 @@ static void check_anchor(const struct machine *m, const struct oracle_key *key, 
                      m->name, name, index, epoch, nv->l);
 }
 
-static void check_window(const struct machine *m, struct oracle_key *key, uint64_t index)
+/* A process that was put aside may hold what is old: on a hardware TPM it has to end. */
+static bool was_put_aside(const struct machine *m)
+{
+    return m->truth.aside_ns != 0 && !m->port.chip->identity.is_virtual;
+}
+
+/* A window may end between the first look at the clock and this; the second look burns the index.
+ * So what is found here is a fault only when the signature leaves. */
+static void check_time(struct machine *m, struct oracle_key *key, uint64_t window,
+                       struct oracle_index *at)
+{
+    at->in_window = true;
+    at->too_far = at->put_aside = false;
+    if (key->plan.kind != PLAN_TIME)
+        return;
+    int64_t start_s = 0;
+    int64_t end_s = 0;
+    plan_window_times(&key->plan, window, &start_s, &end_s);
+    truth_observe(m);
+    at->put_aside = was_put_aside(m);
+    bool early = (key->early >> window & 1) != 0;
+    at->too_far = !early && !truth_allows(m, start_s * NS_PER_S);
+    at->in_window = oracle_window_open(key, window, sim->now_ns);
+    if (at->in_window || m->truth.base_honest)
+        return;
+    key->excuses |= EXCUSE_LIE;
+    at->in_window = true;
+    SAY("%s signs for %s in window %" PRIu64 ", which is not open, because its time source lies",
+        m->name, key->plan.key, window);
+}
+
+static void check_window(struct machine *m, struct oracle_key *key, uint64_t index)
 {
     int64_t window = (int64_t)(index / key->plan.window_size);
     int64_t floor = floor_of(m, key);
@@ -145,17 +176,7 @@ static void check_window(const struct machine *m, struct oracle_key *key, uint64
     if (window > floor || (window < floor && !older_line))
         oracle_break(oracle(), "I6", "%s: %s signs in window %" PRId64 " but W stands at %" PRId64,
                      m->name, key->plan.key, window, floor);
-    /* A window may end between the first look at the clock and this; the second look burns it. */
-    struct oracle_index *at = &key->index[index % ORACLE_INDICES];
-    at->in_window =
-        key->plan.kind != PLAN_TIME || oracle_window_open(key, (uint64_t)window, sim->now_ns);
-    if (at->in_window ||
-        llabs(host_clock_lie_now(&sim->clocks[m->number], sim->now_ns)) <= NS_PER_S / 4)
-        return;
-    key->excuses |= EXCUSE_LIE;
-    at->in_window = true;
-    SAY("%s signs for %s in window %" PRId64 ", which is not open, because its time source lies",
-        m->name, key->plan.key, window);
+    check_time(m, key, (uint64_t)window, &key->index[index % ORACLE_INDICES]);
 }
 
 static void signing(const uint8_t key_id[KEY_ID_LEN], uint64_t index, uint64_t epoch,
@@ -235,6 +256,15 @@ uint64_t check_release(struct machine *m, const struct wish *wish, const uint8_t
     digest_buffer(DIGEST_SHA256, hash, signature, len);
     if (!at->computed)
         oracle_break(oracle(), "I1", "%s: index %" PRIu64 " of %s left and was never computed",
+                     m->name, index, key->plan.key);
+    if (!at->released && at->too_far)
+        oracle_break(oracle(), "Forward",
+                     "%s: index %" PRIu64 " of %s left, signed further ahead than was proven",
+                     m->name, index, key->plan.key);
+    if (!at->released && at->put_aside)
+        oracle_break(oracle(), "Disrupted",
+                     "%s: index %" PRIu64
+                     " of %s left, signed by a process that had been put aside",
                      m->name, index, key->plan.key);
     if (!at->released && !at->in_window)
         oracle_break(oracle(), "I5", "%s: index %" PRIu64 " of %s left, signed outside its window",

@@ -14,7 +14,7 @@
 #define REQUESTS 4
 
 /* What the sleeping copy is told. */
-enum order { ORDER_END, ORDER_RESUME, ORDER_RESUME_WITH_TPM };
+enum order { ORDER_END, ORDER_RESUME, ORDER_RESUME_GUEST, ORDER_RESUME_WITH_TPM };
 
 static struct {
     pid_t pid;    /* 0: none */
@@ -23,6 +23,8 @@ static struct {
     unsigned machine;
     uint64_t lineage;
     struct sim_tpm chip;
+    struct host_clock clock;
+    int64_t taken_ns; /* true time */
 } image;
 
 static char hear(int fd)
@@ -43,31 +45,57 @@ static void tell(int fd, char c)
     while (put < 0 && errno == EINTR);
 }
 
-/* The image wakes up: the process does not know that it was away. */
-static void live(struct machine *m, bool with_tpm)
+static void ask(struct machine *m)
 {
-    struct sim_tpm now = sim->chips[m->number];
-    if (with_tpm)
-        sim->chips[m->number] = image.chip;
-    m->lineage += 1000; /* what it forgets, nobody counts on */
-    m->disk_went_back = true;
     for (int i = 0; i < REQUESTS; i++)
         client_send(m);
     sim->ops += clients_deliver(m, REQUESTS);
-    /* It ends by itself; its supervisor starts it again on the disk that it has. */
+    /* It may end by itself; its supervisor starts it again on the disk that it has. */
     if (!m->running && machine_start(m)) {
         client_send(m);
         sim->ops += clients_deliver(m, REQUESTS);
     }
-    if (with_tpm)
-        sim->chips[m->number] = now; /* the snapshot's chip goes with the snapshot */
+}
+
+/* Time goes on for this machine; the others are no part of the image. */
+static void linger(struct machine *m)
+{
+    for (unsigned i = 0; i < MACHINES_MAX; i++)
+        machines[i].aside = &machines[i] != m;
+    world_advance(chance_between(&sim->chance, 20, 200) * NS_PER_S);
+    ask(m);
+}
+
+/* The image wakes up: the process does not know that it was away. The clocks of a guest stood still
+ * all the while; a process alone finds those of its host. */
+static void live(struct machine *m, enum order order)
+{
+    struct sim_tpm chip = sim->chips[m->number];
+    struct host_clock clock = sim->clocks[m->number];
+    if (order == ORDER_RESUME_WITH_TPM)
+        sim->chips[m->number] = image.chip;
+    if (order != ORDER_RESUME) {
+        int64_t span_ns = sim->now_ns - image.taken_ns;
+        sim->clocks[m->number] = image.clock;
+        host_clock_pause(&sim->clocks[m->number], sim->now_ns, span_ns);
+        truth_put_aside(m, span_ns);
+        m->look_soon = true;
+    }
+    m->lineage += 1000; /* what it forgets, nobody counts on */
+    m->disk_went_back = true;
+    ask(m);
+    if (m->powered && chance_percent(&sim->chance, 40))
+        linger(m);
+    sim->clocks[m->number] = clock;
+    if (order == ORDER_RESUME_WITH_TPM)
+        sim->chips[m->number] = chip; /* the snapshot's chip goes with the snapshot */
 }
 
 static _Noreturn void sleep_until_told(struct machine *m, int orders, int finished)
 {
-    char order = hear(orders);
+    enum order order = (enum order)hear(orders);
     if (order != ORDER_END) {
-        live(m, order == ORDER_RESUME_WITH_TPM);
+        live(m, order);
         tell(finished, 1);
     }
     _exit(0);
@@ -97,6 +125,8 @@ void image_take(struct machine *m)
     image.machine = m->number;
     image.lineage = m->lineage;
     image.chip = *m->port.chip;
+    image.clock = sim->clocks[m->number];
+    image.taken_ns = sim->now_ns;
     pid_t pid = fork();
     MUST(pid >= 0);
     if (pid == 0) {
@@ -118,10 +148,13 @@ void image_resume(struct machine *m, bool with_tpm)
     if (image.pid == 0 || image.machine != m->number)
         return;
     MUST(!with_tpm || m->port.chip->identity.is_virtual);
-    SAY("the image of %s's memory is resumed%s", m->name,
-        with_tpm ? ", its virtual TPM with it" : "");
+    bool guest = with_tpm || chance_percent(&sim->chance, 50);
+    SAY("the image of %s's memory is resumed%s%s", m->name,
+        guest ? ", its clocks as they were" : "", with_tpm ? ", its virtual TPM with it" : "");
     sim->counts.images++;
-    tell(image.orders, (char)(with_tpm ? ORDER_RESUME_WITH_TPM : ORDER_RESUME));
+    tell(image.orders, (char)(with_tpm ? ORDER_RESUME_WITH_TPM
+                              : guest  ? ORDER_RESUME_GUEST
+                                       : ORDER_RESUME));
     bool lived = hear(image.finished) == 1;
     int status = 0;
     (void)close(image.orders);

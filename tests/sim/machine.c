@@ -1,5 +1,6 @@
 #include "sim/machine.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,19 +47,32 @@ static void sleep_ms(void *ctx, uint32_t ms)
 static void clock_sample(void *ctx, struct clk_sample *sample)
 {
     struct machine *m = ctx;
-    *sample = (struct clk_sample){0};
-    host_clock_run(clock_of(m), sim->now_ns, &sim->chance);
-    host_clock_evidence(clock_of(m), sim->now_ns, &sample->evidence);
+    struct host_clock *c = clock_of(m);
+    truth_observe(m);
+    if (c->alive && c->answer == ANSWER_NONE)
+        sim->now_ns += CLK_TIMEOUT_MS * NS_PER_MS;
+    host_clock_run(c, sim->now_ns, &sim->chance);
+    host_clock_sample(c, sim->now_ns, &m->sets_seen, sample);
+    truth_sampled(m);
     EVENT(2, sample->evidence.real_ns);
 }
 
-/* Things take time, and now and then very long: windows end in the middle of a signature. */
-static void take_time(int64_t usual_ms, int64_t stall_s)
+/* Things take time, and now and then very long: windows end in the middle of a signature. Where
+ * clocks are an adversary's, the machine itself may have stood still in between. */
+static void take_time(struct machine *m, int64_t usual_ms, int64_t stall_s)
 {
     int64_t ms = (int64_t)chance_below(&sim->chance, (uint64_t)usual_ms + 1);
-    if (chance_one_in(&sim->chance, 150))
+    bool stalls = chance_one_in(&sim->chance, 150);
+    if (stalls)
         ms = chance_between(&sim->chance, 1, stall_s) * 1000;
     sim->now_ns += ms * NS_PER_MS;
+    if (!stalls || !sim->temper.clocks || sim->mended || chance_percent(&sim->chance, 60))
+        return;
+    SAY("%s stood still for %" PRId64 " s", m->name, ms / 1000);
+    sim->counts.clock_asides++;
+    host_clock_pause(clock_of(m), sim->now_ns, ms * NS_PER_MS);
+    truth_put_aside(m, ms * NS_PER_MS);
+    m->look_soon = true;
 }
 
 static void disk_step_seen(void *ctx, enum disk_step step, const char *name, uint64_t bytes)
@@ -67,7 +81,7 @@ static void disk_step_seen(void *ctx, enum disk_step step, const char *name, uin
     struct machine *m = ctx;
     EVENT(3 + step, bytes);
     if (step == DISK_SYNC)
-        take_time(8, 40);
+        take_time(m, 8, 40);
     trace_detail(&sim->trace, "%s %s %s (%llu)", m->name, what[step], name,
                  (unsigned long long)bytes);
 }
@@ -76,7 +90,7 @@ static void tpm_step_seen(void *ctx, enum tpm_command command, enum tpm_fault fa
 {
     struct machine *m = ctx;
     EVENT(16 + command, fault);
-    take_time(30, 40);
+    take_time(m, 30, 40);
     if (fault != TPM_FAULT_NONE)
         SAY("%s: the TPM command %s goes wrong: %s", m->name, tpm_command_name(command),
             tpm_fault_name(fault));
@@ -205,6 +219,7 @@ void machine_power_off(struct machine *m)
     disk_off(m->disk);
     process_end(m);
     m->powered = false;
+    sim_tpm_power_off(m->port.chip, sim->now_ns, &sim->chance);
     sim->counts.cuts++;
 }
 
@@ -223,7 +238,7 @@ void machine_power_on(struct machine *m)
     disk_set_full(m->disk, false);
     m->port.fault_in = 0;
     m->port.busy_for = 0;
-    unsigned lost = sim_tpm_power_on(m->port.chip, &sim->chance);
+    unsigned lost = sim_tpm_power_on(m->port.chip, sim->now_ns, &sim->chance);
     host_clock_boot(&sim->clocks[m->number], sim->now_ns, &sim->chance);
     m->powered = true;
     SAY("%s is switched on", m->name);
@@ -251,6 +266,7 @@ void machine_settle(struct machine *m)
     sim->counts.cuts++;
     process_end(m);
     m->powered = false;
+    sim_tpm_power_off(m->port.chip, sim->now_ns, &sim->chance);
 }
 
 bool machine_start(struct machine *m)
@@ -273,6 +289,8 @@ bool machine_start(struct machine *m)
         return false;
     }
     m->running = true;
+    m->truth = (struct truth){0};
+    m->sets_seen = clock_of(m)->sets;
     m->starts++;
     sim->counts.starts++;
     SAY("%s: the service starts", m->name);
@@ -309,6 +327,7 @@ void machine_turn(struct machine *m, struct item **items, size_t count)
     struct err err = {0};
     enum rc rc = loop_turn(&m->loop, items, count, &err);
     EVENT(4, rc);
+    truth_observe(m);
     machine_settle(m);
     if (rc == RC_OK || !m->running)
         return;
@@ -324,10 +343,11 @@ int64_t machine_trusted_s(struct machine *m)
     struct clk_policy policy = m->config.settings.clock;
     policy.warmup = 1;
     for (int i = 0; i < 20; i++) {
-        struct clk_evidence e;
+        uint32_t sets = 0;
+        struct clk_sample sample;
         struct clk_reading reading;
-        host_clock_evidence(&sim->clocks[m->number], sim->now_ns, &e);
-        clk_judge(&state, &policy, &e, &reading);
+        host_clock_sample(clock_of(m), sim->now_ns, &sets, &sample);
+        clk_judge(&state, &policy, &sample.evidence, &reading);
         if (reading.safe)
             return reading.latest_ns / NS_PER_S;
         sleep_ms(m, 500);
@@ -341,7 +361,7 @@ static struct machine *next_to_poll(int64_t until_ns)
 {
     struct machine *next = NULL;
     for (unsigned i = 0; i < MACHINES_MAX; i++) {
-        if (!machines[i].exists || !machines[i].powered)
+        if (!machines[i].exists || !machines[i].powered || machines[i].aside)
             continue;
         int64_t at = host_clock_next(&sim->clocks[i]);
         if (at > until_ns)
@@ -356,11 +376,11 @@ static struct machine *next_to_poll(int64_t until_ns)
  * that the next look would not see, so it is enough that it looks after each. */
 static void look(struct machine *m)
 {
-    if (m->running)
+    if (m->running && !m->aside)
         machine_turn(m, NULL, 0);
 }
 
-void world_advance(int64_t ns)
+static void advance(int64_t ns)
 {
     int64_t until = sim->now_ns + ns;
     for (;;) {
@@ -382,4 +402,46 @@ void world_advance(int64_t ns)
     for (unsigned i = 0; i < MACHINES_MAX; i++)
         if (machines[i].exists && machines[i].powered)
             look(&machines[i]);
+}
+
+/* A service that has just been put aside looks at its TPM's clock in a moment, not in days. */
+static bool looks_soon(void)
+{
+    bool any = false;
+    for (unsigned i = 0; i < MACHINES_MAX; i++)
+        if (!machines[i].aside) {
+            any = any || (machines[i].look_soon && machines[i].running);
+            machines[i].look_soon = false;
+        }
+    return any;
+}
+
+void world_advance(int64_t ns)
+{
+    int64_t soon_ns = (TIMEKEEPER_TPM_S + 1) * NS_PER_S;
+    if (ns > soon_ns && looks_soon()) {
+        advance(soon_ns);
+        ns -= soon_ns;
+    }
+    advance(ns);
+}
+
+void machine_put_aside(struct machine *m, int64_t span_ns, bool asleep)
+{
+    struct host_clock *c = clock_of(m);
+    if (!m->powered)
+        return;
+    look(m); /* as it did a moment ago */
+    if (!m->powered)
+        return;
+    host_clock_run(c, sim->now_ns, &sim->chance);
+    m->aside = true;
+    world_advance(span_ns);
+    m->aside = false;
+    if (asleep)
+        host_clock_sleep(c, sim->now_ns, span_ns);
+    else
+        host_clock_pause(c, sim->now_ns, span_ns);
+    truth_put_aside(m, span_ns);
+    m->look_soon = true;
 }

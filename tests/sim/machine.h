@@ -13,6 +13,7 @@
 #include "signer/loop.h"
 #include "sim/disk.h"
 #include "sim/sim.h"
+#include "sim/truth.h"
 #include "sim/vfs.h"
 
 /** Updates of chronyd that a service wants to see before it signs by the clock. */
@@ -29,6 +30,10 @@ struct machine {
     struct disk *disk;
     struct vfs *vfs;
     struct tpm_port port;
+    bool aside;         /* paused or asleep: nothing of it goes on but its TPM */
+    uint32_t sets_seen; /* how often its clock was set, as far as its process knows */
+    bool look_soon;     /* it was put aside: before long its service would have looked */
+    struct truth truth;
     struct time_source source;
     struct world world;
     struct signer_config config;
@@ -82,6 +87,9 @@ void machine_turn(struct machine *m, struct item **items, size_t count);
 
 /** If the power went in the middle of something, end the process. Call after all code of it. */
 void machine_settle(struct machine *m);
+
+/** Put it aside while the world goes on: paused, when it cannot know, or asleep. */
+void machine_put_aside(struct machine *m, int64_t span_ns, bool asleep);
 
 /** The trusted second that this machine's clock gives an offline tool, or -1. */
 int64_t machine_trusted_s(struct machine *m);

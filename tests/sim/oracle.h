@@ -26,6 +26,8 @@ struct oracle_index {
     bool computed;
     bool released;
     bool in_window; /* when it was computed last, by true time; a time plan releases nothing else */
+    bool too_far;   /* then: further ahead than any evidence could prove */
+    bool put_aside; /* then: by a process that had been put aside, as its TPM told */
     uint8_t value[32];            /* the value that was signed */
     uint8_t signature_sha256[32]; /* of the bytes that left */
     uint16_t wish;

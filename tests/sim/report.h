@@ -38,6 +38,8 @@
     X(tpm_gone, "TPMs away")                                                                       \
     X(clock_steps, "clocks set")                                                                   \
     X(clock_dead, "chronyd stopped")                                                               \
+    X(clock_answers, "chronyd answering badly")                                                    \
+    X(clock_asides, "machines paused or asleep")                                                   \
     X(clock_lies, "time sources that lied")                                                        \
     X(rollbacks, "disks or parts of them put back to an earlier state")                            \
     X(clones, "disks copied to another machine")                                                   \

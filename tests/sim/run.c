@@ -31,7 +31,10 @@ static uint64_t below(uint64_t n)
 
 static enum sim_plan draw_plan(const struct run_options *o)
 {
-    return o->plan != SIM_PLANS ? o->plan : (enum sim_plan)below(SIM_PLANS);
+    if (o->plan != SIM_PLANS)
+        return o->plan;
+    bool by_clock = sim->temper.lies && chance_percent(&sim->chance, 70);
+    return by_clock ? SIM_TIME : (enum sim_plan)below(SIM_PLANS);
 }
 
 static void make_keys(const struct run_options *o, bool real)
@@ -224,6 +227,20 @@ static bool nothing_to_export(const struct machine *m, const struct oracle_key *
            (int64_t)nv->w - k->on[m->number].w_base + 1 >= (int64_t)k->plan.window_count;
 }
 
+/* A lie that went ahead is waited for: true time must catch up with what the TPM was told. What a
+ * process believed before its sources became honest ends with it. */
+static void help_clock(struct machine *m, const struct oracle_key *k, const struct reply *reply)
+{
+    const struct sim_nv *nv = sim_tpm_nv(m->port.chip, k->on[m->number].w_handle);
+    struct anchor_record a;
+    int64_t wait_s = reply->retry_after_s > 60 ? reply->retry_after_s + 4 : 60;
+    if (m->running && m->loop.clock.verdict.mode == CLK_QUARANTINE_FWD)
+        machine_stop(m);
+    if (nv != NULL && anchor_record_decode(&a, nv->a) && a.wall_s - sim->now_ns / NS_PER_S > wait_s)
+        wait_s = a.wall_s - sim->now_ns / NS_PER_S + 4;
+    world_advance(wait_s * NS_PER_S);
+}
+
 static enum help help(struct machine *m, unsigned key, enum rc rc, const struct reply *reply,
                       bool *recovered)
 {
@@ -248,8 +265,7 @@ static enum help help(struct machine *m, unsigned key, enum rc rc, const struct 
             return HELP_END;
         return operator_export(m, key, 0, true) ? HELP_TRY_AGAIN : HELP_NOTHING;
     case RC_RETRY_CLOCK:
-        /* A lie that went days ahead is waited for: the true time must catch up with it. */
-        world_advance(((k->excuses & EXCUSE_LIE) != 0 ? 86400 : 60) * NS_PER_S);
+        help_clock(m, k, reply);
         return HELP_TRY_AGAIN;
     case RC_HALT_REGRESSION:
     case RC_HALT_TPM_BEHIND:
@@ -308,6 +324,7 @@ static void must_sign_again(unsigned key)
 static void finish(void)
 {
     SAY("from here on nothing goes wrong any more");
+    sim->mended = true;
     for (unsigned i = 0; i < MACHINES_MAX; i++)
         mend(&machines[i]);
     sim->message_count = 0;

@@ -23,5 +23,7 @@ void sim_begin(uint64_t seed, bool telling, bool fully)
     memset(sim->wishes, 0, sizeof(sim->wishes));
     sim->wish_count = sim->next_wish = sim->message_count = 0;
     memset(sim->version_cursor, 0, sizeof(sim->version_cursor));
+    memset(sim->clocks, 0, sizeof(sim->clocks));
     sim->numbers = 0;
+    sim->mended = false;
 }

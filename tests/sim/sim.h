@@ -58,6 +58,7 @@ struct sim {
     int64_t now_ns; /* true time */
     struct chance chance, keys_chance;
     struct temper temper;
+    bool mended; /* from here on nothing goes wrong any more */
     struct trace trace;
     struct counts counts;
     struct oracle oracle;

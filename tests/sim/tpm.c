@@ -69,9 +69,45 @@ void sim_tpm_set_kind(struct sim_tpm *chip, enum tpm_kind kind)
     chip->loses_writes = kind != TPM_HARDWARE;
 }
 
-unsigned sim_tpm_power_on(struct sim_tpm *chip, struct chance *chance)
+/* Clock: writes itself down at least that often; what came after is lost at an unclean end. */
+#define CLOCK_LOST_NS (INT64_C(4194304) * 1000000)
+#define CLOCK_PPB 20000000
+
+static int64_t clock_now(const struct sim_tpm *chip, int64_t now_ns)
+{
+    int64_t ran = chip->powered ? now_ns - chip->clock_since_ns : 0;
+    return chip->clock_ns + ran + (int64_t)((__int128)ran * chip->clock_ppb / 1000000000);
+}
+
+static struct tpm_time time_now(const struct sim_tpm *chip, int64_t now_ns)
+{
+    int64_t clock_ns = clock_now(chip, now_ns);
+    return (struct tpm_time){.clock_ms = (uint64_t)(clock_ns / 1000000),
+                             .reset_count = chip->reset_count,
+                             .restart_count = chip->restart_count,
+                             .safe = clock_ns >= chip->clock_safe_ns};
+}
+
+void sim_tpm_power_off(struct sim_tpm *chip, int64_t now_ns, struct chance *chance)
+{
+    int64_t clock_ns = clock_now(chip, now_ns);
+    int64_t ran_ns = clock_ns - chip->clock_ns;
+    int64_t most = ran_ns < CLOCK_LOST_NS ? ran_ns : CLOCK_LOST_NS;
+    chip->clock_ns = clock_ns;
+    if (chip->powered && chance_percent(chance, 40)) {
+        chip->clock_ns -= (int64_t)chance_below(chance, (uint64_t)most + 1);
+        if (chip->clock_safe_ns < clock_ns)
+            chip->clock_safe_ns = clock_ns;
+    }
+    chip->powered = false;
+}
+
+unsigned sim_tpm_power_on(struct sim_tpm *chip, int64_t now_ns, struct chance *chance)
 {
     unsigned lost = 0;
+    chip->powered = true;
+    chip->clock_since_ns = now_ns;
+    chip->clock_ppb = chance_between(chance, -CLOCK_PPB, CLOCK_PPB);
     if (chip->loses_writes && chip->undo_count > 0 && chance_percent(chance, 30)) {
         lost = 1 + (unsigned)chance_below(chance, chip->undo_count);
         memcpy(chip->nv, chip->undo[lost - 1], sizeof(chip->nv));
@@ -527,10 +563,7 @@ static enum rc sim_prove(void *anchor, uint64_t expected_l, struct tpm_time *tim
     if (rc != RC_OK)
         return rc;
     struct sim_tpm *chip = chip_of(a);
-    *time = (struct tpm_time){.clock_ms = (uint64_t)(*a->session->port->now_ns / 1000000),
-                              .reset_count = chip->reset_count,
-                              .restart_count = chip->restart_count,
-                              .safe = true};
+    *time = time_now(chip, *a->session->port->now_ns);
     if (chip->nv[a->key].l != expected_l)
         return a->stopped = FAIL(err, RC_HALT_CANARY, "sim", 0, "L is not what it should be");
     if (chip->reset_count != a->session->reset_count)
@@ -543,12 +576,9 @@ static enum rc sim_read_time(void *tpm, struct tpm_time *time, struct err *err)
 {
     const struct session *s = tpm;
     *time = (struct tpm_time){0};
-    if (s->port->chip == NULL || disk_is_off(s->port->power))
+    if (s->port->chip == NULL || s->port->chip->dead || disk_is_off(s->port->power))
         return FAIL(err, RC_RETRY_ANCHOR, "sim", 0, "nobody answers");
-    *time = (struct tpm_time){.clock_ms = (uint64_t)(*s->port->now_ns / 1000000),
-                              .reset_count = s->port->chip->reset_count,
-                              .restart_count = s->port->chip->restart_count,
-                              .safe = true};
+    *time = time_now(s->port->chip, *s->port->now_ns);
     return RC_OK;
 }
 

@@ -67,6 +67,10 @@ struct sim_tpm {
     uint32_t next_handle;
     uint64_t session, nonce;
     uint32_t reset_count, restart_count;
+    bool powered; /* its clock runs, from clock_ns at the true time of clock_since_ns on */
+    int64_t clock_ns, clock_since_ns;
+    int64_t clock_ppb;     /* how much faster than true time */
+    int64_t clock_safe_ns; /* below it, the clock has fallen back */
     uint64_t commands;
     int64_t lockout_until_ns; /* true time; everything is refused until then */
     bool dead;                /* no answer at all */
@@ -107,7 +111,10 @@ void sim_tpm_set_kind(struct sim_tpm *chip, enum tpm_kind kind);
 
 /** The power came back: sessions are gone, the reset count moves; a chip that loses writes may have
  * lost up to SIM_TPM_UNDO of them. @return how many were lost. */
-unsigned sim_tpm_power_on(struct sim_tpm *chip, struct chance *chance);
+unsigned sim_tpm_power_on(struct sim_tpm *chip, int64_t now_ns, struct chance *chance);
+
+/** The power went: the clock stands, and may have lost what it did not write down. */
+void sim_tpm_power_off(struct sim_tpm *chip, int64_t now_ns, struct chance *chance);
 
 /** A command whose answer never came is done now, if its session still stands. @return true if it
  * was. */

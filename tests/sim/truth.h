@@ -1,0 +1,53 @@
+/*
+ * truth: what the oracle knows of the clock that a process signs by: the true time, whether the
+ * evidence is honest, and what of a lie could have been proven.
+ *
+ * It follows each sample that a process takes, and what its timekeeper makes of it:
+ *   Interval   under honest evidence the reading holds the true time
+ *   Forward    no lie takes the clock further than max_forward from where this process found it, or
+ *              from where an operator acknowledged it, and what the raw clock may be off since
+ *   Floor      the floor never falls while a process lives
+ *
+ * Uses: sim, signer/timekeeper.h. One thread.
+ */
+#ifndef SIM_TRUTH_H
+#define SIM_TRUTH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct machine;
+
+/** One process on one machine. All zero at its start. */
+struct truth {
+    bool sampled;     /* there is a sample that was not looked at yet */
+    int64_t at_ns;    /* true time of it */
+    bool honest;      /* no lie was in it */
+    bool undisturbed; /* and nothing happened behind chronyd's back */
+    bool base_honest; /* the same of the last sample that was believed */
+    bool base_undisturbed;
+    bool anchored;     /* a time has been believed since the start, or a disruption */
+    int64_t anchor_ns; /* true time then */
+    int64_t ahead_ns;  /* and the latest that was believed, less that */
+    int64_t floor_ns;
+    bool aside;       /* it was put aside, and has not noticed (yet) */
+    int64_t aside_ns; /* true time at which this process went on after it had been put aside for
+                       * so long that its TPM told; 0: never */
+};
+
+/** A sample was taken now. */
+void truth_sampled(struct machine *m);
+
+/** What became of it: call it before the next one, and before anything is looked at. */
+void truth_observe(struct machine *m);
+
+/** Could this process, with all lies that DESIGN cannot exclude, believe that it is `time_ns`? */
+bool truth_allows(const struct machine *m, int64_t time_ns);
+
+/** The machine goes on after it was put aside for span_ns. */
+void truth_put_aside(struct machine *m, int64_t span_ns);
+
+/** An operator acknowledged the jump that stands: what is believed next is believed. */
+void truth_acknowledged(struct machine *m);
+
+#endif
