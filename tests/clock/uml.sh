@@ -1,7 +1,8 @@
 #!/bin/bash
 # uml.sh KERNEL DIR [CASE...]: cases of the clock (docs/clock.md, U), each in a Linux of its own.
 #
-# KERNEL is the program tests/clock/kernel as built; DIR gets a log for each case, CASE.log. Without a
+# KERNEL is the program tests/clock/kernel as built (without sanitizers: the guest has no room for their
+# memory); DIR gets a log for each case, CASE.log. Without a
 # CASE all of them run. Needs linux.uml (package user-mode-linux) and a chronyd (CHRONYD=path,
 # otherwise scripts/get-chronyd finds one), and no privilege: the guest sees this machine's files with the
 # rights of who starts it, has memory and processes of its own, and its clock is its own. Some
