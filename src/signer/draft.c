@@ -552,8 +552,8 @@ enum rc draft_move(struct draft *d, int64_t first_window, struct err *err)
     if ((int64_t)first == d->first_window)
         return RC_OK;
     d->first_window = (int64_t)first;
-    enum rc rc = seeds_destroy_below(d->seeds_fd, first, err);
-    return rc == RC_OK ? escrow_destroy_below(&d->escrow, first, err) : rc;
+    enum rc rc = seeds_destroy_below(d->seeds_fd, first, true, err);
+    return rc == RC_OK ? escrow_destroy_below(&d->escrow, first, true, err) : rc;
 }
 
 /* Ending -------------------------------------------------------------------------------------- */

@@ -200,11 +200,12 @@ enum rc escrow_sync(const struct escrow *escrow, struct err *err)
     return RC_OK;
 }
 
-enum rc escrow_destroy_below(const struct escrow *escrow, uint64_t window, struct err *err)
+enum rc escrow_destroy_below(const struct escrow *escrow, uint64_t window, bool sweep,
+                             struct err *err)
 {
     if (escrow->fd < 0)
         return RC_OK;
-    return records_destroy_below(escrow->fd, (size_t)offset_of(escrow, 1), window, err);
+    return records_destroy_below(escrow->fd, (size_t)offset_of(escrow, 1), window, sweep, err);
 }
 
 /* Records by the TPM --------------------------------------------------------------------------- */

@@ -108,7 +108,7 @@ enum rc escrow_get(struct escrow *escrow, uint64_t window, struct window_secret 
 enum rc escrow_sync(const struct escrow *escrow, struct err *err) MUST_CHECK;
 
 /** As seeds_destroy_below(); does nothing where there is no escrow. */
-enum rc escrow_destroy_below(const struct escrow *escrow, uint64_t window,
+enum rc escrow_destroy_below(const struct escrow *escrow, uint64_t window, bool sweep,
                              struct err *err) MUST_CHECK;
 
 #endif

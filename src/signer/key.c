@@ -87,8 +87,11 @@ enum rc key_destroy_below(struct key *key, uint64_t window, struct err *err)
     for (size_t i = 0; i < SECRETS_OPEN_MAX; i++)
         if (key->secrets[i].window >= 0 && (uint64_t)key->secrets[i].window < window)
             secret_drop(&key->secrets[i]);
-    enum rc rc = seeds_destroy_below(key->seeds_fd, window, err);
-    return rc == RC_OK ? escrow_destroy_below(&key->escrow, window, err) : rc;
+    enum rc rc = seeds_destroy_below(key->seeds_fd, window, !key->swept, err);
+    if (rc == RC_OK)
+        rc = escrow_destroy_below(&key->escrow, window, !key->swept, err);
+    key->swept = key->swept || rc == RC_OK;
+    return rc;
 }
 
 struct escrow_keeper key_escrow_keeper(const struct key *key, const struct world *world, void *tpm,

@@ -75,6 +75,7 @@ struct key {
     int dirfd;
     int seeds_fd;
     struct escrow escrow; /* fd is -1 in keys of older versions; readable to exports only */
+    bool swept;           /* key_destroy_below() has looked at every record since the start */
     uint8_t *auth_secret; /* 32 bytes of locked memory */
     void *anchor;
     bool is_virtual; /* the TPM is a software one */

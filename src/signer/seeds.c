@@ -56,34 +56,52 @@ enum rc seeds_write(int fd, uint64_t window, const uint8_t *blob, size_t blob_le
     return RC_OK;
 }
 
-enum rc records_destroy_below(int fd, size_t record_len, uint64_t window, struct err *err)
+static bool is_zero(const uint8_t *bytes, size_t len)
+{
+    uint8_t any = 0;
+    for (size_t i = 0; i < len; i++)
+        any |= bytes[i];
+    return any == 0;
+}
+
+/* Destroy record w if there is anything of it: a power cut may have left its end without its head.
+ */
+static enum rc destroy_one(int fd, size_t record_len, uint64_t w, bool *found, struct err *err)
 {
     static const uint8_t zeros[SEEDS_RECORD_LEN];
-    MUST(record_len <= sizeof(zeros));
-    uint64_t low = window;
-    for (; low > 0; low--) {
-        uint8_t head[4];
-        if (!pread_full(fd, head, sizeof(head), (off_t)((low - 1) * record_len)))
-            return FAIL(err, RC_HALT_SYSTEM, "errno", errno, "read of a sealed secret: %s",
-                        strerror(errno));
-        if (be_get32(head) == 0)
+    uint8_t record[SEEDS_RECORD_LEN];
+    off_t at = (off_t)(w * record_len);
+    if (!pread_full(fd, record, record_len, at))
+        return FAIL(err, RC_HALT_SYSTEM, "errno", errno, "read of a sealed secret: %s",
+                    strerror(errno));
+    *found = !is_zero(record, record_len);
+    if (*found && !pwrite_full(fd, zeros, record_len, at))
+        return FAIL(err, RC_HALT_SYSTEM, "errno", errno, "destroying a sealed secret: %s",
+                    strerror(errno));
+    return RC_OK;
+}
+
+enum rc records_destroy_below(int fd, size_t record_len, uint64_t window, bool sweep,
+                              struct err *err)
+{
+    MUST(record_len <= SEEDS_RECORD_LEN);
+    bool any = false;
+    for (uint64_t w = window; w-- > 0;) {
+        bool found = false;
+        enum rc rc = destroy_one(fd, record_len, w, &found, err);
+        if (rc != RC_OK)
+            return rc;
+        any = any || found;
+        if (!found && !sweep)
             break;
     }
-    if (low == window)
-        return RC_OK;
-    /* Upwards from the lowest: after a power cut in the middle the secrets that are left lie right
-     * below `window`, where the next call's walk finds them. */
-    for (uint64_t w = low; w < window; w++)
-        if (!pwrite_full(fd, zeros, record_len, (off_t)(w * record_len)))
-            return FAIL(err, RC_HALT_SYSTEM, "errno", errno, "destroying a sealed secret: %s",
-                        strerror(errno));
-    if (fdatasync(fd) != 0)
+    if (any && fdatasync(fd) != 0)
         return FAIL(err, RC_HALT_SYSTEM, "errno", errno, "sync of the sealed secrets: %s",
                     strerror(errno));
     return RC_OK;
 }
 
-enum rc seeds_destroy_below(int fd, uint64_t window, struct err *err)
+enum rc seeds_destroy_below(int fd, uint64_t window, bool sweep, struct err *err)
 {
-    return records_destroy_below(fd, SEEDS_RECORD_LEN, window, err);
+    return records_destroy_below(fd, SEEDS_RECORD_LEN, window, sweep, err);
 }

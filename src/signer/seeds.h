@@ -42,18 +42,19 @@ enum rc seeds_write(int fd, uint64_t window, const uint8_t *blob, size_t blob_le
                     struct err *err) MUST_CHECK;
 
 /**
- * Overwrite the records below `window` with zeros, down to the first that is zero already, and
- * sync. What a file system keeps of overwritten blocks is out of reach; the floor in the TPM is
- * what protects closed windows, this only removes temptation.
- * @retval RC_HALT_SYSTEM  Read, write or sync failed: some may be left, the next call finds them.
+ * Overwrite the records below `window` with zeros, and sync. What a file system keeps of
+ * overwritten blocks is out of reach; the policy in the TPM is what protects closed windows, this
+ * only removes temptation.
+ *
+ * @param[in] sweep  True the first time in a process: look at every record, because a power cut may
+ *                   have kept any of the zeros that were not synced and lost any other. False: down
+ *                   to the first that is zero, which then stands for all below it.
+ * @retval RC_HALT_SYSTEM  Read, write or sync failed: some may be left, the next sweep finds them.
  */
-enum rc seeds_destroy_below(int fd, uint64_t window, struct err *err) MUST_CHECK;
+enum rc seeds_destroy_below(int fd, uint64_t window, bool sweep, struct err *err) MUST_CHECK;
 
-/**
- * The same in any file of records that begin with a u32 that is not zero while they hold something.
- * @param[in] record_len  4 … SEEDS_RECORD_LEN (MUST).
- */
-enum rc records_destroy_below(int fd, size_t record_len, uint64_t window,
+/** The same in any file of records. @param[in] record_len  1 … SEEDS_RECORD_LEN (MUST). */
+enum rc records_destroy_below(int fd, size_t record_len, uint64_t window, bool sweep,
                               struct err *err) MUST_CHECK;
 
 #endif

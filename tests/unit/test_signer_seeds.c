@@ -124,17 +124,17 @@ static void destroyed_below_a_window(void **state)
 {
     (void)state;
     expect_from(0);
-    assert_int_equal(seeds_destroy_below(fd, 3, NULL), RC_OK);
+    assert_int_equal(seeds_destroy_below(fd, 3, false, NULL), RC_OK);
     expect_from(3);
     assert_int_equal(writes, 3);
     assert_int_equal(writes_at_sync, 3);
     /* Once more: there is nothing to do, and nothing is done. */
-    assert_int_equal(seeds_destroy_below(fd, 3, NULL), RC_OK);
+    assert_int_equal(seeds_destroy_below(fd, 3, false, NULL), RC_OK);
     assert_int_equal(writes, 3);
-    assert_int_equal(seeds_destroy_below(fd, 4, NULL), RC_OK);
+    assert_int_equal(seeds_destroy_below(fd, 4, false, NULL), RC_OK);
     expect_from(4);
     assert_int_equal(writes, 4);
-    assert_int_equal(seeds_destroy_below(fd, WINDOWS, NULL), RC_OK);
+    assert_int_equal(seeds_destroy_below(fd, WINDOWS, false, NULL), RC_OK);
     expect_from(WINDOWS);
 }
 
@@ -143,23 +143,38 @@ static void failed_sync_is_told(void **state)
     (void)state;
     struct err err = {0};
     fail_sync = true;
-    assert_int_equal(seeds_destroy_below(fd, 3, &err), RC_HALT_SYSTEM);
+    assert_int_equal(seeds_destroy_below(fd, 3, true, &err), RC_HALT_SYSTEM);
     assert_int_equal(err.native, EIO);
 }
 
-/* Cut off before any of its writes: what is left, the next call finds. */
+/* Cut off before any of its writes: what is left, the next sweep finds. */
 static void cut_off_at_each_write(void **state)
 {
     (void)state;
     for (unsigned n = 1; n <= 5; n++) {
         fail_write = n;
-        assert_int_equal(seeds_destroy_below(fd, 5, NULL), RC_HALT_SYSTEM);
+        assert_int_equal(seeds_destroy_below(fd, 5, true, NULL), RC_HALT_SYSTEM);
         fail_write = 0;
-        assert_int_equal(seeds_destroy_below(fd, 5, NULL), RC_OK);
+        assert_int_equal(seeds_destroy_below(fd, 5, true, NULL), RC_OK);
         expect_from(5);
         assert_int_equal(teardown(NULL), 0);
         assert_int_equal(setup(NULL), 0);
     }
+}
+
+/* A power cut keeps any of the zeros that were not synced, down to single sectors: here the newest
+ * record's, and the head of another one. */
+static void zeros_kept_out_of_order(void **state)
+{
+    (void)state;
+    static const uint8_t zeros[SEEDS_RECORD_LEN];
+    uint8_t record[SEEDS_RECORD_LEN];
+    assert_true(pwrite_full(fd, zeros, sizeof(zeros), 4 * (off_t)SEEDS_RECORD_LEN));
+    assert_true(pwrite_full(fd, zeros, 4, 1 * (off_t)SEEDS_RECORD_LEN));
+    assert_int_equal(seeds_destroy_below(fd, 5, true, NULL), RC_OK);
+    expect_from(5);
+    assert_true(pread_full(fd, record, sizeof(record), 1 * (off_t)SEEDS_RECORD_LEN));
+    assert_memory_equal(record, zeros, sizeof(record));
 }
 
 int main(void)
@@ -170,6 +185,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(destroyed_below_a_window, setup, teardown),
         cmocka_unit_test_setup_teardown(failed_sync_is_told, setup, teardown),
         cmocka_unit_test_setup_teardown(cut_off_at_each_write, setup, teardown),
+        cmocka_unit_test_setup_teardown(zeros_kept_out_of_order, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
