@@ -172,7 +172,7 @@ int main(int argc, char **argv)
     uint64_t opened = controls ? run_attempts(attempts) : 0;
     controls = controls && run_controls();
     for (size_t i = 0; i < kinds_count; i++)
-        (void)printf("%-28s attempts=%-6" PRIu64 " opened=%" PRIu64 "  opens without %s\n",
+        (void)printf("%-32s attempts=%-6" PRIu64 " opened=%" PRIu64 "  opens without %s\n",
                      kinds[i].name, tally[i].attempts, tally[i].opened, kinds[i].without);
     (void)printf("honest openings in between: %u\n", victim.honest);
     if (!controls)

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "attack/replay.h"
 #include "base/bytes.h"
 #include "base/digest.h"
 #include "base/lease.h"
@@ -26,7 +27,10 @@ const struct target *attack_pick(struct attack *a, bool past_only)
     for (;;) {
         struct victim_key *k = &a->v->key[attack_draw(a, VICTIM_KEYS)];
         int64_t w = (int64_t)attack_draw(a, VICTIM_WINDOWS);
-        if (w < a->v->open || (!past_only && w > a->v->open + 1))
+        /* An escrow that the TPM keeps is no secret of windows to come (docs/threat-model.md). */
+        if (w < a->v->open)
+            return &k->target[attack_draw(a, 3) == 0 ? ESCROW : FULL][w];
+        if (!past_only && w > a->v->open + 1)
             return &k->target[FULL][w];
     }
 }
@@ -55,7 +59,7 @@ static const struct target *weaker(const struct attack *a, enum strength strengt
 /* The open window of the key. */
 static const struct target *current(const struct attack *a)
 {
-    return &a->k->target[FULL][a->v->open];
+    return &a->k->target[a->t->strength][a->v->open];
 }
 
 static bool compare(struct attack *a, ESYS_TR session, uint64_t operand, TPM2_EO operation)
@@ -69,6 +73,8 @@ static bool compare(struct attack *a, ESYS_TR session, uint64_t operand, TPM2_EO
  */
 static void satisfy(struct attack *a, ESYS_TR session, const struct tpm_lock *lock)
 {
+    if (lock->kind == TPM_LOCK_OWNER)
+        (void)means_owner(&a->m, session);
     if (lock->bound_low)
         (void)compare(a, session, lock->low, TPM2_EO_UNSIGNED_GE);
     if (lock->bound_high)
@@ -94,12 +100,20 @@ static bool open_properly(struct attack *a, const struct target *t)
 
 typedef void (*recipe)(struct attack *a, ESYS_TR session);
 
+/* A policy session in which an escrow's owner has spoken already, and then these steps. */
+static ESYS_TR cooked_session(struct attack *a, recipe steps)
+{
+    ESYS_TR session = means_session(&a->m, TPM2_SE_POLICY);
+    if (a->t->strength == ESCROW)
+        (void)means_owner(&a->m, session);
+    steps(a, session);
+    return session;
+}
+
 static bool cook(struct attack *a, recipe steps)
 {
     struct sealed s = parse(a->t);
-    ESYS_TR session = means_session(&a->m, TPM2_SE_POLICY);
-    steps(a, session);
-    return unseal(a, session, &s);
+    return unseal(a, cooked_session(a, steps), &s);
 }
 
 /* Without the digest in the blob these steps are all that it takes. */
@@ -109,15 +123,12 @@ static bool cook_control(struct attack *a, recipe steps)
     struct sealed s = {0};
     TPM2B_DIGEST digest;
     uint64_t before = a->random;
-    ESYS_TR session = means_session(&a->m, TPM2_SE_POLICY);
-    steps(a, session);
+    ESYS_TR session = cooked_session(a, steps);
     if (!means_digest(&a->m, session, &digest) ||
         !means_seal(&a->m, &digest, a->k->seed_auth, plain, sizeof(plain), &s.pub, &s.priv))
         return false;
     a->random = before; /* the same draws again */
-    session = means_session(&a->m, TPM2_SE_POLICY);
-    steps(a, session);
-    return unseal(a, session, &s);
+    return unseal(a, cooked_session(a, steps), &s);
 }
 
 static uint64_t w_now(const struct attack *a)
@@ -288,6 +299,12 @@ static bool control_blob(struct attack *a)
     return open_properly(a, weaker(a, a->t->window < a->v->open ? NO_UPPER : NO_LOWER));
 }
 
+/* Who knows the owner authorisation, on the escrow of a window that is over. */
+static bool try_escrow(struct attack *a)
+{
+    return open_properly(a, weaker(a, a->control ? ESCROW_NO_UPPER : ESCROW));
+}
+
 /* The disk is put back and the service asked to open it. */
 static bool try_restored_disk(struct attack *a)
 {
@@ -394,7 +411,10 @@ static bool try_half_session(struct attack *a)
 {
     struct sealed s = parse(current(a));
     ESYS_TR session = means_session(&a->m, TPM2_SE_POLICY);
-    (void)compare(a, session, s.lock.low, TPM2_EO_UNSIGNED_GE);
+    if (s.lock.kind == TPM_LOCK_OWNER)
+        (void)means_owner(&a->m, session);
+    else
+        (void)compare(a, session, s.lock.low, TPM2_EO_UNSIGNED_GE);
     (void)without_flush(a);
     (void)compare(a, session, s.lock.high, TPM2_EO_UNSIGNED_LE);
     (void)means_auth_value(&a->m, session);
@@ -404,10 +424,11 @@ static bool try_half_session(struct attack *a)
 static void upper_bound_first(struct attack *a, ESYS_TR session, bool between)
 {
     struct sealed s = parse(current(a));
-    (void)compare(a, session, s.lock.high, TPM2_EO_UNSIGNED_LE);
+    (void)compare(a, session, a->t->strength == ESCROW ? w_now(a) : s.lock.high,
+                  TPM2_EO_UNSIGNED_LE);
     if (between)
         (void)without_flush(a);
-    (void)compare(a, session, s.lock.low, TPM2_EO_UNSIGNED_GE);
+    (void)compare(a, session, w_now(a) - 1, TPM2_EO_UNSIGNED_GE);
     (void)means_auth_value(&a->m, session);
 }
 
@@ -582,6 +603,7 @@ static bool try_cleared_tpm(struct attack *a)
 
 const struct kind kinds[] = {
     {"blob of another time", try_blob, control_blob, false, false, "the bound"},
+    {"escrow of a window that is over", try_escrow, try_escrow, true, false, "the bound"},
     {"restored disk", try_restored_disk, control_restored_disk, false, false, "the bound"},
     {"blob of another key", try_blob_of_another_key, control_current, false, false,
      "the other key's Name"},
@@ -595,8 +617,7 @@ const struct kind kinds[] = {
     {"parts of the counter", try_parts_of_the_counter, control_parts_of_the_counter, false, false,
      "the policy in the blob"},
     {"PolicyOR", try_one_of_two, control_one_of_two, false, false, "the policy in the blob"},
-    {"owner authorisation", try_as_owner, control_as_owner, false, false,
-     "the policy in the blob (an escrow without a passphrase)"},
+    {"owner authorisation", try_as_owner, control_as_owner, false, false, "the policy in the blob"},
     {"another index", try_another_index, control_another_index, false, true,
      "the policy in the blob"},
     {"redefined index", try_redefined_index, control_redefined_index, false, true,
@@ -620,6 +641,7 @@ const struct kind kinds[] = {
     {"edited public part", try_edited_public, try_edited_public, false, false, "the edit"},
     {"mixed halves", try_mixed_halves, try_mixed_halves, false, false, "the mixing"},
     {"changed value", try_changed_auth, try_changed_auth, false, false, "the policy in the blob"},
+    {"replayed bytes", replay_of_the_service, replay_of_a_password, true, true, "a session"},
     {"damaged blob", try_damaged, try_damaged, false, false, "the damage"},
     {"other TPM", try_other_tpm, try_other_tpm, false, false, "the other TPM"},
     {"cleared TPM", try_cleared_tpm, try_cleared_tpm, false, true, "the Clear"},

@@ -30,8 +30,11 @@ static struct tpm_lock lock_of(const struct victim_key *k, enum strength strengt
     static const struct plan plan = {.kind = PLAN_INTERVAL};
     static const struct tpm_pcrs no_pcrs;
     struct tpm_lock lock;
-    window_lock(&lock, &plan, &k->pins, &no_pcrs, (uint64_t)window);
-    if (strength == NO_UPPER || strength == NO_BOUNDS)
+    if (strength == ESCROW || strength == ESCROW_NO_UPPER)
+        window_lock_escrow(&lock, &plan, &k->pins, (uint64_t)window);
+    else
+        window_lock(&lock, &plan, &k->pins, &no_pcrs, (uint64_t)window);
+    if (strength == NO_UPPER || strength == NO_BOUNDS || strength == ESCROW_NO_UPPER)
         lock.bound_high = false;
     if (strength == NO_LOWER || strength == NO_BOUNDS)
         lock.bound_low = false;
@@ -47,6 +50,7 @@ static void seal_one(struct victim *v, unsigned key, enum strength strength, int
     struct target *t = &k->target[strength][window];
     struct tpm_lock lock = lock_of(k, strength, window);
     *t = (struct target){.key = key,
+                         .strength = strength,
                          .window = window,
                          .low = (uint64_t)(k->pins.w_base + window - 1),
                          .high = (uint64_t)(k->pins.w_base + window)};
@@ -80,18 +84,18 @@ static void disconnect(struct victim *v)
     tpm_close(&v->tpm);
 }
 
-static void connect_tpm(struct victim *v, bool create)
+static void connect_tpm(struct victim *v, const char *tcti, bool create)
 {
     struct err err = {0};
-    struct tpm_config c = {.tcti = v->swtpm.tcti};
+    struct tpm_config c = {.tcti = tcti != NULL ? tcti : v->swtpm.tcti};
     must(tpm_open(&v->tpm, &c, create, &err), "opening the TPM", &err);
 }
 
-void victim_reconnect(struct victim *v)
+void victim_reconnect(struct victim *v, const char *tcti)
 {
     struct err err = {0};
     disconnect(v);
-    connect_tpm(v, false);
+    connect_tpm(v, tcti, false);
     for (unsigned i = 0; i < VICTIM_KEYS; i++)
         must(anchor_open(&v->anchor[i], v->tpm, &v->key[i].pins, v->key[i].auth_secret, &err),
              "opening the anchor", &err);
@@ -108,7 +112,7 @@ static void save(struct victim *v)
     (void)snprintf(dir, sizeof(v->saved[0]), "%.40s/tms.XXXXXX", tmp != NULL ? tmp : "/tmp");
     if (mkdtemp(dir) == NULL || !swtpm_copy_state(dir, v->swtpm.dir) || !swtpm_start(&v->swtpm))
         give_up("cannot save the TPM", NULL);
-    victim_reconnect(v);
+    victim_reconnect(v, NULL);
 }
 
 void victim_make(struct victim *v, const struct victim *twin)
@@ -116,7 +120,7 @@ void victim_make(struct victim *v, const struct victim *twin)
     *v = (struct victim){.honest = v->honest};
     if (!swtpm_make(&v->swtpm))
         give_up("no software TPM", NULL);
-    connect_tpm(v, true);
+    connect_tpm(v, NULL, true);
     for (unsigned i = 0; i < VICTIM_KEYS; i++)
         make_key(v, i, twin);
     v->open = -1;
@@ -162,7 +166,7 @@ void victim_restore(struct victim *v, int64_t window)
     if (!swtpm_copy_state(v->swtpm.dir, v->saved[from]) || !swtpm_start(&v->swtpm))
         give_up("cannot put the TPM back", NULL);
     v->open = from;
-    victim_reconnect(v);
+    victim_reconnect(v, NULL);
     victim_honest(v);
     while (v->open < window) {
         victim_step(v);

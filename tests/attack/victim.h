@@ -10,7 +10,6 @@
 #define TESTS_ATTACK_VICTIM_H
 
 #include "lib/swtpm.h"
-#include "lib/tpmproxy.h"
 #include "tpm/anchor.h"
 #include "tpm/device.h"
 #include "tpm/lock.h"
@@ -19,11 +18,22 @@
 #define VICTIM_WINDOWS 8 /* W runs from window 0 to the last but one */
 #define PLAIN_LEN 64
 
-/** How a blob is sealed; all but the first are for controls. */
-enum strength { FULL, NO_UPPER, NO_LOWER, NO_BOUNDS, AUTH_ALONE, STRENGTHS };
+/** How a blob is sealed: a window's secret, its copy in an escrow that the TPM keeps (the owner
+ * authorisation opens it until the window is over), and less well, for the controls. */
+enum strength {
+    FULL,
+    ESCROW,
+    ESCROW_NO_UPPER,
+    NO_UPPER,
+    NO_LOWER,
+    NO_BOUNDS,
+    AUTH_ALONE,
+    STRENGTHS
+};
 
 struct target {
     unsigned key;
+    enum strength strength;
     int64_t window;
     uint64_t low, high; /* W for which it may open */
     uint8_t bytes[TPM_SEALED_MAX];
@@ -61,8 +71,8 @@ void victim_step(struct victim *v);
 /** Everything again as it was when the service had stepped to this window; a reset to the TPM. */
 void victim_restore(struct victim *v, int64_t window);
 
-/** The service, restarted beside an unharmed TPM. */
-void victim_reconnect(struct victim *v);
+/** The service, restarted beside an unharmed TPM. tcti: how it gets there; NULL: directly. */
+void victim_reconnect(struct victim *v, const char *tcti);
 
 /** Open the current window of each key, as the service does; it must open and be right. */
 void victim_honest(struct victim *v);
