@@ -246,9 +246,9 @@ static void test_http(void **state)
                                       "?nonce=",
                                       "?nonce=00010203040506",
                                       "?nonce=0",
-                                      "?nonce=" NONCE "0",
-                                      "?nonce=" NONCE "zz",
-                                      "?other=" NONCE};
+                                      ("?nonce=" NONCE "0"),
+                                      ("?nonce=" NONCE "zz"),
+                                      ("?other=" NONCE)};
     const struct service_options slow = {.attest = PERIOD ",'per_minute':1"};
     char long_nonce[2 * 65 + 1];
     struct service s;

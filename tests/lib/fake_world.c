@@ -162,10 +162,12 @@ static void pcrs_now(const struct fake_tpm *tpm, struct tpm_pcrs *pcrs)
         sha256_2(pcrs->digest, &pcrs->selection, sizeof(pcrs->selection), &tpm->pcrs, 1);
 }
 
-static void name_w(uint8_t name[TPM_NAME_LEN], uint32_t handle)
+/* A Name of SHA-256, like all of ours: one for each handle. */
+static void name_index(uint8_t name[TPM_NAME_LEN], uint32_t handle)
 {
     memset(name, 1, TPM_NAME_LEN);
-    be_put32(name, handle);
+    be_put16(name, 0x000B);
+    be_put32(name + 2, handle);
 }
 
 /* What the TPM says to a window's lock.
@@ -179,7 +181,7 @@ static enum rc window_lock(struct fake_anchor *a, const struct tpm_lock *lock, b
     if (a == NULL)
         return FAIL(err, RC_HALT_SEEDS, "fake", 0, "this blob is locked by a counter");
     const struct fake_nv *nv = nv_of(a);
-    name_w(name, nv->handle);
+    name_index(name, nv->handle);
     if (tpm_lock_bound(lock) && !ct_equal(name, lock->w_name, sizeof(name)))
         return FAIL(err, RC_HALT_SEEDS, "fake", 0, "this blob is locked by another counter");
     if (lock->bound_high && nv->w > lock->high)
@@ -636,9 +638,9 @@ void fake_tpm_define(struct fake_world *f, unsigned key, int64_t floor_window,
                                  .w_base = W_FIRST - floor_window,
                                  .w_first = W_FIRST,
                                  .l_first = L_FIRST};
-    name_w(pins->w_name, nv->handle);
-    memset(pins->l_name, 2, sizeof(pins->l_name));
-    memset(pins->a_name, 3, sizeof(pins->a_name));
+    name_index(pins->w_name, pins->w_handle);
+    name_index(pins->l_name, pins->l_handle);
+    name_index(pins->a_name, pins->a_handle);
     memcpy(pins->srk_name, f->tpm->identity.srk_name, TPM_NAME_LEN);
 }
 

@@ -115,10 +115,27 @@ static void test_expectations(void **state)
     refused(&doc, &(struct attest_expected){.ak = other}, "another TPM");
 
     doc.ak[3] ^= 1;
-    refused(&doc, &nothing, "attestation key");
+    refused(&doc, &nothing, "the attestation key is not the one that is named");
     doc.ak[3] ^= 1;
     doc.ek[3] ^= 1;
-    refused(&doc, &nothing, "endorsement key");
+    refused(&doc, &nothing, "the endorsement key is not the one that is named");
+}
+
+/* A key with other attributes, one that signs what it is told to, has another Name; everything in
+ * the document fits it, and it is refused all the same. */
+static void test_unrestricted_key(void **state)
+{
+    struct forgery g;
+    struct attest_document doc;
+    (void)state;
+    forgery_begin(&forger, &g);
+    g.bound.ak_name[20] ^= 1;
+    struct forged *all[] = {&g.w, &g.l, &g.a, &g.time};
+    for (size_t i = 0; i < 4; i++)
+        attest_qualified_name(all[i]->signer, g.bound.ak_name);
+    forgery_bind(&g);
+    forger_document(&forger, &g, &doc);
+    refused(&doc, &nothing, "no restricted signing key");
 }
 
 /* Each field of what is bound goes into the digest that was signed. */
@@ -615,14 +632,23 @@ static void test_example(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_good),       cmocka_unit_test(test_expectations),
-        cmocka_unit_test(test_binding),    cmocka_unit_test(test_signature),
-        cmocka_unit_test(test_swapped),    cmocka_unit_test(test_statements),
-        cmocka_unit_test(test_parser_cut), cmocka_unit_test(test_earlier),
-        cmocka_unit_test(test_text),       cmocka_unit_test(test_text_forms),
-        cmocka_unit_test(test_receipt),    cmocka_unit_test(test_signature_der),
-        cmocka_unit_test(test_pem),        cmocka_unit_test(test_point_off_the_curve),
-        cmocka_unit_test(test_recorded),   cmocka_unit_test(test_example),
+        cmocka_unit_test(test_good),
+        cmocka_unit_test(test_expectations),
+        cmocka_unit_test(test_unrestricted_key),
+        cmocka_unit_test(test_binding),
+        cmocka_unit_test(test_signature),
+        cmocka_unit_test(test_swapped),
+        cmocka_unit_test(test_statements),
+        cmocka_unit_test(test_parser_cut),
+        cmocka_unit_test(test_earlier),
+        cmocka_unit_test(test_text),
+        cmocka_unit_test(test_text_forms),
+        cmocka_unit_test(test_receipt),
+        cmocka_unit_test(test_signature_der),
+        cmocka_unit_test(test_pem),
+        cmocka_unit_test(test_point_off_the_curve),
+        cmocka_unit_test(test_recorded),
+        cmocka_unit_test(test_example),
     };
     return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }
