@@ -178,7 +178,7 @@ static uint64_t jumped(void)
 /* Jumps ------------------------------------------------------------------------------------------
  */
 
-static void jump_is_latched_and_stored(void **state)
+static void case_16_jump_is_latched_and_stored(void **state)
 {
     (void)state;
     uint64_t id = jumped();
@@ -201,7 +201,7 @@ static void jump_is_latched_and_stored(void **state)
     }
 }
 
-static void jump_survives_a_lost_file(void **state)
+static void case_16_jump_survives_a_lost_file(void **state)
 {
     (void)state;
     uint64_t id = jumped();
@@ -221,7 +221,7 @@ static void jump_survives_a_lost_file(void **state)
     }
 }
 
-static void jump_that_is_withdrawn_costs_nothing(void **state)
+static void case_13_jump_that_is_withdrawn_costs_nothing(void **state)
 {
     (void)state;
     uint64_t id = jumped();
@@ -241,7 +241,7 @@ static void jump_that_is_withdrawn_costs_nothing(void **state)
     expect_state("synced");
 }
 
-static void wrong_words_change_nothing(void **state)
+static void case_14_wrong_words_change_nothing(void **state)
 {
     (void)state;
     uint64_t id = jumped();
@@ -267,7 +267,7 @@ static void wrong_words_change_nothing(void **state)
     process_starts();
 }
 
-static void right_words_release_it_for_good(void **state)
+static void case_15_right_words_release_it_for_good(void **state)
 {
     (void)state;
     uint64_t window = 0;
@@ -289,7 +289,7 @@ static void right_words_release_it_for_good(void **state)
 }
 
 /* The power goes between the ledger's entry and the file: the ledger has the last word. */
-static void acknowledgement_is_the_ledgers(void **state)
+static void case_15_acknowledgement_is_the_ledgers(void **state)
 {
     (void)state;
     struct clk_memory memory;
@@ -307,7 +307,7 @@ static void acknowledgement_is_the_ledgers(void **state)
  */
 
 /* The jump happens while nobody looks; what says so is the record, or the TPM without it. */
-static void long_outage_is_a_jump(void **state)
+static void case_24_long_outage_is_a_jump(void **state)
 {
     (void)state;
     for (unsigned lost = 0; lost < 2; lost++) {
@@ -330,7 +330,7 @@ static void long_outage_is_a_jump(void **state)
     }
 }
 
-static void short_outage_is_none(void **state)
+static void case_23_short_outage_is_none(void **state)
 {
     (void)state;
     begin();
@@ -362,7 +362,7 @@ static void file_put_back(void **state)
     assert_true(view.floor_ms / 1000 >= now_s() - 60);
 }
 
-static void backwards_is_refused_by_every_process(void **state)
+static void case_20_backwards_is_refused_by_every_process(void **state)
 {
     (void)state;
     uint64_t window = 0;
@@ -476,16 +476,16 @@ static void disruption_outlives_the_process(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_teardown(jump_is_latched_and_stored, end),
-        cmocka_unit_test_teardown(jump_survives_a_lost_file, end),
-        cmocka_unit_test_teardown(jump_that_is_withdrawn_costs_nothing, end),
-        cmocka_unit_test_teardown(wrong_words_change_nothing, end),
-        cmocka_unit_test_teardown(right_words_release_it_for_good, end),
-        cmocka_unit_test_teardown(acknowledgement_is_the_ledgers, end),
-        cmocka_unit_test_teardown(long_outage_is_a_jump, end),
-        cmocka_unit_test_teardown(short_outage_is_none, end),
+        cmocka_unit_test_teardown(case_16_jump_is_latched_and_stored, end),
+        cmocka_unit_test_teardown(case_16_jump_survives_a_lost_file, end),
+        cmocka_unit_test_teardown(case_13_jump_that_is_withdrawn_costs_nothing, end),
+        cmocka_unit_test_teardown(case_14_wrong_words_change_nothing, end),
+        cmocka_unit_test_teardown(case_15_right_words_release_it_for_good, end),
+        cmocka_unit_test_teardown(case_15_acknowledgement_is_the_ledgers, end),
+        cmocka_unit_test_teardown(case_24_long_outage_is_a_jump, end),
+        cmocka_unit_test_teardown(case_23_short_outage_is_none, end),
         cmocka_unit_test_teardown(file_put_back, end),
-        cmocka_unit_test_teardown(backwards_is_refused_by_every_process, end),
+        cmocka_unit_test_teardown(case_20_backwards_is_refused_by_every_process, end),
         cmocka_unit_test_teardown(hardware_ends_the_process, end),
         cmocka_unit_test_teardown(attack_19_virtual_closes_the_window, end),
         cmocka_unit_test_teardown(disruption_outlives_the_process, end),
