@@ -7,7 +7,9 @@
 #include "base/log.h"
 
 /* Stepping over many skipped windows takes 10 to 100 ms each on a chip: say so now and then. */
-#define STEP_LOG_EVERY 64
+#define STEP_LOG_EVERY 1024
+/* One turn of catching up: other keys wait so long. */
+#define SKIP_NS INT64_C(500000000)
 
 static int64_t now_s(const struct allocator *alloc)
 {
@@ -154,13 +156,27 @@ enum rc allocate_record_window(const struct allocator *alloc, struct err *err)
     return commit(alloc, rc, err);
 }
 
-enum rc allocate_open_window(const struct allocator *alloc, int64_t window, struct err *err)
+/* Where W may stop short of a window: behind so many steps, or behind so much time. */
+struct patience {
+    int64_t steps;
+    int64_t until_ns; /* raw time */
+};
+static const struct patience endless = {.steps = INT64_MAX, .until_ns = INT64_MAX};
+
+static int64_t raw_ns(const struct allocator *alloc)
+{
+    const struct time_source *t = alloc->world->time;
+    return t->raw_ns(t->ctx);
+}
+
+/* At least one step. */
+static enum rc raise_w(const struct allocator *alloc, int64_t window, struct patience patience,
+                       struct err *err)
 {
     struct key *key = alloc->key;
-    MUST(window > key_floor(key));
-    key->lease = (struct open_lease){0};
     int64_t total = window - key_floor(key);
-    while (key_floor(key) < window) {
+    key->lease = (struct open_lease){0};
+    do {
         enum rc rc = firm(alloc->world->tpm->step_w(key->anchor, key->w + 1, err));
         if (rc != RC_OK)
             return rc;
@@ -169,15 +185,29 @@ enum rc allocate_open_window(const struct allocator *alloc, int64_t window, stru
         if (left > 0 && left % STEP_LOG_EVERY == 0)
             log_event(LOG_LEVEL_NOTICE, &(struct log_fields){.key = key->record.name, .index = -1},
                       "closing skipped windows: %" PRId64 " of %" PRId64, total - left, total);
-    }
+        patience.steps--;
+    } while (key_floor(key) < window && patience.steps > 0 && raw_ns(alloc) < patience.until_ns);
+    return RC_OK;
+}
+
+static enum rc open_some(const struct allocator *alloc, int64_t window, struct patience patience,
+                         struct err *err)
+{
+    struct key *key = alloc->key;
+    MUST(window > key_floor(key));
+    enum rc rc = raise_w(alloc, window, patience, err);
     /* An A that promised an L which never came, in a window that is over now: L keeps the promise,
      * or A would go back. Start and recovery only. */
-    enum rc rc = key->a.l == key->l + 1 ? allocate_step_l(alloc, err) : RC_OK;
+    if (rc == RC_OK && key->a.l == key->l + 1)
+        rc = allocate_step_l(alloc, err);
     if (rc == RC_OK)
         rc = allocate_write_opened(alloc, err);
-    if (rc != RC_OK)
-        return rc;
-    return allocate_record_window(alloc, err);
+    return rc == RC_OK ? allocate_record_window(alloc, err) : rc;
+}
+
+enum rc allocate_open_window(const struct allocator *alloc, int64_t window, struct err *err)
+{
+    return open_some(alloc, window, endless, err);
 }
 
 enum rc allocate_skip_to(const struct allocator *alloc, int64_t window, struct err *err)
@@ -186,6 +216,17 @@ enum rc allocate_skip_to(const struct allocator *alloc, int64_t window, struct e
     if (window - 1 == key_floor(alloc->key))
         return RC_OK;
     return allocate_open_window(alloc, window - 1, err);
+}
+
+enum rc allocate_skip_some(const struct allocator *alloc, int64_t window, int64_t steps,
+                           struct err *err)
+{
+    MUST(window > key_floor(alloc->key));
+    MUST(steps > 0);
+    if (window - 1 == key_floor(alloc->key))
+        return RC_OK;
+    const struct patience patience = {.steps = steps, .until_ns = raw_ns(alloc) + SKIP_NS};
+    return open_some(alloc, window - 1, patience, err);
 }
 
 enum rc allocate_raise_l(const struct allocator *alloc, uint64_t least, struct err *err)

@@ -66,6 +66,16 @@ enum rc allocate_approve_early(const struct allocator *alloc, int64_t window,
  */
 enum rc allocate_skip_to(const struct allocator *alloc, int64_t window, struct err *err) MUST_CHECK;
 
+/**
+ * The same in turns, so that other keys are served in between: at most so many steps, and half a
+ * second. Where W stops counts as opened, too, so nothing is unfinished between two turns, and a
+ * crash in one is that of any other step.
+ * @param[in] window  Above the floor (MUST). It is the next when key_floor() is window - 1.
+ * @param[in] steps   At least 1 (MUST).
+ */
+enum rc allocate_skip_some(const struct allocator *alloc, int64_t window, int64_t steps,
+                           struct err *err) MUST_CHECK;
+
 /** The ledger's window-opened entry for the window that W stands for, committed. */
 enum rc allocate_record_window(const struct allocator *alloc, struct err *err) MUST_CHECK;
 

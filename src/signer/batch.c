@@ -7,6 +7,7 @@
 #include "base/bytes.h"
 #include "base/log.h"
 #include "signer/branches.h"
+#include "signer/catchup.h"
 #include "signer/scheme.h"
 #include "signer/view.h"
 
@@ -126,6 +127,12 @@ bool job_rate(struct batch *b, struct job *job)
     return false;
 }
 
+static struct allocator allocator_of(const struct batch *b)
+{
+    return (struct allocator){
+        .key = b->key, .world = b->world, .ledger = b->ledger, .wall_s = b->wall_s};
+}
+
 enum rc batch_have_secret(struct batch *b, uint64_t window, const struct window_secret **secret,
                           struct err *err)
 {
@@ -133,14 +140,17 @@ enum rc batch_have_secret(struct batch *b, uint64_t window, const struct window_
     bool waits = false;
     *secret = NULL;
     enum rc rc = key_secret_waits(key, b->world, b->tpm, window, &waits, err);
-    if (rc == RC_OK && waits) {
-        struct allocator alloc = {
-            .key = key, .world = b->world, .ledger = b->ledger, .wall_s = b->wall_s};
-        rc = allocate_skip_to(&alloc, (int64_t)window, err);
-        if (rc == RC_OK)
-            rc = key_destroy_below(key, window - 1, err);
+    if (rc == RC_OK && !waits)
+        rc = key_secret(key, b->world, b->tpm, window, secret, err);
+    if (rc == RC_OK && (int64_t)window > key_floor(key) + 1) {
+        struct allocator alloc = allocator_of(b);
+        rc = catch_up_to(&alloc, (int64_t)window, b->settings->catch_up_steps, err);
     }
-    return rc == RC_OK ? key_secret(key, b->world, b->tpm, window, secret, err) : rc;
+    if (rc == RC_OK && waits)
+        rc = key_secret(key, b->world, b->tpm, window, secret, err);
+    if (rc != RC_OK)
+        *secret = NULL;
+    return rc;
 }
 
 uint64_t batch_window_cap(const struct batch *b)
@@ -164,12 +174,6 @@ enum rc batch_export_check(struct batch *b, int64_t window, struct err *err)
 }
 
 /* Computing ----------------------------------------------------------------------------------- */
-
-static struct allocator allocator_of(const struct batch *b)
-{
-    return (struct allocator){
-        .key = b->key, .world = b->world, .ledger = b->ledger, .wall_s = b->wall_s};
-}
 
 enum rc job_value(struct batch *b, struct job *job, struct err *err)
 {

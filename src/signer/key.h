@@ -41,6 +41,7 @@ struct key_settings {
     int64_t attest_period_s; /* one receipt in each carries an attestation; 0: none does */
     int64_t edge_wait_ms;    /* longest wait at a window's edge inside one request */
     int64_t export_margin;   /* m of DESIGN section 10 */
+    int64_t catch_up_steps;  /* of W in one turn; 0: CATCH_UP_STEPS */
     uint32_t tpm_slow_ms;    /* 90th percentile from which on a TPM counts as slow; 0: never */
     uint64_t nv_endurance;   /* writes that one NV index of the TPM stands; 0: the default */
 };
@@ -88,8 +89,10 @@ struct key {
     struct anchor_record a;
     int64_t started_window; /* virtual_policy wait: window of the first safe reading; -1 not yet */
 
-    uint32_t wear_warned; /* highest threshold that the ledger holds a warning of; see wear.h */
-    uint64_t settled_l;   /* L when A was last brought up to date in an idle moment */
+    int64_t catch_up_to;     /* window that somebody asked for; see catchup.h */
+    int64_t catch_up_left_s; /* about how long until it is reached */
+    uint32_t wear_warned;    /* highest threshold that the ledger holds a warning of; see wear.h */
+    uint64_t settled_l;      /* L when A was last brought up to date in an idle moment */
     struct open_lease lease;
     struct open_secret secrets[SECRETS_OPEN_MAX];
     uint64_t secret_clock;

@@ -243,6 +243,8 @@ void loop_start(struct loop *loop, const struct signer_config *config, uint32_t 
 
 int64_t loop_wait_ms(const struct loop *loop)
 {
+    if (loop->signer != NULL && signer_has_work(loop->signer))
+        return 0;
     int64_t wait_ms = loop->tick_at - now_ms(loop);
     return wait_ms > 0 ? wait_ms : 0;
 }
@@ -255,6 +257,8 @@ enum rc loop_turn(struct loop *loop, struct item **items, size_t count, struct e
     int64_t now = now_ms(loop);
     if (signing)
         loop->asked_at = now;
+    if (rc == RC_OK && loop->signer != NULL)
+        rc = signer_work(loop->signer, err);
     if (rc == RC_OK && now >= loop->tick_at) {
         rc = tick(loop, now, err);
         loop->tick_at = now_ms(loop) + TICK_MS;

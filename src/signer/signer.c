@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "policy/wear.h"
 #include "signer/attest.h"
+#include "signer/catchup.h"
 #include "signer/clockbook.h"
 #include "signer/tpmwatch.h"
 #include "signer/view.h"
@@ -299,8 +300,11 @@ static enum rc sign_for_key(struct signer *s, struct key *key, struct job *jobs,
                           .clock = s->clock,
                           .now_s = now_s(s)};
     enum rc rc = batch_sign(&batch, jobs, count, err);
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         tpmwatch_heed(&s->watch, jobs[i].reply);
+        if (jobs[i].reply->rc == RC_RETRY_STARTING)
+            jobs[i].reply->retry_after_s = key->catch_up_left_s;
+    }
     /* Found before anything was spent, and of this key's window alone: the next window may sign,
      * and so may other keys. */
     if (rc == RC_HALT_SEEDS)
@@ -483,6 +487,31 @@ enum rc signer_look(struct signer *s, struct err *err)
     return timekeeper_disrupted(s->clock) ? after_disruption(s, err) : RC_OK;
 }
 
+bool signer_has_work(const struct signer *s)
+{
+    char text[CATCH_UP_TEXT];
+    for (size_t i = 0; i < s->key_count; i++)
+        if (s->keys[i].rc == RC_OK && catching_up(&s->keys[i], text))
+            return true;
+    return false;
+}
+
+enum rc signer_work(struct signer *s, struct err *err)
+{
+    for (size_t i = 0; i < s->key_count; i++) {
+        struct key *key = &s->keys[i];
+        struct allocator alloc = {.key = key, .world = s->world, .ledger = s->ledger};
+        struct err why = {0};
+        enum rc rc = catch_up_turn(&alloc, s->config->settings.catch_up_steps, &why);
+        if (rc == RC_OK)
+            continue;
+        key->rc = rc;
+        key->err = why;
+        return FAIL(err, rc, why.origin, why.native, "%s", err_text(&why));
+    }
+    return RC_OK;
+}
+
 enum rc signer_watch(struct signer *s, struct err *err)
 {
     if (s->tpm != NULL) {
@@ -514,13 +543,14 @@ enum rc signer_idle(struct signer *s, struct err *err)
 
 static uint32_t worst_state(struct signer *s, const struct clk_reading *clock)
 {
+    char text[CATCH_UP_TEXT];
     bool halted = false;
     bool away = false;
     bool by_time = false;
     for (size_t i = 0; i < s->key_count; i++) {
         enum rc_class class = rc_class(s->keys[i].rc);
         halted = halted || class == RC_CLASS_HALT || class == RC_CLASS_REFUSED;
-        away = away || class == RC_CLASS_RETRY;
+        away = away || class == RC_CLASS_RETRY || catching_up(&s->keys[i], text);
         by_time = by_time || s->keys[i].plan.kind == PLAN_TIME;
     }
     if (halted)

@@ -123,6 +123,15 @@ enum rc signer_acknowledge(struct signer *signer, const struct request *request,
  */
 enum rc signer_look(struct signer *signer, struct err *err) MUST_CHECK;
 
+/** True while a key has windows to pass that nobody uses (catchup.h): call signer_work() soon. */
+bool signer_has_work(const struct signer *signer);
+
+/**
+ * Half a second of that, at most, for each such key.
+ * @return as signer_sign().
+ */
+enum rc signer_work(struct signer *signer, struct err *err) MUST_CHECK;
+
 /**
  * What is due now and then whether anybody asks or not: warnings of the TPM's wear.
  * @return as signer_sign().

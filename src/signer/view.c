@@ -5,6 +5,7 @@
 
 #include "hbs/spki.h"
 #include "signer/advance.h"
+#include "signer/catchup.h"
 #include "signer/scheme.h"
 #include "signer/wear.h"
 
@@ -186,6 +187,9 @@ static uint32_t key_state(const struct key *key)
     case RC_CLASS_HALT:
         return STATE_HALTED;
     }
+    char text[CATCH_UP_TEXT];
+    if (catching_up(key, text))
+        return STATE_RECOVERING;
     int64_t last = (int64_t)key->plan.window_count - 1;
     return key_floor(key) > last ? STATE_EXHAUSTED : STATE_OPERATIONAL;
 }
@@ -218,6 +222,7 @@ void view_key(const struct key *key, struct ledger *ledger, const struct key_set
         text_copy(v->reason, sizeof(v->reason), err_text(&key->err));
         return;
     }
+    (void)catching_up(key, v->reason);
     int64_t floor = key_floor(key);
     v->floor = floor < 0 ? REQUEST_NONE : floor;
     v->epoch = key->l - key->record.pins.l_first;

@@ -459,6 +459,91 @@ static void firmware_changed(void **state)
     end(&f);
 }
 
+/* A slow TPM and many windows ------------------------------------------------------------------ */
+
+#define CC_NV_INCREMENT 0x134
+#define JUMP_PLAN                                                                                  \
+    "{'tidemark_plan':1,'key':'jump','profile':'sp800-208','scheme':'lms','parameters':["          \
+    "'LMS_SHA256_M24_H10','LMOTS_SHA256_N24_W4'],'assignment':{'kind':'version','format':"         \
+    "'major.minor.patch','sizes':{'minor':250,'patch':2},'window':'minor','max_jump':1000}}"
+#define FAR 200 /* windows at 30 ms each: a dozen turns */
+
+static long ask_far(const struct fixture *f, struct answer *a)
+{
+    return sign_version(&f->s, a, "jump", "0.200.0", "", "far");
+}
+
+/* The floor of the key, as the service says. */
+static int64_t floor_of_jump(const struct fixture *f)
+{
+    struct answer a;
+    (void)service_get(&f->s, &a, "/v1/keys/jump");
+    int64_t floor = answer_number(&a, "windows.floor");
+    client_done(&a);
+    return floor;
+}
+
+static void wait_floor(const struct fixture *f, int64_t least)
+{
+    int64_t floor = -1;
+    for (int64_t until = lab_now_ms() + STUCK_WAIT_MS; floor < least && lab_now_ms() < until;
+         lab_sleep_ms(50))
+        floor = floor_of_jump(f);
+    assert_true(floor >= least);
+}
+
+static void expect_on_its_way(const struct fixture *f)
+{
+    struct answer a;
+    (void)ask_far(f, &a);
+    expect_problem(&a, 503, "starting");
+    assert_non_null(strstr(answer_text(&a, "detail"), "catching up: window "));
+    assert_non_null(strstr(answer_text(&a, "detail"), " of 200"));
+    assert_true(strlen(answer_header(&a, "Retry-After")) > 0);
+    client_done(&a);
+}
+
+static void many_windows_are_passed_in_turns(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct answer a;
+    make_behind(&f, "far", NULL);
+    service_stop(&f.s);
+    service_key(&f.s, JUMP_PLAN);
+    service_start(&f.s);
+    const struct tpm_fault late = {
+        .kind = FAULT_DELAY, .command = CC_NV_INCREMENT, .at = 1, .times = 1000000, .rc = 30};
+    tpmproxy_set(&f.proxy, &late);
+    must_sign_again(&f);
+    expect_on_its_way(&f);
+    service_wait_state(&f.s, "Recovering");
+    expect_status_says(&f, "catching up: window");
+    must_sign(&f); /* the other key is served in between */
+    /* It goes on though nobody asks, stops when it is told to, and survives a kill. */
+    wait_floor(&f, 30);
+    service_stop(&f.s);
+    service_start(&f.s);
+    int64_t floor = floor_of_jump(&f);
+    assert_in_range(floor, 30, FAR - 2);
+    expect_on_its_way(&f);
+    wait_floor(&f, floor + 20);
+    service_crash(&f.s);
+    service_start(&f.s);
+    assert_in_range(floor_of_jump(&f), floor + 20, FAR - 2);
+    tpmproxy_set(&f.proxy, NULL);
+    long status = 503;
+    for (int64_t until = lab_now_ms() + STUCK_WAIT_MS; status == 503 && lab_now_ms() < until;
+         lab_sleep_ms(50)) {
+        status = ask_far(&f, &a);
+        client_done(&a);
+    }
+    assert_int_equal(status, 201);
+    assert_int_equal(floor_of_jump(&f), FAR);
+    service_wait_state(&f.s, "Operational");
+    end(&f);
+}
+
 /* Words ---------------------------------------------------------------------------------------- */
 
 /* Every word is a heading of the operator's pages. */
@@ -507,6 +592,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(replaced),
         cmocka_unit_test(index_removed),
         cmocka_unit_test(firmware_changed),
+        cmocka_unit_test(many_windows_are_passed_in_turns),
         cmocka_unit_test(every_trouble_has_its_page),
     };
     return cmocka_run_group_tests(tests, start_clocks, stop_clocks);

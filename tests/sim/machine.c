@@ -138,7 +138,8 @@ static void configure(struct machine *m, enum virtual_policy policy)
                                    .max_forward_ms = 2000,
                                    .max_offline_s = INT64_C(100) * 366 * 86400},
                      .edge_wait_ms = 5000,
-                     .export_margin = 1},
+                     .export_margin = 1,
+                     .catch_up_steps = 2},
         .limits = &none,
         .limits_count = 1,
     };

@@ -221,6 +221,26 @@ static void test_idle_settles(void **state)
     assert_memory_not_equal(a.head, before, sizeof(before));
 }
 
+/* Windows to pass: the loop wants its next turn at once, and is not in the way of anybody. */
+static void test_passes_windows_in_between(void **state)
+{
+    (void)state;
+    begin();
+    rig.config.settings.catch_up_steps = 1;
+    fake_clock_set(&rig.fake, START + 86400 + (int64_t)3 * 7 * 86400);
+    start();
+    assert_true(loop_wait_ms(&loop) > 0);
+    assert_int_equal(turn(0, 1, REQUEST_SIGN), RC_OK);
+    assert_int_equal(last_rc, RC_RETRY_STARTING);
+    assert_int_equal(loop_wait_ms(&loop), 0);
+    unsigned turns = 0;
+    for (; loop_wait_ms(&loop) == 0 && turns < 10; turns++)
+        assert_int_equal(turn(0, 0, 0), RC_OK);
+    assert_int_equal(turns, 1); /* 0 in the request, 1 in its turn, 2 in this one */
+    assert_int_equal(turn(1, 1, REQUEST_SIGN), RC_OK);
+    assert_int_equal(last_rc, RC_OK);
+}
+
 static void test_halt_answers_all(void **state)
 {
     (void)state;
@@ -256,6 +276,7 @@ int main(void)
         cmocka_unit_test_teardown(test_opens_when_it_can, end),
         cmocka_unit_test_teardown(test_backs_off, end),
         cmocka_unit_test_teardown(test_idle_settles, end),
+        cmocka_unit_test_teardown(test_passes_windows_in_between, end),
         cmocka_unit_test_teardown(test_halt_answers_all, end),
         cmocka_unit_test_teardown(test_key_without_plan, end),
     };
