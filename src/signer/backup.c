@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -194,6 +195,52 @@ static enum rc write_all(struct writer *w, struct key *key, const struct world *
     return rc;
 }
 
+/* Under another name until it is whole: what a power cut leaves must neither look like a backup nor
+ * stand in the way of the next one. */
+static enum rc open_part(const char *path, char part[PATH_MAX], int *fd, struct err *err)
+{
+    int len = snprintf(part, PATH_MAX, "%s.part", path);
+    if (len < 0 || len >= PATH_MAX)
+        return FAIL(err, RC_REFUSED_INPUT, "", 0, "the path of the backup is too long");
+    struct stat st;
+    if (lstat(path, &st) == 0)
+        return FAIL(err, RC_REFUSED_EXISTS, "errno", EEXIST, "create %s: %s", path,
+                    strerror(EEXIST));
+    (void)unlink(part);
+    *fd = open(part, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (*fd < 0)
+        return FAIL(err, RC_HALT_SYSTEM, "errno", errno, "create %s: %s", part, strerror(errno));
+    return RC_OK;
+}
+
+static enum rc sync_folder_of(const char *path, struct err *err)
+{
+    char folder[PATH_MAX];
+    const char *slash = strrchr(path, '/');
+    size_t len = slash == NULL ? 0 : (size_t)(slash - path) + 1;
+    (void)snprintf(folder, sizeof(folder), "%.*s", (int)len, path);
+    int fd CLEANUP(fd_close) = open(len == 0 ? "." : folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return FAIL(err, RC_HALT_SYSTEM, "errno", errno, "open the folder of the backup: %s",
+                    strerror(errno));
+    return dir_sync(fd, err);
+}
+
+/* Some file systems of removable disks know no rename that spares what stands there: open_part()
+ * has looked, and the locks keep other exports away. */
+static enum rc publish(const char *part, const char *path, struct err *err)
+{
+    bool done = renameat2(AT_FDCWD, part, AT_FDCWD, path, RENAME_NOREPLACE) == 0 ||
+                ((errno == EINVAL || errno == ENOSYS) && rename(part, path) == 0);
+    if (!done)
+        return FAIL(err, errno == EEXIST ? RC_REFUSED_EXISTS : RC_HALT_SYSTEM, "errno", errno,
+                    "name the backup %s: %s", path, strerror(errno));
+    enum rc rc = sync_folder_of(path, err);
+    if (rc != RC_OK)
+        (void)unlink(path);
+    return rc;
+}
+
 enum rc backup_export(struct key *key, const struct world *world, void *tpm, const char *path,
                       const char *passphrase, int64_t through, int64_t now_s, hbs_progress progress,
                       void *progress_ctx, uint8_t sha256[SHA256_LEN], struct err *err)
@@ -201,8 +248,10 @@ enum rc backup_export(struct key *key, const struct world *world, void *tpm, con
     int64_t first = key_floor(key) + 1;
     if (first < key->record.min_window)
         first = key->record.min_window;
-    if (first >= (int64_t)key->plan.window_count)
-        return FAIL(err, RC_REFUSED_EXHAUSTED, "", 0, "no window is left to export");
+    /* In its last window a key has no secret left to export, and still a mark: a recovery into that
+     * window signs when it is acknowledged. */
+    if (first > (int64_t)key->plan.window_count)
+        first = (int64_t)key->plan.window_count;
     struct backup_header h = {.memory_kib = BOX_COST_DEFAULT.memory_kib,
                               .passes = BOX_COST_DEFAULT.passes,
                               .first_window = (uint64_t)first,
@@ -217,18 +266,21 @@ enum rc backup_export(struct key *key, const struct world *world, void *tpm, con
     enum rc rc = unlock(key, world, tpm, passphrase, err);
     if (rc != RC_OK)
         return rc;
-    int fd CLEANUP(fd_close) = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (fd < 0)
-        return FAIL(err, errno == EEXIST ? RC_REFUSED_EXISTS : RC_HALT_SYSTEM, "errno", errno,
-                    "create %s: %s", path, strerror(errno));
+    char part[PATH_MAX];
+    int fd CLEANUP(fd_close) = -1;
+    rc = open_part(path, part, &fd, err);
+    if (rc != RC_OK)
+        return rc;
     struct writer w = {.fd = fd};
     rc = digest_open(&w.whole, DIGEST_SHA256, err);
     if (rc == RC_OK)
         rc = write_all(&w, key, world, tpm, &h, passphrase, progress, progress_ctx, err);
     if (rc == RC_OK)
+        rc = publish(part, path, err);
+    if (rc == RC_OK)
         digest_final(&w.whole, sha256);
     else
-        (void)unlink(path);
+        (void)unlink(part);
     digest_close(&w.whole);
     return rc;
 }
@@ -309,7 +361,7 @@ static bool parse_header(struct backup_header *h, const char *json)
         !string_member(json, "public_key", public_hex, sizeof(public_hex)))
         return false;
     h->public_key_len = strlen(public_hex) / 2;
-    if (!hex_decode(h->public_key, h->public_key_len, public_hex) || count < 1 || first < 0 ||
+    if (!hex_decode(h->public_key, h->public_key_len, public_hex) || count < 0 || first < 0 ||
         count > (INT64_C(1) << 32) || first > (INT64_C(1) << 32) || memory < 0 ||
         memory > UINT32_MAX || passes < 0 || passes > UINT32_MAX)
         return false;
@@ -377,7 +429,7 @@ static enum rc check_header(struct backup *b, struct err *err)
     if (plan_parse(&plan, b->plan, b->plan_len, NULL, NULL) != RC_OK ||
         scheme_read(&hbs, &plan, h->public_key, h->public_key_len, NULL) != RC_OK)
         return malformed(err, "its plan or its public key cannot be used");
-    if (strcmp(plan.key, h->key) != 0 || h->through < 0 || h->first_window >= plan.window_count ||
+    if (strcmp(plan.key, h->key) != 0 || h->through < 0 || h->first_window > plan.window_count ||
         h->count != plan.window_count - h->first_window)
         return malformed(err, "its header does not fit its plan");
     return RC_OK;
@@ -419,7 +471,7 @@ enum rc backup_open(struct backup *b, const char *path, const char *passphrase, 
     struct box_cost cost = {.memory_kib = b->header.memory_kib, .passes = b->header.passes};
     if (rc == RC_OK)
         rc = box_key(b->box_key, passphrase, strlen(passphrase), b->header.salt, &cost, err);
-    if (rc == RC_OK)
+    if (rc == RC_OK && b->header.count > 0) /* the passphrase of nothing cannot be wrong */
         rc = load_chunk(b, 0, err);
     if (rc != RC_OK)
         backup_close(b);
@@ -528,9 +580,10 @@ enum rc backup_check(struct backup *b, hbs_progress progress, void *progress_ctx
         if (progress != NULL && !progress(progress_ctx, i + 1, b->header.count))
             rc = FAIL(err, RC_RETRY_BUSY, "", 0, "stopped");
     }
-    if (rc == RC_OK)
+    bool any = b->header.count > 0;
+    if (rc == RC_OK && any)
         rc = check_window(b, &plan, &hbs, b->header.first_window, err);
-    if (rc == RC_OK)
+    if (rc == RC_OK && any)
         rc = check_window(b, &plan, &hbs, b->header.first_window + b->header.count - 1, err);
     plan_free(&plan);
     return rc;

@@ -42,12 +42,13 @@ struct backup_header {
  * version, which has none, they are unsealed.
  *
  * @param[in] passphrase  Of the new file, and of the escrow if that is kept by one.
- * @param[in] path        New file; never overwritten.
+ * @param[in] path        New file; never overwritten. It is written as PATH.part, which is replaced
+ *                        if an export that was cut off left one, and gets its name when it is
+ *                        durable.
  * @param[in] through     Mark to write: at least the floor.
  * @param[in] progress    May be NULL.
  * @param[out] sha256     Of the whole file, for the operator's records.
  * @retval RC_REFUSED_EXISTS      The path exists.
- * @retval RC_REFUSED_EXHAUSTED   No window is left to export.
  * @retval RC_REFUSED_PASSPHRASE  The escrow opens with another passphrase.
  * @retval RC_REFUSED_CONFIG      The escrow needs the owner authorisation of the TPM.
  * @retval RC_HALT_SEEDS          A secret is missing, damaged, or does not fit the node file.

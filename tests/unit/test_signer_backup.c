@@ -73,6 +73,7 @@ enum rc __wrap_box_key(uint8_t *key, const char *passphrase, size_t passphrase_l
 }
 
 static off_t synced_size; /* of the file that was synced last */
+static bool folder_synced;
 static bool sync_fails;
 
 int __real_fsync(int fd);
@@ -85,7 +86,10 @@ int __wrap_fsync(int fd)
         errno = EIO;
         return -1;
     }
-    synced_size = fstat(fd, &st) == 0 ? st.st_size : -1;
+    if (fstat(fd, &st) == 0 && S_ISDIR(st.st_mode))
+        folder_synced = true;
+    else
+        synced_size = st.st_size;
     return __real_fsync(fd);
 }
 
@@ -219,13 +223,61 @@ static void export_is_synced_or_fails(void **state)
 {
     (void)state;
     struct stat st;
+    folder_synced = false;
     begin(TIME_PLAN, 1, 0);
     assert_int_equal(stat(path, &st), 0);
     assert_int_equal(synced_size, st.st_size);
+    assert_true(folder_synced);
     (void)unlink(path);
     sync_fails = true;
     assert_int_equal(export(0), RC_HALT_SYSTEM);
     assert_int_equal(access(path, F_OK), -1);
+}
+
+/* Half a file is not called a backup, and does not stand in the way of one. */
+static void half_made_export_is_replaced(void **state)
+{
+    (void)state;
+    char part[sizeof(path) + 8];
+    begin(TIME_PLAN, 1, 0);
+    (void)unlink(path);
+    (void)snprintf(part, sizeof(part), "%s.part", path);
+    int fd = open(part, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    assert_true(fd >= 0 && pwrite_full(fd, "TIDEBKUP", 8, 0));
+    (void)close(fd);
+    assert_int_equal(export(0), RC_OK);
+    assert_int_equal(try(PASSPHRASE), RC_OK);
+    assert_int_equal(access(part, F_OK), -1);
+}
+
+/* In the last window nothing is left to be given away, but its mark is: a key that was recovered
+ * into that window signs when an export is acknowledged. */
+static void export_in_the_last_window(void **state)
+{
+    (void)state;
+    static struct ask a = {.idem = "last", .text = "x"};
+    struct backup b;
+    struct err err = {0};
+    begin(TIME_PLAN, 1, 0);
+    (void)unlink(path);
+    fake_clock_set(&rig.fake, START + (WINDOWS - 1) * WEEK + DAY);
+    assert_int_equal(rig_open(&rig), RC_OK);
+    rig_ask(&rig, &a, RC_OK);
+    assert_int_equal(export(WINDOWS - 1), RC_OK);
+    assert_int_equal(backup_open(&b, path, PASSPHRASE, &err), RC_OK);
+    assert_int_equal(b.header.count, 0);
+    assert_int_equal(b.header.first_window, WINDOWS);
+    assert_int_equal(b.header.through, WINDOWS - 1);
+    struct window_secret none;
+    assert_int_equal(backup_secret(&b, WINDOWS - 1, &none, &err), RC_REFUSED_RANGE);
+    struct recover_plan plan;
+    const struct recover_statement s = {.acknowledged_through = WINDOWS - 1,
+                                        .start_window = -1,
+                                        .margin = 1,
+                                        .clock_latest_s = START};
+    assert_int_equal(recover_backup_plan(&b, &s, &plan, &err), RC_REFUSED_EXHAUSTED);
+    backup_close(&b);
+    assert_int_equal(try(PASSPHRASE), RC_OK);
 }
 
 static void truncated(void **state)
@@ -533,6 +585,8 @@ int main(int argc, char **argv)
         cmocka_unit_test_teardown(round_trip, end),
         cmocka_unit_test_teardown(nothing_left_and_path_taken, end),
         cmocka_unit_test_teardown(export_is_synced_or_fails, end),
+        cmocka_unit_test_teardown(half_made_export_is_replaced, end),
+        cmocka_unit_test_teardown(export_in_the_last_window, end),
         cmocka_unit_test_teardown(truncated, end),
         cmocka_unit_test_teardown(changed_in_any_byte_before_the_nodes, end),
         cmocka_unit_test_teardown(headers_that_do_not_fit_the_plan, end),
