@@ -21,7 +21,8 @@
 #include "lib/evidence.h"
 
 #define WINDOW_S 600
-#define SIZE 32  /* indices of a window */
+#define SIZE 32 /* indices of a window */
+#define TRIES 5
 #define WARM_S 6 /* longer than a clock needs to be believed after a jump */
 
 #define LMS "'scheme':'lms','parameters':['LMS_SHA256_M24_H10','LMOTS_SHA256_N24_W4']"
@@ -428,18 +429,27 @@ static void test_window_ends_while_signing(void **state)
     struct answer a;
     int64_t today = clocks.shift_s;
     make(&s, "edge");
-    wait_sign_window(&s, &a, "nightly", "first", "first", 201);
-    assert_true(evidence_take(&e, "nightly", "first", "first", &a));
-    uint64_t first = (uint64_t)answer_number(&a, "index");
-    client_done(&a);
-
     struct late late = {.s = &s};
-    swtpm_pause(&s.tpm);
-    assert_int_equal(pthread_create(&late.thread, NULL, ask_late, &late), 0);
-    lab_sleep_ms(700); /* behind its first look at the clock, and waiting for the TPM */
-    clocks_shift(&clocks, today + WINDOW_S);
-    swtpm_resume(&s.tpm);
-    (void)pthread_join(late.thread, NULL);
+    uint64_t first = 0;
+    uint64_t window = 0;
+    /* A signer that was about to ask the TPM for its time when it stopped looks at the clock only
+     * when it goes on; then nothing is burned, and the next try may come between the two looks. */
+    for (unsigned i = 0; i < TRIES && late.answer.status != 500; i++) {
+        char name[32];
+        client_done(&late.answer);
+        (void)snprintf(name, sizeof(name), "first-%u", i);
+        wait_sign_window(&s, &a, "nightly", name, name, 201);
+        assert_true(evidence_take(&e, "nightly", name, name, &a));
+        first = (uint64_t)answer_number(&a, "index");
+        window = (uint64_t)answer_number(&a, "window");
+        client_done(&a);
+        swtpm_pause(&s.tpm);
+        assert_int_equal(pthread_create(&late.thread, NULL, ask_late, &late), 0);
+        lab_sleep_ms(700); /* behind its first look at the clock, and waiting for the TPM */
+        clocks_shift(&clocks, clocks.shift_s + WINDOW_S);
+        swtpm_resume(&s.tpm);
+        (void)pthread_join(late.thread, NULL);
+    }
     expect_problem(&late.answer, 500, "index-burned");
     assert_int_equal(answer_number(&late.answer, "index"), first + 1);
     assert_null(json_object_get(late.answer.json, "signature"));
@@ -448,7 +458,7 @@ static void test_window_ends_while_signing(void **state)
     /* The same request again gets an index of the next window. */
     wait_sign_window(&s, &a, "nightly", "late", "late", 201);
     assert_true(evidence_take(&e, "nightly", "late", "late", &a));
-    assert_int_equal(answer_number(&a, "index"), 2 * SIZE);
+    assert_int_equal(answer_number(&a, "index"), (window + 1) * SIZE);
     client_done(&a);
     check_evidence(&s, &e);
     service_stop(&s);

@@ -22,6 +22,7 @@
 #define ADVANCE "tests/unit/test_signer_advance"
 #define BACKUP "tests/unit/test_signer_backup"
 #define SCHEMES "tests/unit/test_signer_schemes"
+#define CLOCK "tests/unit/test_signer_clock"
 #define START "tests/unit/test_signer_start"
 #define VERSION "tests/unit/test_signer_version"
 #define WEAR "tests/unit/test_policy_wear"
@@ -58,7 +59,7 @@ static const struct row {
     {"17", "attack_17_disk_back_within_one_lease", {{WINDOW, "attack_17_*"}}, NULL},
     {"18", "attack_18_anchored_intent_before_new_work", {{VERSION, "attack_18_*"}}, NULL},
     {"18b", "attack_18b_mistyped_version", {{VERSION, "attack_18b_*"}}, NULL},
-    {"19", "attack_19_short_pause", {{0}}, "the clock's pause detection in the signer"},
+    {"19", "attack_19_short_pause", {{CLOCK, "attack_19_*"}}, NULL},
     {"20", "attack_20_window_advanced_early", {{ADVANCE, "attack_20_*"}}, NULL},
     {"21", "attack_21_wear_is_counted", {{WEAR, "small_leases_get_a_proposal"}}, NULL},
     {"22", "attack_22_twins", {{VERSION, "attack_22_*"}}, NULL},

@@ -401,7 +401,7 @@ static void put_aside(unsigned how)
         rig.fake.tpm->resets++;
 }
 
-static void hardware_ends_the_process(void **state)
+static void attack_19_hardware_ends_lease_and_process(void **state)
 {
     (void)state;
     for (unsigned how = 0; how < 3; how++) {
@@ -486,7 +486,7 @@ int main(void)
         cmocka_unit_test_teardown(case_23_short_outage_is_none, end),
         cmocka_unit_test_teardown(file_put_back, end),
         cmocka_unit_test_teardown(case_20_backwards_is_refused_by_every_process, end),
-        cmocka_unit_test_teardown(hardware_ends_the_process, end),
+        cmocka_unit_test_teardown(attack_19_hardware_ends_lease_and_process, end),
         cmocka_unit_test_teardown(attack_19_virtual_closes_the_window, end),
         cmocka_unit_test_teardown(disruption_outlives_the_process, end),
     };
