@@ -32,6 +32,7 @@ struct timekeeper {
     struct clk_reading reading; /* newest */
     struct clk_verdict verdict; /* of the same sample */
     int64_t tpm_asked_ns;       /* raw; when the TPM was asked last, whatever it said; 0: never */
+    uint32_t tpm_slow;          /* so often in a row it took too long */
     bool disrupted;             /* noticed, and not yet taken notice of */
     uint32_t disrupted_by;      /* then: the reasons */
     enum clk_mode mode;         /* and since when, by the host's clock */

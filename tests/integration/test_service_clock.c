@@ -122,6 +122,12 @@ static void acknowledge_by_tcp(uint16_t port, uint64_t id, uint64_t windows, cha
 static void expect_jump(const struct service *s, uint64_t *id, uint64_t *windows)
 {
     json_t *clock = status(s, 5);
+    /* A TPM that is slow to tell its time is asked again. */
+    for (int64_t until = lab_now_ms() + 60000;
+         json_object_get(clock, "tpm") == NULL && lab_now_ms() < until; lab_sleep_ms(500)) {
+        json_decref(clock);
+        clock = status(s, 5);
+    }
     const json_t *jump = json_object_get(clock, "jump");
     assert_string_equal(json_string_value(json_object_get(clock, "state")), "quarantine-fwd");
     assert_false(json_is_true(json_object_get(clock, "safe")));
