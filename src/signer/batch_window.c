@@ -64,8 +64,8 @@ struct opening {
     int64_t opens_s;       /* -1: none */
 };
 
-/* When a window may be used; one that was opened early: from any time on. Whether the clock was set
- * back since is check_floor()'s question. */
+/* When a window may be used; one that was opened early: from any time on. A clock that was set back
+ * since then is not safe (clk_recall() of A's wall time). */
 static void window_span(const struct key *key, uint64_t window, int64_t *start_s, int64_t *end_s)
 {
     plan_window_times(&key->plan, window, start_s, end_s);
@@ -147,15 +147,6 @@ static bool must_wait(const struct batch *b)
     return b->settings->virtual_policy == VIRTUAL_WAIT && b->key->is_virtual;
 }
 
-/* In a window opened early time alone says whether the clock was set back; but its bound may have
- * shrunk since A was written, and the latest second with it. */
-static bool set_back_in_early_window(const struct batch *b)
-{
-    const struct key *key = b->key;
-    int64_t slack_s = 2 * b->settings->clock.max_error_ms / 1000 + 1;
-    return key_opened_early(key) && b->wall_s < key->a.wall_s - slack_s;
-}
-
 /* A machine that was put aside and resumed, or restored, may have signed in the window that was
  * open then, in a life that it does not remember. A TPM of hardware remembers it. */
 static bool stays_closed(const struct batch *b, int64_t window)
@@ -172,7 +163,7 @@ static enum rc check_floor(struct batch *b, struct opening *o, struct err *err)
 {
     struct key *key = b->key;
     int64_t floor = key_floor(key);
-    if ((o->window < floor && b->wall_s < key->a.wall_s) || set_back_in_early_window(b))
+    if (o->window < floor && b->wall_s < key->a.wall_s)
         /* The clock says less than it has said before: set back. No override; time must catch up.
          */
         return FAIL(err, RC_RETRY_CLOCK, "", 0,

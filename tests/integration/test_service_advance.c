@@ -154,8 +154,7 @@ static void check_shown(const struct service *s)
     assert_non_null(strstr(out, "open early"));
 }
 
-/* Opened, used, paid back -------------------------------------------------------------------------
- */
+/* Opened, used, paid back --------------------------------------------------------------------- */
 
 static void test_lead_is_paid_back(void **state)
 {
@@ -194,8 +193,7 @@ static void test_lead_is_paid_back(void **state)
     service_end(&s);
 }
 
-/* What it wants -----------------------------------------------------------------------------------
- */
+/* What it wants ------------------------------------------------------------------------------- */
 
 static void test_refusals(void **state)
 {
@@ -263,8 +261,7 @@ static void test_refusals(void **state)
     service_end(&s);
 }
 
-/* Lost --------------------------------------------------------------------------------------------
- */
+/* Lost ---------------------------------------------------------------------------------------- */
 
 /* Attack 29: it is still window 1 by the clock, and the backup was made before window 2 was opened.
  */

@@ -168,9 +168,7 @@ static struct anchor_record anchored(void)
     return a;
 }
 
-/* What it is for
- * -----------------------------------------------------------------------------------
- */
+/* What it is for ------------------------------------------------------------------------------ */
 
 static void opens_early_and_pays_back(void **state)
 {
@@ -295,8 +293,7 @@ static void window_of_a_recovery(void **state)
     oracle_check();
 }
 
-/* What it wants -----------------------------------------------------------------------------------
- */
+/* What it wants ------------------------------------------------------------------------------- */
 
 static void plans_without_time(void **state)
 {
@@ -405,9 +402,28 @@ static void virtual_tpm(void **state)
     assert_int_equal(sign(RC_OK)->window, 2);
 }
 
-/* What is shown
- * ------------------------------------------------------------------------------------
- */
+/* A machine that stood still may have been resumed twice. Its early window has no start of its own
+ * that would say that it was opened later, so it stays closed with the window of now. */
+static void pause_on_a_virtual_tpm(void **state)
+{
+    (void)state;
+    begin();
+    rig.fake.tpm->identity.is_virtual = true;
+    assert_int_equal(advance(), RC_OK);
+    assert_int_equal(sign(RC_OK)->window, 1);
+    rig.fake.asleep_ns += INT64_C(700000000);
+    (void)sign(RC_RETRY_CLOCK);
+    size_t computed = oracle_computed();
+    fake_clock_set(&rig.fake, START + 2 * DAY);
+    (void)sign(RC_REFUSED_NOT_OPEN);
+    fake_clock_set(&rig.fake, START + WEEK + DAY);
+    (void)sign(RC_REFUSED_NOT_OPEN);
+    assert_int_equal(oracle_computed(), computed);
+    fake_clock_set(&rig.fake, START + 2 * WEEK + DAY);
+    assert_int_equal(sign(RC_OK)->window, 2);
+}
+
+/* What is shown ------------------------------------------------------------------------------- */
 
 static void *read_view(struct request *request, size_t *len)
 {
@@ -460,9 +476,7 @@ static void lead_is_shown(void **state)
     free(v);
 }
 
-/* Attack 20
- * ----------------------------------------------------------------------------------------
- */
+/* Attack 20 ----------------------------------------------------------------------------------- */
 
 /* Who approved it, and why, is on disk before it is approved. */
 static void expect_note(const char *told)
@@ -638,9 +652,7 @@ static void attack_20_torn_a(void **state)
     oracle_check();
 }
 
-/* Attack 29
- * ----------------------------------------------------------------------------------------
- */
+/* Attack 29 ----------------------------------------------------------------------------------- */
 
 /* An old backup, made before anything was opened early, and one that covers it. */
 static void attack_29_early_window_and_a_lost_device(void **state)
@@ -685,6 +697,7 @@ int main(void)
         cmocka_unit_test_teardown(clock_must_be_trusted, end),
         cmocka_unit_test_teardown(window_that_cannot_sign, end),
         cmocka_unit_test_teardown(virtual_tpm, end),
+        cmocka_unit_test_teardown(pause_on_a_virtual_tpm, end),
         cmocka_unit_test_teardown(lead_is_shown, end),
         cmocka_unit_test_teardown(attack_20_tpm_fails_on_the_way, end),
         cmocka_unit_test_teardown(attack_20_power_goes_on_the_way, end),
