@@ -6,11 +6,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "signer/advance.h"
 #include "signer/backup.h"
+#include "signer/clockfile.h"
 #include "signer/recover.h"
 
 #define DAY INT64_C(86400)
@@ -512,6 +514,8 @@ static void live_on(const struct moment *from, const struct life_hooks *hooks)
     live.now = from->progress;
     live.crashes = from->crashes;
     moment_put(from);
+    /* The clock's own notes are no part of a moment: a life begins with what A tells it. */
+    (void)unlinkat(live.rig->config.state_dirfd, CLOCKFILE_NAME, 0);
     tell(hooks->opening);
     if (from->rolled_back) {
         with_old_disk(hooks->started);
