@@ -170,7 +170,8 @@ static int walk(struct place *p, int dirfd, const char *path)
 
 static int open_place(const struct place *p, int flags)
 {
-    int node = disk_find(p->disk, p->folder, p->name);
+    /* No name: the folder itself, of a path that ends in a slash. */
+    int node = p->name[0] == '\0' ? p->folder : disk_find(p->disk, p->folder, p->name);
     if (node >= 0 && (flags & O_CREAT) != 0 && (flags & O_EXCL) != 0)
         return -EEXIST;
     if (node == -ENOENT && (flags & O_CREAT) != 0)
