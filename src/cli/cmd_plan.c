@@ -144,15 +144,20 @@ static void print_plan(const struct out *out, const struct plan *plan, const str
 
 /* Whether the TPM of the signer host stands it is for its configuration to say (tpm.nv_endurance);
  * here the usual figure is the measure. */
-static void print_wear(const struct out *out, const struct plan *plan)
+static void print_wear(const struct out *out, const struct plan *plan, double years)
 {
     struct plan_wear wear;
     struct err err = {0};
     char writes[OUT_SHORT];
     enum rc rc = plan_wear_check(plan, WEAR_ENDURANCE_DEFAULT, &wear, &err);
     out_count(writes, wear.a);
-    out_data(out, "%-11sat most %s of one TPM index in the key's life%s\n", "NV writes", writes,
+    out_data(out, "%-11sat most %s of one TPM index in the key's life%s", "NV writes", writes,
              plan->kind == PLAN_VERSION ? ", if every version is signed alone" : "");
+    if (years > 0) {
+        out_count(writes, (uint64_t)((double)wear.a / years));
+        out_data(out, ", %s a year", writes);
+    }
+    out_data(out, "\n");
     if (rc != RC_OK)
         out_talk(out, "tidemark: warning: %s\n", err_text(&err));
 }
@@ -214,7 +219,7 @@ static enum cli_exit show_plan(const struct cli *cli, const char *path, struct c
     plan_facts(&plan, &facts);
     if (!cli->out.json) {
         print_plan(&cli->out, &plan, &facts);
-        print_wear(&cli->out, &plan);
+        print_wear(&cli->out, &plan, facts.years);
         return CLI_OK;
     }
     json_t *o = plan_json(&plan, &facts);
