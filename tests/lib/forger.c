@@ -29,7 +29,9 @@ void forger_make(struct forger *f)
 {
     gcry_sexp_t how = NULL, pair = NULL;
     uint8_t q[P256_POINT_LEN + 1];
-    MUST(gcry_sexp_build(&how, NULL, "(genkey(ecc(curve \"NIST P-256\")(flags no-keytest)))") == 0);
+    MUST(gcry_sexp_build(&how, NULL,
+                         "(genkey(ecc(curve \"NIST P-256\")(flags no-keytest transient-key)))") ==
+         0);
     MUST(gcry_pk_genkey(&pair, how) == 0);
     gcry_sexp_t public = gcry_sexp_find_token(pair, "public-key", 0);
     MUST(public != NULL);
