@@ -289,6 +289,38 @@ static void answer_index(struct rig *rig, const struct request *request)
     rig_send(rig, &reply, &view, sizeof(view));
 }
 
+/* A clock in quarantine, with every member that an answer can have. */
+static void answer_clock(struct rig *rig, const struct request *request)
+{
+    struct reply reply = rig_reply(rig, request, RC_OK);
+    struct view_clock view = {.state = "quarantine-fwd",
+                              .reasons = "forward,offline",
+                              .explained = "the time is later than it can be",
+                              .since_s = 1796722560,
+                              .wait_s = 60,
+                              .earliest_ms = INT64_C(1796722560123),
+                              .latest_ms = INT64_C(1796722560123),
+                              .error_us = 812,
+                              .offset_us = -35,
+                              .ref_id = 0xc0000201,
+                              .stratum = 2,
+                              .floor_ms = INT64_C(1796722000000),
+                              .record_ms = INT64_C(1796722000000),
+                              .closed_before_s = 1796722000,
+                              .tpm_read = true,
+                              .tpm_clock_ms = 123456,
+                              .tpm_resets = 3,
+                              .tpm_age_ms = 2000,
+                              .jump_id = 1796722560,
+                              .jump_from_s = 1796722000,
+                              .jump_to_s = 1796722560,
+                              .windows = 3,
+                              .one_time_keys = 96,
+                              .key_count = 1,
+                              .keys = {{RIG_TIME_KEY, 3, 96}}};
+    rig_send(rig, &reply, &view, sizeof(view));
+}
+
 static void answer_plan(struct rig *rig, const struct request *request)
 {
     struct reply reply = rig_reply(rig, request, RC_OK);
@@ -322,6 +354,8 @@ static void answer_by_itself(struct rig *rig, struct rig_request *r)
         answer_windows(rig, request);
     else if (request->op == REQUEST_VERSIONS)
         answer_versions(rig, request);
+    else if (request->op == REQUEST_CLOCK || request->op == REQUEST_CLOCK_ACK)
+        answer_clock(rig, request);
     else
         answer_index(rig, request);
 }
