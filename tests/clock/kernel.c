@@ -184,7 +184,11 @@ static void drag(struct bench *b, double rate, int64_t forward_ms)
     print_message("%" PRId64 " ms ahead, chronyd claims an error of %" PRId64 " ms at most\n",
                   ahead_ns(b) / MS, b->r.error_ns / MS);
     assert_true(b->r.error_ns < forward_ms * MS); /* chronyd has not noticed */
-    stays_shut(b, 10);
+    /* Right at the limit a wider bound may bring the evidence back inside for a moment. */
+    for (unsigned i = 0; i < 50; i++) {
+        look_at_truth(b);
+        pause_ms(LOOK_MS);
+    }
 }
 
 static void case_17_drag_of_a_hundredth(void **state)
