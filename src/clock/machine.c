@@ -139,16 +139,24 @@ static bool too_early(const struct clk_machine *m, const struct clk_policy *poli
 }
 
 /* The TPM counted on through a restart of the host: at least that much time has passed since the
- * record. A clock that fell back (not safe), or another life of it, says nothing. */
-static bool tpm_counted_more(const struct clk_memory *memory, const struct clk_tpm *tpm,
+ * record. A clock that fell back (not safe), or another life of it, says nothing. While it is
+ * refused, time has to get past what was due at first: the TPM counts on, and 5 % slower than time
+ * would not catch up with it for twenty times as long. */
+static bool tpm_counted_more(struct clk_machine *m, const struct clk_tpm *tpm,
                              const struct clk_reading *r)
 {
+    const struct clk_memory *memory = &m->memory;
+    if (m->mode == CLK_REFUSED_BACK && m->refused_until_ns != 0)
+        return r->latest_ns < m->refused_until_ns;
     if (memory->seen_ns == 0 || !memory->seen.read || !tpm->read || !tpm->safe ||
         tpm->clock_ms < memory->seen.clock_ms)
         return false;
     int64_t counted = minus(tpm_ns(tpm), tpm_ns(&memory->seen));
     int64_t least = minus(counted - counted / TPM_DIVISOR, TPM_SLACK_NS);
-    return minus(r->latest_ns, memory->seen_ns) < least;
+    if (minus(r->latest_ns, memory->seen_ns) >= least)
+        return false;
+    m->refused_until_ns = plus(memory->seen_ns, least);
+    return true;
 }
 
 static bool too_long_offline(const struct clk_machine *m, const struct clk_reading *r,
@@ -196,7 +204,7 @@ static uint32_t compare(struct clk_machine *m, const struct clk_policy *policy,
     int64_t raw_ns = s->evidence.raw_ns;
     int64_t allowed = 0;
     if (too_early(m, policy, r, tolerance, raw_ns) ||
-        (!m->fixed && tpm_counted_more(&m->memory, &s->tpm, r))) {
+        (!m->fixed && tpm_counted_more(m, &s->tpm, r))) {
         m->mode = CLK_REFUSED_BACK;
         return CLK_REASON(CLK_BACKWARD);
     }
@@ -231,6 +239,7 @@ static void accept(struct clk_machine *m, const struct clk_reading *r, int64_t r
     /* The baseline of a time that was refused was ahead of the truth. */
     if (!m->fixed || m->mode == CLK_REFUSED_BACK)
         m->first = m->last;
+    m->refused_until_ns = 0;
     m->fixed = true;
     m->mode = CLK_SYNCED;
 }

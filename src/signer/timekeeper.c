@@ -196,6 +196,8 @@ static int64_t behind_s(const struct timekeeper *tk)
     int64_t least_ns = tk->machine.memory.floor_ns;
     if (tk->machine.fixed && tk->machine.last.latest_ns > least_ns)
         least_ns = tk->machine.last.latest_ns;
+    if (tk->machine.refused_until_ns > least_ns)
+        least_ns = tk->machine.refused_until_ns;
     int64_t behind_ns = least_ns - tk->reading.latest_ns;
     return behind_ns > 0 ? behind_ns / NS_PER_S + 1 : WAIT_FOR_EVIDENCE_S;
 }

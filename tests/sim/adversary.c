@@ -188,6 +188,7 @@ static const struct copy *copy_of(const struct machine *m)
 
 static void went_back(struct machine *m)
 {
+    truth_forget(m, true);
     m->lineage++;
     m->disk_went_back = true;
     check_forget(m);
@@ -246,6 +247,7 @@ static void clone_disk(struct machine *m)
     machine_power_off(to);
     struct disk *copy = disk_copy(m->disk, false);
     disk_restore(to->disk, copy);
+    truth_forget(to, true);
     disk_free(&copy);
     sim->counts.clones++;
     bool chip = chance_percent(&sim->chance, 70);
@@ -305,6 +307,7 @@ static void restore_machine(struct machine *m)
     SAY("%s is put back to an earlier snapshot, its virtual TPM included", m->name);
     m->lineage++;
     check_forget(m);
+    truth_forget(m, true);
     sim->counts.machine_images++;
     /* Policy `demo` promises nothing; under the others a machine that starts anew reuses nothing.
      */
@@ -428,6 +431,29 @@ static int64_t some_span(void)
     return chance_between(&sim->chance, most / 3, most) * NS_PER_MS;
 }
 
+/* Nobody but its own process writes it; no process lives meanwhile. */
+static void clock_file(struct machine *m)
+{
+    const struct copy *c = copy_of(m);
+    machine_kill(m);
+    if (c != NULL && chance_percent(&sim->chance, 50)) {
+        SAY("what %s remembers of the clock is put back to an earlier copy", m->name);
+        disk_restore_name(m->disk, c->disk, "clock");
+    } else {
+        SAY("what %s remembers of the clock is lost", m->name);
+        disk_spoil_name(m->disk, "clock", chance_percent(&sim->chance, 50), &sim->chance);
+    }
+    truth_forget(m, false);
+    sim->counts.clock_files++;
+}
+
+static void operator_looks(struct machine *m)
+{
+    bool fooled = sim->temper.lies && chance_percent(&sim->chance, 40);
+    if (m->running)
+        (void)operator_acknowledge(m, fooled);
+}
+
 static void put_aside(struct machine *m)
 {
     int64_t span = some_span();
@@ -447,7 +473,7 @@ static void put_aside(struct machine *m)
 /* Faster or slower by up to 5 %, or so little that no tolerance can tell. */
 static int64_t some_drag_ppb(void)
 {
-    static const int64_t most_ppb[] = {150000, 1000000, 10000000, 50000000};
+    static const int64_t most_ppb[] = {150000, 5000000, 12000000, 50000000};
     int64_t most = most_ppb[below(4)];
     return chance_between(&sim->chance, -most, most);
 }
@@ -487,7 +513,7 @@ static void source_lies(struct machine *m)
         host_clock_set_alive(c, sim->now_ns, false);
         host_clock_set_alive(c, sim->now_ns, true);
     }
-    live_through(chance_between(&sim->chance, 0, 20));
+    live_through(chance_between(&sim->chance, drag != 0 ? 10 : 0, drag != 0 ? 45 : 20));
 }
 
 static void years_without_power(struct machine *m)
@@ -651,6 +677,8 @@ static const struct {
     {"chronyd answers badly", BELONGS(clocks), 4, chronyd_answers},
     {"machine paused or asleep", BELONGS(clocks), 5, put_aside},
     {"leap second", BELONGS(clocks), 2, leap_second},
+    {"operator looks at the clock", BELONGS(crashes), 6, operator_looks},
+    {"record of the clock lost or put back", BELONGS(clocks), 3, clock_file},
     {"time source lies", BELONGS(lies), 6, source_lies},
     {"copy of a disk kept", BELONGS(rollbacks), 12, keep_copy},
     {"disk put back", BELONGS(rollbacks), 6, restore_disk},
@@ -746,4 +774,15 @@ void temper_draw(struct temper *t, struct chance *c)
         t->lossy = yes(c, 30);
         t->lies = yes(c, 30);
     }
+}
+
+bool temper_known(const char *name)
+{
+    static const char *const names[] = {"crashes",   "faults",           "states put back",
+                                        "operators", "virtual machines", "clocks",
+                                        "everything"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (strcmp(name, names[i]) == 0)
+            return true;
+    return false;
 }

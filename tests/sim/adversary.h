@@ -22,6 +22,9 @@ void adversary_act(struct machine *m);
 /** Draw the temper of a seed. */
 void temper_draw(struct temper *t, struct chance *c);
 
+/** Is there such a temper? */
+bool temper_known(const char *name);
+
 /** How many rows the table has, and their names: for the page that lists them. */
 const char *adversary_name(size_t i);
 

@@ -137,10 +137,13 @@ static void check_anchor(const struct machine *m, const struct oracle_key *key, 
                      m->name, name, index, epoch, nv->l);
 }
 
-/* A process that was put aside may hold what is old: on a hardware TPM it has to end. */
-static bool was_put_aside(const struct machine *m)
+/* A process that was put aside may hold what is old: on a hardware TPM it has to end, on a virtual
+ * one the windows that had begun before stay closed. */
+static bool was_put_aside(const struct machine *m, int64_t start_ns)
 {
-    return m->truth.aside_ns != 0 && !m->port.chip->identity.is_virtual;
+    if (m->truth.aside_ns == 0 || !m->port.chip->identity.is_virtual)
+        return m->truth.aside_ns != 0;
+    return m->truth.base_honest && start_ns < m->truth.aside_ns;
 }
 
 /* A window may end between the first look at the clock and this; the second look burns the index.
@@ -156,7 +159,7 @@ static void check_time(struct machine *m, struct oracle_key *key, uint64_t windo
     int64_t end_s = 0;
     plan_window_times(&key->plan, window, &start_s, &end_s);
     truth_observe(m);
-    at->put_aside = was_put_aside(m);
+    at->put_aside = was_put_aside(m, start_s * NS_PER_S);
     bool early = (key->early >> window & 1) != 0;
     at->too_far = !early && !truth_allows(m, start_s * NS_PER_S);
     at->in_window = oracle_window_open(key, window, sim->now_ns);

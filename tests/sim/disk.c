@@ -326,6 +326,25 @@ void disk_restore_key_file(struct disk *disk, const struct disk *from, const cha
         restore_entry(disk, to, from, source, name);
 }
 
+void disk_spoil_name(struct disk *disk, const char *name, bool torn, struct chance *chance)
+{
+    struct node *root = &disk->nodes[DISK_ROOT];
+    const struct entry *e = find_entry(&root->names, name);
+    if (e == NULL)
+        return;
+    if (!torn) {
+        entry_drop(&root->names, name);
+        entry_drop(&root->kept, name);
+        root->pending_count = 0;
+        return;
+    }
+    struct node *f = &disk->nodes[e->node];
+    if (f->now.len == 0)
+        return;
+    f->now.data[chance_below(chance, f->now.len)] ^= 0x41;
+    bytes_copy(&f->durable, &f->now);
+}
+
 void disk_set_hook(struct disk *disk, disk_hook hook, void *ctx)
 {
     disk->hook = hook;

@@ -55,6 +55,10 @@ void disk_restore_name(struct disk *disk, const struct disk *from, const char *n
 void disk_restore_key_file(struct disk *disk, const struct disk *from, const char *key,
                            const char *name);
 
+/** Lose a file of the root, or with `torn` one of its bytes. If it is not there, nothing happens.
+ */
+void disk_spoil_name(struct disk *disk, const char *name, bool torn, struct chance *chance);
+
 void disk_set_hook(struct disk *disk, disk_hook hook, void *ctx);
 
 /* Faults --------------------------------------------------------------------------------------- */

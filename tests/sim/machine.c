@@ -132,11 +132,9 @@ static void configure(struct machine *m, enum virtual_policy policy)
                                .warmup = MACHINE_WARMUP,
                                .guard_ms = 2000,
                                .kernel_witness = true},
-                     /* No operator of these machines acknowledges a jump yet, and some stand in a
-                      * cupboard for years. */
                      .tolerance = {.raw_ppm = 200,
                                    .max_forward_ms = 2000,
-                                   .max_offline_s = INT64_C(100) * 366 * 86400},
+                                   .max_offline_s = INT64_C(48) * 3600},
                      .edge_wait_ms = 5000,
                      .export_margin = 1,
                      .catch_up_steps = 2},
@@ -320,6 +318,16 @@ void machine_kill(struct machine *m)
     process_end(m);
 }
 
+void machine_halt(struct machine *m, enum rc rc, const struct err *err)
+{
+    machine_settle(m);
+    if (rc_class(rc) != RC_CLASS_HALT || !m->running)
+        return;
+    sim->counts.halts++;
+    SAY("%s: the process ends: %s: %s", m->name, rc_name(rc), err_text(err));
+    process_end(m);
+}
+
 void machine_turn(struct machine *m, struct item **items, size_t count)
 {
     if (!m->running)
@@ -329,12 +337,9 @@ void machine_turn(struct machine *m, struct item **items, size_t count)
     enum rc rc = loop_turn(&m->loop, items, count, &err);
     EVENT(4, rc);
     truth_observe(m);
-    machine_settle(m);
-    if (rc == RC_OK || !m->running)
-        return;
-    sim->counts.halts++;
-    SAY("%s: the process ends: %s: %s", m->name, rc_name(rc), err_text(&err));
-    process_end(m);
+    if (rc == RC_OK && !disk_is_off(m->disk))
+        truth_turned(m);
+    machine_halt(m, rc, &err);
 }
 
 int64_t machine_trusted_s(struct machine *m)

@@ -34,6 +34,7 @@ struct machine {
     uint32_t sets_seen; /* how often its clock was set, as far as its process knows */
     bool look_soon;     /* it was put aside: before long its service would have looked */
     struct truth truth;
+    struct truth_past past;
     struct time_source source;
     struct world world;
     struct signer_config config;
@@ -84,6 +85,9 @@ void machine_kill(struct machine *m);
  * down. After a HALT the process has ended.
  */
 void machine_turn(struct machine *m, struct item **items, size_t count);
+
+/** A call into the service is over: the process ends if it was halted, or the power went. */
+void machine_halt(struct machine *m, enum rc rc, const struct err *err);
 
 /** If the power went in the middle of something, end the process. Call after all code of it. */
 void machine_settle(struct machine *m);

@@ -11,6 +11,7 @@
 
 #include "base/secmem.h"
 #include "base/text.h"
+#include "sim/adversary.h"
 #include "sim/run.h"
 
 #define VIOLATIONS_TOLD_MAX 5
@@ -21,7 +22,7 @@ struct options {
     uint64_t seeds, from, ops, total, jobs;
     bool story, counts;
     const char *trace, *evidence;
-    const char *plan_name;
+    const char *plan_name, *world;
     enum sim_plan plan;
 };
 
@@ -67,6 +68,9 @@ static bool take_option(struct options *o, int letter)
     case 'c':
         o->counts = true;
         return true;
+    case 'w':
+        o->world = optarg;
+        return temper_known(optarg);
     case 'p':
         o->plan_name = optarg;
         o->plan = plans_by_name(optarg);
@@ -78,13 +82,19 @@ static bool take_option(struct options *o, int letter)
 
 static bool parse(struct options *o, int argc, char **argv)
 {
-    static const struct option known[] = {
-        {"seeds", required_argument, NULL, 'n'},    {"from", required_argument, NULL, 'f'},
-        {"seed", required_argument, NULL, 's'},     {"ops", required_argument, NULL, 'o'},
-        {"total", required_argument, NULL, 'T'},    {"trace", required_argument, NULL, 't'},
-        {"story", no_argument, NULL, 'y'},          {"plan", required_argument, NULL, 'p'},
-        {"counts", no_argument, NULL, 'c'},         {"jobs", required_argument, NULL, 'j'},
-        {"evidence", required_argument, NULL, 'e'}, {NULL, 0, NULL, 0}};
+    static const struct option known[] = {{"seeds", required_argument, NULL, 'n'},
+                                          {"from", required_argument, NULL, 'f'},
+                                          {"seed", required_argument, NULL, 's'},
+                                          {"ops", required_argument, NULL, 'o'},
+                                          {"total", required_argument, NULL, 'T'},
+                                          {"trace", required_argument, NULL, 't'},
+                                          {"story", no_argument, NULL, 'y'},
+                                          {"plan", required_argument, NULL, 'p'},
+                                          {"counts", no_argument, NULL, 'c'},
+                                          {"jobs", required_argument, NULL, 'j'},
+                                          {"evidence", required_argument, NULL, 'e'},
+                                          {"world", required_argument, NULL, 'w'},
+                                          {NULL, 0, NULL, 0}};
     *o = (struct options){.seeds = 200, .from = 1, .jobs = 1, .plan = SIM_PLANS};
     for (int c = 0; (c = getopt_long(argc, argv, "", known, NULL)) != -1;)
         if (!take_option(o, c))
@@ -96,7 +106,7 @@ static bool parse(struct options *o, int argc, char **argv)
 
 static bool fails_alike(const struct options *o, uint64_t seed, uint64_t ops, const char *invariant)
 {
-    struct run_options r = {.seed = seed, .ops = ops, .plan = o->plan};
+    struct run_options r = {.seed = seed, .ops = ops, .plan = o->plan, .world = o->world};
     struct counts kept = sim->counts;
     bool fails = !run_seed(&r) && strcmp(sim->oracle.invariant, invariant) == 0;
     sim->counts = kept;
@@ -135,7 +145,8 @@ static void print_end(const char *story)
 static void tell(const struct options *o, uint64_t seed, uint64_t ops)
 {
     struct counts kept = sim->counts;
-    struct run_options r = {.seed = seed, .ops = ops, .plan = o->plan, .telling = true};
+    struct run_options r = {
+        .seed = seed, .ops = ops, .plan = o->plan, .world = o->world, .telling = true};
     (void)run_seed(&r);
     (void)printf("--- what happened ---\n%s--- the end, in full ---\n", sim->trace.text);
     r.fully = true;
@@ -154,9 +165,11 @@ static void violated(const struct options *o, uint64_t seed)
     if (sim->counts.violations > VIOLATIONS_TOLD_MAX)
         return;
     uint64_t ops = shorten(o, seed, sim->ops, invariant);
-    (void)printf("repeat it with: tests/sim/sim --seed %" PRIu64 " --ops %" PRIu64 "%s%s --story\n",
+    (void)printf("repeat it with: tests/sim/sim --seed %" PRIu64 " --ops %" PRIu64
+                 "%s%s%s%s%s --story\n",
                  seed, ops, o->plan != SIM_PLANS ? " --plan " : "",
-                 o->plan != SIM_PLANS ? o->plan_name : "");
+                 o->plan != SIM_PLANS ? o->plan_name : "", o->world != NULL ? " --world '" : "",
+                 o->world != NULL ? o->world : "", o->world != NULL ? "'" : "");
     tell(o, seed, ops);
 }
 
@@ -176,8 +189,12 @@ static bool write_trace(const char *path)
 static bool one(const struct options *o, uint64_t seed)
 {
     bool fully = o->story || o->trace != NULL;
-    struct run_options r = {
-        .seed = seed, .ops = o->ops, .plan = o->plan, .telling = fully, .fully = fully};
+    struct run_options r = {.seed = seed,
+                            .ops = o->ops,
+                            .plan = o->plan,
+                            .world = o->world,
+                            .telling = fully,
+                            .fully = fully};
     bool good = run_seed(&r);
     if (o->story)
         (void)fputs(sim->trace.text, stdout);
@@ -241,7 +258,7 @@ int main(int argc, char **argv)
         (void)fprintf(stderr,
                       "usage: sim [--seeds N | --total OPERATIONS | --seed S] [--from SEED] "
                       "[--ops N] [--jobs N]\n           [--plan time|strict|per-line|interval] "
-                      "[--story] [--trace FILE] [--counts] [--evidence FILE]\n");
+                      "[--world NAME] [--story] [--trace FILE] [--counts] [--evidence FILE]\n");
         return 2;
     }
     if (base_init(&err) != RC_OK) {

@@ -358,6 +358,76 @@ enum rc operator_advance(struct machine *m, unsigned key, void (*arm)(struct mac
     return rc;
 }
 
+/* Jumps ---------------------------------------------------------------------------------------- */
+
+static enum rc look_at_clock(struct machine *m, struct view_clock *view)
+{
+    struct request r = {.op = REQUEST_CLOCK, .magic = REQUEST_MAGIC, .generation = 1};
+    struct reply reply;
+    void *payload = NULL;
+    size_t len = 0;
+    machine_enter(m);
+    signer_read(m->loop.signer, &r, &reply, &payload, &len);
+    *view = (struct view_clock){0};
+    if (reply.rc == RC_OK && len == sizeof(*view))
+        memcpy(view, payload, sizeof(*view));
+    free(payload);
+    return (enum rc)reply.rc;
+}
+
+/* Only what repeats the jump and what it costs, at about the time that it claims, may be accepted.
+ */
+static void check_accepted(const struct machine *m, const struct request *r,
+                           const struct view_clock *view)
+{
+    int64_t apart_s =
+        r->ack_utc_s - host_clock_real_ns(&sim->clocks[m->number], sim->now_ns) / NS_PER_S;
+    if (r->ack_id != view->jump_id || r->ack_windows != view->windows ||
+        llabs(apart_s) > CLK_ACK_S_MAX + 2)
+        oracle_break(&sim->oracle, "Acknowledged",
+                     "%s accepts a jump that was acknowledged %" PRId64 " s off, or as another",
+                     m->name, apart_s);
+}
+
+bool operator_acknowledge(struct machine *m, bool fooled)
+{
+    struct view_clock view;
+    struct reply reply = {.rc = RC_HALT_SYSTEM};
+    struct err err = {0};
+    void *payload = NULL;
+    size_t len = 0;
+    if (!m->running || m->loop.signer == NULL || look_at_clock(m, &view) != RC_OK ||
+        view.jump_id == 0 || disk_is_off(m->disk)) {
+        machine_settle(m);
+        return false;
+    }
+    int64_t clock_ns =
+        fooled ? host_clock_real_ns(&sim->clocks[m->number], sim->now_ns) : sim->now_ns;
+    struct request r = {.op = REQUEST_CLOCK_ACK,
+                        .magic = REQUEST_MAGIC,
+                        .generation = 1,
+                        .ack_id = view.jump_id + chance_one_in(&sim->chance, 12),
+                        .ack_windows = view.windows + chance_one_in(&sim->chance, 12),
+                        .ack_utc_s = clock_ns / NS_PER_S};
+    enum rc rc = signer_acknowledge(m->loop.signer, &r, &reply, &payload, &len, &err);
+    free(payload);
+    bool accepted = rc == RC_OK && reply.rc == RC_OK;
+    SAY("%s: an operator%s acknowledges the jump forward to %" PRId64 ", %" PRIu64 " windows: %s",
+        m->name, fooled ? " who believes it" : "", view.jump_to_s, view.windows,
+        accepted      ? "done"
+        : rc != RC_OK ? err_text(&err)
+                      : reply.text);
+    if (accepted)
+        check_accepted(m, &r, &view);
+    /* After a failed write it may stand in the ledger. */
+    if (accepted || rc != RC_OK)
+        truth_acknowledged(m);
+    truth_observe(m); /* the answer shows the clock as it is then */
+    sim->counts.clock_acks += accepted;
+    machine_halt(m, rc, &err);
+    return accepted;
+}
+
 /* Recovery ------------------------------------------------------------------------------------- */
 
 /* A clock that lies cannot tell which window may have been used. */

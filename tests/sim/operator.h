@@ -44,6 +44,14 @@ bool operator_export(struct machine *m, unsigned key, int64_t through, bool ackn
  */
 enum rc operator_advance(struct machine *m, unsigned key, void (*arm)(struct machine *m));
 
+/**
+ * Look at the clock of a running service, and acknowledge the jump forward that stands, if one
+ * does.
+ * @param[in] fooled  The operator reads the time off the host; otherwise off a clock that is right.
+ * @return true if it was accepted.
+ */
+bool operator_acknowledge(struct machine *m, bool fooled);
+
 /** On with the next window, here. */
 enum rc operator_recover_here(struct machine *m, unsigned key);
 

@@ -41,6 +41,8 @@
     X(clock_answers, "chronyd answering badly")                                                    \
     X(clock_asides, "machines paused or asleep")                                                   \
     X(clock_lies, "time sources that lied")                                                        \
+    X(clock_acks, "jumps forward acknowledged")                                                    \
+    X(clock_files, "records of the clock lost, torn or put back")                                  \
     X(rollbacks, "disks or parts of them put back to an earlier state")                            \
     X(clones, "disks copied to another machine")                                                   \
     X(images, "memory images resumed")                                                             \

@@ -54,7 +54,9 @@ static void make_keys(const struct run_options *o, bool real)
 static void begin(const struct run_options *o)
 {
     sim_begin(o->seed, o->telling, o->fully);
-    temper_draw(&sim->temper, &sim->chance);
+    do
+        temper_draw(&sim->temper, &sim->chance);
+    while (o->world != NULL && strcmp(sim->temper.name, o->world) != 0);
     sim->ops_wanted = 60 + below(640);
     bool real = chance_percent(&sim->chance, 3);
     doors_set_chains(real);
@@ -227,16 +229,18 @@ static bool nothing_to_export(const struct machine *m, const struct oracle_key *
            (int64_t)nv->w - k->on[m->number].w_base + 1 >= (int64_t)k->plan.window_count;
 }
 
-/* A lie that went ahead is waited for: true time must catch up with what the TPM was told. What a
- * process believed before its sources became honest ends with it. */
+/* A lie that went ahead is waited for: true time must catch up with what the TPM was told. A jump
+ * forward that the evidence insists on is acknowledged. */
 static void help_clock(struct machine *m, const struct oracle_key *k, const struct reply *reply)
 {
     const struct sim_nv *nv = sim_tpm_nv(m->port.chip, k->on[m->number].w_handle);
     struct anchor_record a;
     int64_t wait_s = reply->retry_after_s > 60 ? reply->retry_after_s + 4 : 60;
-    if (m->running && m->loop.clock.verdict.mode == CLK_QUARANTINE_FWD)
-        machine_stop(m);
-    if (nv != NULL && anchor_record_decode(&a, nv->a) && a.wall_s - sim->now_ns / NS_PER_S > wait_s)
+    /* A jump that is none any more, or that its own processes made: somebody looks at a clock. */
+    if (operator_acknowledge(m, false))
+        wait_s = 60;
+    else if (nv != NULL && anchor_record_decode(&a, nv->a) &&
+             a.wall_s - sim->now_ns / NS_PER_S > wait_s)
         wait_s = a.wall_s - sim->now_ns / NS_PER_S + 4;
     world_advance(wait_s * NS_PER_S);
 }

@@ -16,6 +16,7 @@
 struct run_options {
     uint64_t seed;
     uint64_t ops;       /* 0: as the seed draws */
+    const char *world;  /* only such a one: "clocks"; NULL: as the seed draws it */
     enum sim_plan plan; /* SIM_PLANS: as the seed draws */
     bool telling, fully;
 };

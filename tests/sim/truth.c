@@ -12,6 +12,7 @@
  * clock and for the time between reading and looking. */
 #define HIDDEN_NS (900 * NS_PER_MS)
 #define HIDDEN_DIVISOR 12
+#define NEXT_READING_NS (20 * NS_PER_S)
 
 void truth_sampled(struct machine *m)
 {
@@ -34,11 +35,62 @@ bool truth_allows(const struct machine *m, int64_t time_ns)
     return m->truth.anchored && time_ns - sim->now_ns <= allowed_ahead_ns(m, sim->now_ns);
 }
 
+static void check_anchor(const struct machine *m, const struct clk_reading *r)
+{
+    int64_t offline_ns = r->earliest_ns - m->past.record_ns;
+    if (m->past.record_ns != 0 &&
+        offline_ns > m->config.settings.tolerance.max_offline_s * NS_PER_S + SLACK_NS)
+        oracle_break(&sim->oracle, "Offline",
+                     "%s begins %" PRId64 " s behind its last record, and believes it", m->name,
+                     offline_ns / NS_PER_S);
+}
+
+static void check_latch(const struct machine *m, int64_t ahead_ns)
+{
+    const struct truth_past *p = &m->past;
+    if (p->jump_id == 0 || ahead_ns < p->jump_ahead_ns - NS_PER_S / 2)
+        return;
+    oracle_break(&sim->oracle, "Latch",
+                 "%s believes the jump forward %" PRIu64 " that nobody has acknowledged", m->name,
+                 p->jump_id);
+}
+
+/* What is durable now; a record of a jump is news before anybody is told of it. */
+static void learn(struct machine *m)
+{
+    const struct timekeeper *tk = &m->loop.clock;
+    const struct clk_quarantine *q = &tk->stored.quarantine;
+    if (tk->stored_ns == 0)
+        return;
+    m->past.record_ns = tk->stored.seen_ns;
+    m->past.floor_ns = tk->stored.floor_ns;
+    if (q->id != m->past.jump_id)
+        m->past = (struct truth_past){.record_ns = tk->stored.seen_ns,
+                                      .floor_ns = tk->stored.floor_ns,
+                                      .jump_id = q->id,
+                                      .jump_ahead_ns = q->to_ns - m->truth.at_ns};
+}
+
+void truth_turned(struct machine *m)
+{
+    m->past.jump_noted = m->past.jump_id != 0;
+}
+
+void truth_forget(struct machine *m, bool all)
+{
+    m->past.record_ns = m->past.floor_ns = 0;
+    if (all || !m->past.jump_noted)
+        m->past = (struct truth_past){0};
+}
+
 static void check_reading(struct machine *m, const struct clk_reading *r, int64_t floor_ns)
 {
     struct truth *t = &m->truth;
     int64_t ahead = r->earliest_ns - t->at_ns;
+    check_latch(m, ahead);
     if (!t->anchored) {
+        if (t->anchor_ns == 0)
+            check_anchor(m, r);
         t->anchored = true;
         t->anchor_ns = t->at_ns;
         t->ahead_ns = r->latest_ns - t->at_ns;
@@ -65,20 +117,21 @@ void truth_observe(struct machine *m)
         return;
     t->sampled = false;
     int64_t floor_ns = tk->machine.memory.floor_ns;
-    if (floor_ns < t->floor_ns)
+    int64_t before_ns = t->floor_ns > m->past.floor_ns ? t->floor_ns : m->past.floor_ns;
+    if (floor_ns < before_ns)
         oracle_break(&sim->oracle, "Floor", "%s: the floor of the clock fell by %" PRId64 " ms",
-                     m->name, (t->floor_ns - floor_ns) / NS_PER_MS);
+                     m->name, (before_ns - floor_ns) / NS_PER_MS);
     t->floor_ns = floor_ns;
     /* It noticed: what it believes next is found anew. */
     if (t->aside && !tk->machine.fixed)
         t->anchored = t->aside = false;
-    if (!tk->reading.safe)
-        return;
-    if (tk->verdict.mode == CLK_SYNCED) {
+    if (tk->reading.safe && tk->verdict.mode == CLK_SYNCED) {
         t->base_honest = t->honest;
         t->base_undisturbed = t->undisturbed;
     }
-    check_reading(m, &tk->reading, floor_ns);
+    if (tk->reading.safe)
+        check_reading(m, &tk->reading, floor_ns);
+    learn(m);
 }
 
 void truth_put_aside(struct machine *m, int64_t span_ns)
@@ -92,11 +145,13 @@ void truth_put_aside(struct machine *m, int64_t span_ns)
     t->base_undisturbed = false;
     t->undisturbed = false; /* the next look is behind it, the last may be unseen yet */
     int64_t since = host_clock_raw_ns(&sim->clocks[m->number], sim->now_ns) - tpm->raw_ns;
-    if (tpm->read && since >= 0 && span_ns > HIDDEN_NS + (since + span_ns) / HIDDEN_DIVISOR)
+    if (tpm->read && since >= 0 &&
+        span_ns > HIDDEN_NS + (since + span_ns + NEXT_READING_NS) / HIDDEN_DIVISOR)
         t->aside_ns = sim->now_ns;
 }
 
 void truth_acknowledged(struct machine *m)
 {
     m->truth.anchored = false;
+    m->past = (struct truth_past){.floor_ns = m->past.floor_ns};
 }

@@ -6,7 +6,10 @@
  *   Interval   under honest evidence the reading holds the true time
  *   Forward    no lie takes the clock further than max_forward from where this process found it, or
  *              from where an operator acknowledged it, and what the raw clock may be off since
- *   Floor      the floor never falls while a process lives
+ *   Floor      the floor never falls, in a process nor from one to the next
+ *   Offline    a process begins at most max_offline ahead of the last record that was durable
+ *   Latch      a jump that was found is not believed, by this process or a later one, before
+ *              operators acknowledged it or the evidence came back
  *
  * Uses: sim, signer/timekeeper.h. One thread.
  */
@@ -35,6 +38,15 @@ struct truth {
                        * so long that its TPM told; 0: never */
 };
 
+/** What outlives the processes of one machine, as long as its disk is not put back. */
+struct truth_past {
+    int64_t record_ns;     /* the last record that was durable; 0: none */
+    int64_t floor_ns;      /* and the floor */
+    uint64_t jump_id;      /* that was found, and is durable; 0: none */
+    int64_t jump_ahead_ns; /* of the true time, when it was found */
+    bool jump_noted;       /* the ledger knows it, too */
+};
+
 /** A sample was taken now. */
 void truth_sampled(struct machine *m);
 
@@ -46,6 +58,12 @@ bool truth_allows(const struct machine *m, int64_t time_ns);
 
 /** The machine goes on after it was put aside for span_ns. */
 void truth_put_aside(struct machine *m, int64_t span_ns);
+
+/** A turn of the service is over: what it knows of a jump is in its ledger. */
+void truth_turned(struct machine *m);
+
+/** What it remembered of the clock is gone, and with `all` its ledger, too. */
+void truth_forget(struct machine *m, bool all);
 
 /** An operator acknowledged the jump that stands: what is believed next is believed. */
 void truth_acknowledged(struct machine *m);

@@ -535,6 +535,29 @@ static void cases_25_26_tpm_through_a_restart(void **state)
     expect(&h, CLK_SYNCED, 0);
 }
 
+/* A record that lying sources made lies ahead of honest time. The TPM counts on while it is
+ * refused, and nearly as fast as time goes by: time catches up with what was due at first, not with
+ * that. */
+static void case_25_record_ahead_is_waited_for_once(void **state)
+{
+    (void)state;
+    struct host h = host_at(NOW_S);
+    h.source_off_ns = h.real_off_ns = 100 * SECOND;
+    ticks(&h, 5);
+    expect(&h, CLK_SYNCED, 0);
+    clk_record(&h.machine, &h.reading);
+    struct clk_memory memory = h.machine.memory;
+    h.source_off_ns = h.real_off_ns = 0;
+    restart(&h, &memory);
+    ticks(&h, 90);
+    expect(&h, CLK_REFUSED_BACK, CLK_REASON(CLK_BACKWARD));
+    int64_t until = h.machine.refused_until_ns;
+    assert_true(until > memory.seen_ns && until < memory.seen_ns + 10 * SECOND);
+    ticks(&h, 20);
+    expect(&h, CLK_SYNCED, 0);
+    assert_true(h.reading.latest_ns >= until);
+}
+
 /* Disruptions ------------------------------------------------------------------------------------
  */
 
@@ -837,6 +860,7 @@ int main(void)
         cmocka_unit_test(case_21_behind_the_anchor),
         cmocka_unit_test(case_22_no_sensible_year),
         cmocka_unit_test(cases_25_26_tpm_through_a_restart),
+        cmocka_unit_test(case_25_record_ahead_is_waited_for_once),
         cmocka_unit_test(case_28_suspend),
         cmocka_unit_test(case_29_pause),
         cmocka_unit_test(case_30_restored_twice),
