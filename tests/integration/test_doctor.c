@@ -95,7 +95,12 @@ static void test_with_a_key_and_running(void **state)
                 "{'kind':'interval','signatures_per_window':8}}");
     doctor(&s, out, good_chrony());
     expect(out, "permissions", "o");
-    expect(out, "tpm", "wwwwwo");
+    /* A program, forgetful, nothing protected; firmware, and room. How fast it is depends on the
+     * machine. */
+    char seen[32];
+    grades(out, "tpm", seen);
+    assert_int_equal(strlen(seen), 8);
+    assert_memory_equal(seen, "wwwwwo", 6);
     assert_non_null(strstr(out, "a sync of 4096 bytes takes"));
     service_start(&s);
     doctor(&s, out, good_chrony());
