@@ -9,7 +9,7 @@
 /* Stepping over many skipped windows takes 10 to 100 ms each on a chip: say so now and then. */
 #define STEP_LOG_EVERY 1024
 /* One turn of catching up: other keys wait so long. */
-#define SKIP_NS INT64_C(500000000)
+#define SKIP_NS INT64_C(2000000000)
 
 static int64_t now_s(const struct allocator *alloc)
 {

@@ -139,6 +139,10 @@ enum rc batch_have_secret(struct batch *b, uint64_t window, const struct window_
     struct key *key = b->key;
     bool waits = false;
     *secret = NULL;
+    /* An older wish for a later window is over: if W went on to it behind what is signed here, a
+     * strict plan might be allowed to jump to nothing that is still open. */
+    if ((int64_t)window < key->catch_up_to)
+        key->catch_up_to = (int64_t)window;
     enum rc rc = key_secret_waits(key, b->world, b->tpm, window, &waits, err);
     if (rc == RC_OK && !waits)
         rc = key_secret(key, b->world, b->tpm, window, secret, err);

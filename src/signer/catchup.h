@@ -13,7 +13,7 @@
 
 #include "signer/allocate.h"
 
-#define CATCH_UP_STEPS 256 /* in one turn, at most; and half a second */
+#define CATCH_UP_STEPS 256 /* in one turn, at most; and two seconds */
 #define CATCH_UP_TEXT 80
 
 /**

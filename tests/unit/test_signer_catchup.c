@@ -119,6 +119,33 @@ static void asking_is_enough(void **state)
     assert_int_equal(asked, 3);
 }
 
+/* Of two versions the nearer one is signed first. If W went on to the farther one by itself, it
+ * would close all that may still be jumped to from there. */
+static void a_nearer_version_ends_the_way_to_a_farther_one(void **state)
+{
+    (void)state;
+    oracle_reset();
+    rig_make(&rig, START + DAY, 1);
+    rig_add_key(&rig,
+                RIG_PLAN("k", "raw",
+                         "{'kind':'version','format':'major.minor','sizes':{'minor':4},"
+                         "'window':'major','order':'strict','max_jump':1}"),
+                0);
+    rig.config.settings.catch_up_steps = STEPS;
+    assert_int_equal(rig_open(&rig), RC_OK);
+    struct ask far = {.version = "7.0", .text = "x"};
+    rig_ask(&rig, &far, RC_RETRY_STARTING);
+    struct ask near = {.version = "2.0", .text = "x"};
+    rig_ask(&rig, &near, RC_OK);
+    struct err err = {0};
+    for (unsigned i = 0; i < TURNS_MAX && signer_has_work(rig.signer); i++)
+        assert_int_equal(signer_work(rig.signer, &err), RC_OK);
+    assert_int_equal(told().floor, 2);
+    rig_ask(&rig, &far, RC_REFUSED_JUMP);
+    struct ask next = {.version = "4.0", .text = "x"};
+    rig_ask(&rig, &next, RC_OK);
+}
+
 /* A stop in the middle: the next start goes on from there, with nothing that was kept on the way.
  */
 static void a_stop_in_between_costs_nothing(void **state)
@@ -190,6 +217,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(a_far_window_is_reached_in_turns, end),
         cmocka_unit_test_teardown(asking_is_enough, end),
+        cmocka_unit_test_teardown(a_nearer_version_ends_the_way_to_a_farther_one, end),
         cmocka_unit_test_teardown(a_stop_in_between_costs_nothing, end),
         cmocka_unit_test_teardown(a_crash_anywhere_is_gone_on_with, end),
     };
