@@ -6,11 +6,11 @@
 set -euo pipefail
 
 sim=tests/sim/sim
-fixed=60000
-fresh=60000
+fixed=100000
+fresh=6000
 if [ -n "${TIDEMARK_QUICK:-}" ]; then
-    fixed=6000
-    fresh=6000
+    fixed=10000
+    fresh=1000
 fi
 
 work=$(mktemp -d)

@@ -299,7 +299,8 @@ static void must_sign_again(unsigned key)
     if (m == NULL)
         return;
     bool plain = !sim->temper.rollbacks && !sim->temper.clones && !sim->temper.lossy &&
-                 !sim->temper.virtual_machine && !sim->temper.operators && !sim->temper.lies;
+                 !sim->temper.virtual_machine && !sim->temper.operators && !sim->temper.lies &&
+                 !sim->temper.images;
     for (unsigned i = 0; i < OPERATOR_STEPS_MAX && !oracle()->broken; i++) {
         if (!machine_start(m))
             continue;
