@@ -17,6 +17,10 @@ jobs=$(nproc)
 at_once=$((jobs * 2))
 
 finish() {
+    if [ -s "$here/build/failed.log" ]; then
+        echo
+        cat "$here/build/failed.log"
+    fi
     echo
     echo "$passed passed, $failed failed"
     [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
@@ -46,6 +50,16 @@ told() {
     tail -n "$lines" "$here/build/step.log" | sed 's/^/      /'
 }
 
+# why NAME DIR: what the red tests below DIR said last, kept for the end of the run, where it is seen.
+why() {
+    local trs
+    find "$2" -name '*.trs' -exec grep -lE '^:test-result: (FAIL|SKIP|ERROR|XPASS)' {} + |
+        while read -r trs; do
+            printf 'not passed in %s: %s\n' "$1" "${trs#"$2"/}"
+            tail -n 30 "${trs%.trs}.log"
+        done >>"$here/build/failed.log"
+}
+
 # suite NAME DIR: count the tests of `make check` in a build folder one by one.
 suite() {
     local name=$1 dir=$2 start=$SECONDS
@@ -67,7 +81,7 @@ suite() {
     if [ "$pass" != "$total" ] || [ $status -ne 0 ]; then
         grep -E '^(FAIL|SKIP|ERROR|XPASS)' "$dir/check.log"
         [ "${skip:-0}" = 0 ] || echo "      skipped tests count as failed here"
-        tail -n 120 "$dir/test-suite.log"
+        why "$name" "$dir"
         [ "$pass" != "$total" ] || failed=$((failed + 1))
     fi
 }
@@ -83,6 +97,7 @@ configured() {
 }
 
 mkdir -p build
+: >build/failed.log
 step "packages" scripts/packages --install build run test || finish
 chronyd=$(scripts/get-chronyd build/chrony) || finish
 export CHRONYD=$chronyd
@@ -115,7 +130,8 @@ if [ $quick = no ]; then
     # Mistakes made on purpose: other ones each day; "make mutants" makes all of them.
     told 6 "mutants, a few" scripts/mutants --some 4
     # The tests ran twice above; here it matters that the tarball holds all it needs.
-    step "release tarball (make distcheck)" env TIDEMARK_QUICK=1 make -C build/gcc -j"$at_once" distcheck
+    step "release tarball (make distcheck)" env TIDEMARK_QUICK=1 make -C build/gcc -j"$at_once" distcheck ||
+        why "release tarball" build/gcc
     step "install" make -C build/gcc -j"$jobs" install DESTDIR="$here/build/installed"
 fi
 finish
