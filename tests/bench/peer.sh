@@ -3,7 +3,7 @@
 # of its own, and runs it. DIR is only read. Prints "SET.OPERATION SECONDS" lines.
 #
 # hash-sigs and xmss-reference need the headers of OpenSSL; wolfssl needs the ./configure of a release
-# (or ./autogen.sh run before).
+# (or ./autogen.sh run before); botan needs Python and a C++ compiler.
 set -eu
 name=$1
 dir=$(cd "$2" && pwd)
@@ -29,6 +29,9 @@ if echo 'int main(void) { return 0; }' | $cc -x c - -lcrypto -o "$work/try" 2>/d
     crypto=-lcrypto
 fi
 
+# What of Botan is built: the schemes, their C interface, and every SHA-2 and Keccak for this machine.
+botan_modules=hss_lms,xmss,ffi,system_rng,sha2_32,sha2_32_x86,sha2_32_avx2,sha2_32_simd,shake,keccak_perm_bmi2
+
 case $name in
 hash-sigs)
     files=$(sources hss hss_alloc hss_aux hss_common hss_compute hss_derive hss_generate hss_keygen \
@@ -52,8 +55,17 @@ wolfssl)
     $cc $flags -I"$work" -I"$dir" -I"$here" "$here/wolfssl.c" "$work/src/.libs/libwolfssl.a" -lm \
         -lpthread -o "$work/driver" >&2
     ;;
+botan)
+    (cd "$dir" && python3 configure.py --quiet --with-build-dir="$work" --minimized-build \
+        --enable-modules="$botan_modules" --disable-shared-library --build-targets=static \
+        --without-documentation --extra-cxxflags="-O3 -march=native -w" &&
+        make -s -j2 -f "$work/Makefile") >&2
+    # shellcheck disable=SC2086
+    $cc $flags -I"$work/build/include/public" -I"$here" "$here/botan.c" "$work/libbotan-3.a" \
+        -lstdc++ -lm -lpthread -o "$work/driver" >&2
+    ;;
 *)
-    echo "peer.sh: no driver for '$name': hash-sigs, xmss-reference and wolfssl have one" >&2
+    echo "peer.sh: no driver for '$name': hash-sigs, xmss-reference, wolfssl and botan have one" >&2
     exit 2
     ;;
 esac
