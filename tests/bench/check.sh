@@ -106,4 +106,22 @@ done
 status=0
 "$bench" --fast >/dev/null 2>&1 || status=$?
 [ $status = 2 ] || fail "an option that does not exist gave $status"
+# The whole service, with a small key: that it runs, and that its rows have their fields.
+if command -v swtpm >/dev/null; then
+    ./tests/bench/bench_service --quick --json --only w4 >"$work/rows" ||
+        fail "no rows of the service"
+    python3 - "$work/rows" <<'PY'
+import json, sys
+
+rows = {}
+for line in open(sys.argv[1]):
+    row = json.loads(line)
+    rows[row["row"]] = row
+for field in ("per_second", "ratio_to_reference", "cpu_us", "reference_us", "hash_us", "cores"):
+    assert rows["service.64-clients.w4"][field] > 0, rows
+assert rows["service.1-client.w4"]["per_second"] > 0, rows
+assert rows["service.slow-tpm.w4"]["tpm_commands"] >= 2, rows
+assert rows["service.start.h15"]["peak_kib"] > 0, rows
+PY
+fi
 echo "bench: rows, fields, peers"
