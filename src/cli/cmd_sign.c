@@ -33,6 +33,7 @@ struct sign_job {
     const char *version; /* or NULL */
     const char *slot;    /* or NULL */
     bool force;
+    bool preview;
     bool idempotency_given;
     char idempotency[IDEMPOTENCY_MAX + 1]; /* "" if none is sent */
     char sig_path[PATH_TEXT_MAX];
@@ -92,6 +93,7 @@ static enum cli_exit read_names(struct sign_job *job, struct cli_fault *fault)
         return FAULT(fault, CLI_USAGE, "use a slot that the plan names",
                      "--slot %.80s is no name of a slot", job->slot);
     job->force = args_switch(args, "force");
+    job->preview = args_switch(args, "preview");
     return CLI_OK;
 }
 
@@ -265,13 +267,14 @@ static void free_chars(char **p)
     free(*p);
 }
 
-static enum cli_exit post_digest(struct sign_job *job, const char *idempotency_header,
-                                 struct cli_fault *fault)
+/* @param[in] operation  "/signatures" or "/signatures:preview". */
+static enum cli_exit post_digest(struct sign_job *job, const char *operation,
+                                 const char *idempotency_header, struct cli_fault *fault)
 {
     enum digest_kind kind = digest_kind_of(job);
     char path[CLIENT_URL_MAX] = "", hex[HEX_SIZE(DIGEST_LEN_MAX)];
     client_path_add(path, "/v1/keys/", job->key);
-    client_path_add(path, "/signatures", "");
+    client_path_add(path, operation, "");
     hex_encode(hex, job->digest, digest_len(kind));
     json_t *o = json_pack("{s{ss}}", "digest", digest_name(kind), hex);
     bool ok = o != NULL;
@@ -317,15 +320,23 @@ static enum cli_exit refuse_bound(const struct sign_job *job, struct cli_fault *
                  after);
 }
 
+static enum cli_exit post(struct sign_job *job, const char *sent, struct cli_fault *fault)
+{
+    if (job->preview)
+        return post_digest(job, "/signatures:preview", sent, fault);
+    return job->message == PLAN_RAW ? post_file(job, sent, fault)
+                                    : post_digest(job, "/signatures", sent, fault);
+}
+
 static enum cli_exit request(struct sign_job *job, struct cli_fault *fault)
 {
-    choose_idempotency(job);
+    if (!job->preview)
+        choose_idempotency(job);
     char header[IDEMPOTENCY_MAX + 24] = "";
     if (job->idempotency[0] != '\0')
         (void)snprintf(header, sizeof(header), "Idempotency-Key: %s", job->idempotency);
     const char *sent = header[0] != '\0' ? header : NULL;
-    enum cli_exit code =
-        job->message == PLAN_RAW ? post_file(job, sent, fault) : post_digest(job, sent, fault);
+    enum cli_exit code = post(job, sent, fault);
     if (code != CLI_OK)
         return code;
     if (job->answer.status == 409) {
@@ -442,6 +453,39 @@ static void print_signed(const struct sign_job *job)
         out_note(out, "wrote    %s\n", receipt_path);
 }
 
+/* "would use  router-fw  4.2.1 kernel -> window 130, index 402101" */
+static enum cli_exit print_preview(const struct sign_job *job, struct cli_fault *fault)
+{
+    const struct out *out = &job->cli->out;
+    const json_t *json = job->answer.json, *left = json_object_get(json, "remaining");
+    char version[80], slot[80], when[OUT_SHORT];
+    uint64_t window = 0, index = 0;
+    int64_t at = 0;
+    if (json == NULL)
+        return odd_answer("no JSON", fault);
+    if (out->json)
+        return json_print(json, fault);
+    enum cli_exit code = member_need_u64(json, "window", &window, fault);
+    if (code == CLI_OK)
+        code = member_need_u64(json, "index", &index, fault);
+    if (code != CLI_OK)
+        return code;
+    member_text(json, "version", version, sizeof(version));
+    member_text(json, "slot", slot, sizeof(slot));
+    bool stored = json_is_false(json_object_get(json, "uses_index"));
+    out_data(out, "%s  %s  %s%s%s%s%s window %" PRIu64 ", index %" PRIu64 "\n",
+             stored ? "stored   " : "would use", job->key, version, slot[0] != '\0' ? " " : "",
+             slot, version[0] != '\0' ? " " : "", out_arrow(out), window, index);
+    if (stored && member_time(json, "signed_at", &at)) {
+        out_time(when, at);
+        out_data(out, "signed     %s\n", when);
+    } else {
+        out_data(out, "left now   %" PRIu64 " in the window, %" PRIu64 " in the key\n",
+                 member_count(left, "window"), member_count(left, "key"));
+    }
+    return CLI_OK;
+}
+
 static void print_warnings(const struct sign_job *job)
 {
     const json_t *warnings = json_object_get(job->answer.json, "warnings");
@@ -491,7 +535,7 @@ static enum cli_exit prepare(struct sign_job *job, struct cli_fault *fault)
     enum cli_exit code = read_names(job, fault);
     if (code == CLI_OK)
         code = read_idempotency(job, fault);
-    if (code == CLI_OK)
+    if (code == CLI_OK && !job->preview)
         code = name_results(job, fault);
     if (code == CLI_OK)
         code = open_file(job, fault);
@@ -499,7 +543,7 @@ static enum cli_exit prepare(struct sign_job *job, struct cli_fault *fault)
         code = client_open(&job->client, job->cli, fault);
     if (code == CLI_OK)
         code = fetch_key(job, fault);
-    if (code == CLI_OK)
+    if (code == CLI_OK && !job->preview)
         code = look_at_results(job, fault);
     if (code == CLI_OK)
         code = input_digest(&job->input, &job->cli->out, digest_kind_of(job), job->digest,
@@ -518,6 +562,10 @@ enum cli_exit cmd_sign(struct cli *cli, struct cli_fault *fault)
         return code;
     struct answer receipt CLEANUP(answer_free) = {0};
     code = request(&job, fault);
+    if (job.preview) {
+        print_warnings(&job);
+        return code == CLI_OK ? print_preview(&job, fault) : code;
+    }
     if (code == CLI_OK)
         code = read_answer(&job, fault);
     if (code == CLI_OK)

@@ -101,6 +101,7 @@ static const struct cli_option sign_options[] = {
      "current"},
     {"idempotency-key", "TEXT", "name of this request, to repeat it safely; default random",
      WORDS_NONE, NULL},
+    {"preview", NULL, "ask what would happen; uses and writes nothing", WORDS_NONE, NULL},
     {"public", "FILE", "check against this public key, not the service's", WORDS_FILE, NULL},
     {"out", "FILE", "signature file; default FILE.sig", WORDS_FILE, NULL},
     OPTION_FORCE,
@@ -295,7 +296,9 @@ static const struct cli_command commands[] = {
          "and --slot if the plan names\nslots; time and interval plans need --window current.\n\n"
          "Repeating the same command is safe: the same version and file give the same "
          "signature, and no index\nis used. For --window, give the --idempotency-key that "
-         "the failed command printed.",
+         "the failed command printed.\n\n"
+         "With --preview nothing is used or written: it shows which window and index would sign, "
+         "or why\nnone would.",
      .example = "tidemark sign router.bin --key router-fw --version 4.2.1 --slot kernel\n"
                 "tidemark sign image.img --key nightly --window current",
      .options = sign_options,

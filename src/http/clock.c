@@ -4,13 +4,11 @@
  * Who may acknowledge is not known yet as a role, so only the unix socket takes it: whoever may
  * connect there works on this host.
  */
-#include <errno.h>
-#include <inttypes.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/file.h"
+#include "http/body.h"
 #include "http/print.h"
 #include "http/routes.h"
 
@@ -59,41 +57,15 @@ void clock_start(struct exchange *x)
 /* The acknowledgement ---------------------------------------------------------------------------
  */
 
-static bool may_acknowledge(struct exchange *x)
-{
-    if (guard_value(&x->guard, GUARD_ORIGIN) != NULL)
-        exchange_problem(x, PROBLEM_FORBIDDEN, "the request comes from a web page (Origin)");
-    else if (strncmp(conn_requester(x->conn), LOCAL, strlen(LOCAL)) != 0)
-        exchange_problem(x, PROBLEM_FORBIDDEN,
-                         "a jump is acknowledged over the unix socket of this host, not over TCP");
-    return !x->answer.ready;
-}
-
-static bool has_json(struct exchange *x)
-{
-    const char *type = guard_value(&x->guard, GUARD_CONTENT_TYPE);
-    uint64_t len = x->guard.content_length;
-    if (type == NULL || !media_type_is(type, "application/json"))
-        exchange_problem(x, PROBLEM_UNSUPPORTED_MEDIA_TYPE, "Content-Type is not application/json");
-    else if (guard_value(&x->guard, GUARD_CONTENT_LENGTH) == NULL)
-        exchange_problem(x, PROBLEM_LENGTH_REQUIRED, "there is no Content-Length");
-    else if (len > ACK_BODY_MAX)
-        exchange_problem(x, PROBLEM_TOO_LARGE, "%" PRIu64 " bytes, and at most %d are taken", len,
-                         ACK_BODY_MAX);
-    else if (len == 0)
-        exchange_problem(x, PROBLEM_BAD_REQUEST, "the body is empty");
-    return !x->answer.ready;
-}
-
 void clock_ack_begin(struct exchange *x)
 {
-    struct err err = {0};
-    const struct front_config *config = x->front->config;
-    if (!may_acknowledge(x) || !has_json(x))
+    if (!body_no_page(x))
         return;
-    if (spool_open(&x->spool, x->guard.content_length, config->body_memory_max, config->spool_dirfd,
-                   false, &err) != RC_OK)
-        exchange_problem(x, PROBLEM_SPOOL_FULL, "%s", err_text(&err));
+    if (strncmp(conn_requester(x->conn), LOCAL, strlen(LOCAL)) != 0)
+        exchange_problem(x, PROBLEM_FORBIDDEN,
+                         "a jump is acknowledged over the unix socket of this host, not over TCP");
+    else
+        body_begin(x, ACK_BODY_MAX);
 }
 
 static enum rc take_count(const json_t *root, const char *name, uint64_t *value, struct err *err)
@@ -124,22 +96,20 @@ static enum rc parse(struct request *r, const char *text, size_t len, struct err
 
 static enum rc read_body(struct exchange *x, struct err *err)
 {
-    size_t len = (size_t)x->spool.len; /* has_json(): at most ACK_BODY_MAX */
-    char text[ACK_BODY_MAX];
-    if (x->spool_err.rc != RC_OK)
-        return FAIL(err, x->spool_err.rc, "", 0, "%s", err_text(&x->spool_err));
-    if (len > sizeof(text) || !pread_full(x->spool.fd, text, len, 0))
-        return FAIL(err, RC_RETRY_SYSTEM, "errno", errno, "cannot read the body back");
-    return parse(&x->job.request, text, len, err);
+    char *text = NULL;
+    size_t len = 0;
+    enum rc rc = body_take(x, &text, &len, err);
+    if (rc == RC_OK)
+        rc = parse(&x->job.request, text, len, err);
+    free(text);
+    return rc;
 }
 
 void clock_ack_start(struct exchange *x)
 {
     struct err err = {0};
     exchange_request(x, REQUEST_CLOCK_ACK);
-    enum rc rc = read_body(x, &err);
-    spool_close(&x->spool);
-    if (rc != RC_OK) {
+    if (read_body(x, &err) != RC_OK) {
         exchange_fail(x, &err);
         return;
     }

@@ -281,6 +281,47 @@ void print_signature(struct jcs *j, const struct reply *reply, const struct plan
     jcs_object_close(j);
 }
 
+static void print_limit(struct jcs *j, const char *name, uint64_t limit, uint64_t remaining,
+                        int64_t reset_s)
+{
+    if (limit == 0)
+        return;
+    jcs_key(j, name);
+    jcs_object_open(j);
+    jcs_member_u64(j, "limit", limit);
+    jcs_member_u64(j, "remaining", remaining);
+    if (reset_s > 0)
+        jcs_member_u64(j, "reset_s", (uint64_t)reset_s);
+    jcs_object_close(j);
+}
+
+void print_preview(struct jcs *j, const struct reply *reply, const struct plan_facts *facts)
+{
+    const struct signature_view *view = &reply->signature;
+    jcs_object_open(j);
+    jcs_member_u64(j, "index", view->index);
+    print_clean(j, "key", view->key);
+    jcs_key(j, "limits");
+    jcs_object_open(j);
+    print_limit(j, "rate", reply->rate_limit, reply->rate_remaining, reply->rate_reset_s);
+    print_limit(j, "window", reply->window_limit, reply->window_remaining, reply->window_reset_s);
+    jcs_object_close(j);
+    print_parameters(j, facts);
+    jcs_member_hex(j, "plan_sha256", view->plan_sha256, SHA256_LEN);
+    print_remaining(j, view->remaining_window, view->remaining_key);
+    jcs_member_string(j, "scheme", plan_scheme_name(facts->scheme));
+    if (reply->replayed) {
+        member_signature_path(j, view->key, view->id);
+        member_time(j, "signed_at", view->signed_at_s);
+    }
+    member_text(j, "slot", view->slot);
+    jcs_member_bool(j, "uses_index", !reply->replayed);
+    member_text(j, "version", view->version);
+    print_warnings(j, reply->tpm_virtual, 0);
+    jcs_member_u64(j, "window", view->window);
+    jcs_object_close(j);
+}
+
 /* "2026-12-08T09:36:00.125Z" */
 static void member_time_ms(struct jcs *j, const char *key, int64_t ms)
 {

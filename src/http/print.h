@@ -39,6 +39,9 @@ void print_index(struct jcs *j, const struct view_index *view, const char *key);
 void print_signature(struct jcs *j, const struct reply *reply, const struct plan_facts *facts,
                      const char *base64);
 
+/** The answer to a preview: where it would sign, or what is stored, and the limits. */
+void print_preview(struct jcs *j, const struct reply *reply, const struct plan_facts *facts);
+
 /** GET /health/state. */
 void print_state(struct jcs *j, const struct reply *reply);
 

@@ -7,6 +7,8 @@
 
 static const struct route routes[] = {
     {"POST", "/v1/keys/{key}/signatures", "version slot window", sign_begin, sign_start},
+    {"POST", "/v1/keys/{key}/signatures:preview", "version slot window", preview_begin,
+     preview_start},
     {"GET", "/v1/keys/{key}/signatures/{id}", "", NULL, signature_start},
     {"GET", "/v1/keys/{key}/signatures/{id}/receipt", "", NULL, receipt_start},
     {"GET", "/v1/keys", "", NULL, keys_start},

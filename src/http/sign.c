@@ -11,6 +11,7 @@
 
 #include "base/bytes.h"
 #include "base/file.h"
+#include "http/body.h"
 #include "http/print.h"
 #include "http/routes.h"
 #include "http/sign_body.h"
@@ -89,11 +90,7 @@ void sign_begin(struct exchange *x)
     struct err err = {0};
     const struct front_config *config = x->front->config;
     x->signing = true;
-    if (guard_value(&x->guard, GUARD_ORIGIN) != NULL) {
-        exchange_problem(x, PROBLEM_FORBIDDEN, "the request comes from a web page (Origin)");
-        return;
-    }
-    if (!check_media(x) || !check_length(x) || !check_accept(x))
+    if (!body_no_page(x) || !check_media(x) || !check_length(x) || !check_accept(x))
         return;
     if (read_request(x, &err) != RC_OK) {
         exchange_fail(x, &err);

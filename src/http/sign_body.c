@@ -86,7 +86,9 @@ static enum rc check_members(json_t *root, struct err *err)
     return RC_OK;
 }
 
-enum rc sign_body_parse(struct request *request, const char *text, size_t len, struct err *err)
+/* All of a body; a digest is there, or must be. */
+static enum rc parse(struct request *request, const char *text, size_t len, bool must_have_digest,
+                     struct err *err)
 {
     if (len > SIGN_BODY_MAX)
         return FAIL(err, RC_REFUSED_TOO_LARGE, "", 0, "JSON of more than %d bytes", SIGN_BODY_MAX);
@@ -96,12 +98,15 @@ enum rc sign_body_parse(struct request *request, const char *text, size_t len, s
         return FAIL(err, RC_REFUSED_INPUT, "jansson", error.line, "not a JSON object: %.120s",
                     root == NULL ? error.text : "another type");
     struct request copy = *request;
+    const json_t *digest = json_object_get(root, "digest");
     const char *version = NULL;
     const char *slot = NULL;
     const char *window = NULL;
     enum rc rc = check_members(root, err);
-    if (rc == RC_OK)
-        rc = take_digest(&copy, json_object_get(root, "digest"), err);
+    if (rc == RC_OK && (must_have_digest || digest != NULL)) {
+        rc = take_digest(&copy, digest, err);
+        copy.digest_claimed = !must_have_digest;
+    }
     if (rc == RC_OK)
         rc = take_text(root, "version", &version, err);
     if (rc == RC_OK)
@@ -113,4 +118,14 @@ enum rc sign_body_parse(struct request *request, const char *text, size_t len, s
     if (rc == RC_OK)
         *request = copy;
     return rc;
+}
+
+enum rc sign_body_parse(struct request *request, const char *text, size_t len, struct err *err)
+{
+    return parse(request, text, len, true, err);
+}
+
+enum rc preview_body_parse(struct request *request, const char *text, size_t len, struct err *err)
+{
+    return parse(request, text, len, false, err);
 }

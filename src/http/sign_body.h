@@ -23,6 +23,11 @@
 enum rc sign_body_parse(struct request *request, const char *text, size_t len,
                         struct err *err) MUST_CHECK;
 
+/** The same for a preview: the digest may be missing, and digest_claimed says whether it is there.
+ */
+enum rc preview_body_parse(struct request *request, const char *text, size_t len,
+                           struct err *err) MUST_CHECK;
+
 /**
  * Where the signature belongs, from either form of a request: by version (with or without a slot)
  * or by the current window, never both.

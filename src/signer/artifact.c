@@ -122,6 +122,21 @@ enum rc artifact_open(struct artifact *a, const struct request *request, int fd,
     return open_handle(a, request, mode, err);
 }
 
+enum rc artifact_of_preview(struct artifact *a, const struct request *request,
+                            const struct plan *plan, struct err *err)
+{
+    *a = (struct artifact){.fd = -1, .mode = plan->message};
+    if (!request->digest_claimed)
+        return RC_OK;
+    if (plan->message != PLAN_RAW)
+        return open_digest(a, request, plan->message, err);
+    if (request->digest_kind != DIGEST_SHA256)
+        return FAIL(err, RC_REFUSED_INPUT, "", 0,
+                    "this key signs the artifact itself, which is known by its sha256");
+    memcpy(a->sha256, request->digest, SHA256_LEN);
+    return RC_OK;
+}
+
 static enum rc raw_value(const struct artifact *a, struct hbs_message *message, struct err *err)
 {
     struct digest sha256 CLEANUP(digest_close) = {0};

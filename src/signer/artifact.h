@@ -37,6 +37,14 @@ enum rc artifact_open(struct artifact *artifact, const struct request *request, 
                       enum plan_message mode, struct err *err) MUST_CHECK;
 
 /**
+ * The artifact that a preview asks about, as far as it was said: all but mode is zero without a
+ * digest. Nothing can be signed with it.
+ * @retval RC_REFUSED_INPUT  A digest that cannot name an artifact under this plan.
+ */
+enum rc artifact_of_preview(struct artifact *artifact, const struct request *request,
+                            const struct plan *plan, struct err *err) MUST_CHECK;
+
+/**
  * The value that the one-time key of an index would sign: the message hashed as the scheme says.
  * @param[in]  c      Randomizer of the index.
  * @param[out] value  n bytes.

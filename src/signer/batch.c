@@ -26,7 +26,10 @@ static void finish(struct job *job, enum request_life life, enum rc rc, const st
                                    .state = request_life_name(life),
                                    .request_id = job->request->request_id,
                                    .err = rc == RC_OK ? NULL : err},
-              "%s", job->reply->replayed ? "stored signature returned" : "signing request");
+              "%s",
+              job->preview           ? "preview of a signing request"
+              : job->reply->replayed ? "stored signature returned"
+                                     : "signing request");
 }
 
 /* What a client is told about the service beside the refusal itself. */
@@ -110,7 +113,9 @@ bool job_rate(struct batch *b, struct job *job)
     uint64_t wait_s = 0;
     uint64_t remaining = 0;
     const struct time_source *t = b->world->time;
-    bool granted = bucket_take(&key->bucket, t->raw_ns(t->ctx), &wait_s, &remaining);
+    struct bucket copy = key->bucket;
+    struct bucket *bucket = job->preview ? &copy : &key->bucket;
+    bool granted = bucket_take(bucket, t->raw_ns(t->ctx), &wait_s, &remaining);
     job->reply->rate_limit = key->limits.burst;
     job->reply->rate_remaining = key->limits.burst == 0 ? 0 : remaining;
     job->reply->rate_reset_s = (int64_t)wait_s;

@@ -28,6 +28,7 @@ struct job {
     size_t signature_len;
     enum request_life life;
     bool done;
+    bool preview; /* only look: nothing is taken, nothing is moved */
 
     /* from PLACED on */
     struct plan_place place; /* window and index; line and rank for version plans */
@@ -117,6 +118,18 @@ enum rc batch_by_window(struct batch *b, struct job *jobs, size_t count,
                         struct err *err) MUST_CHECK;
 enum rc batch_by_version(struct batch *b, struct job *jobs, size_t count,
                          struct err *err) MUST_CHECK;
+
+/**
+ * What batch_by_version() and batch_by_window() would do with this one job now: place it, look
+ * whether it is signed already, and ask every limit that can be asked without using anything. The
+ * job is done afterwards if it would be refused or get a stored signature; otherwise job->place
+ * says where it would sign. What only the TPM can say (a secret that does not open) is not asked.
+ * @param[in,out] job  With `preview` set (MUST); artifact.sha256 is all zero where nobody said it.
+ * @retval RC_OK     Done, or placed.
+ * @retval RC_HALT_… The ledger cannot be read.
+ */
+enum rc batch_preview_version(struct batch *b, struct job *job, struct err *err) MUST_CHECK;
+enum rc batch_preview_window(struct batch *b, struct job *job, struct err *err) MUST_CHECK;
 
 /** RC_REFUSED_EXPORT if a window lies beyond what an export acknowledged off the device allows. */
 enum rc batch_export_check(struct batch *b, int64_t window, struct err *err) MUST_CHECK;

@@ -406,3 +406,37 @@ enum rc batch_by_version(struct batch *b, struct job *jobs, size_t count, struct
     }
     return RC_OK;
 }
+
+/* Preview -------------------------------------------------------------------------------------- */
+
+static enum rc preview_free(struct batch *b, struct job *job, struct err *err)
+{
+    struct err e = {0};
+    enum rc rc = check_order(b, NULL, 0, job, &e);
+    if (rc_class(rc) == RC_CLASS_HALT)
+        return FAIL(err, rc, e.origin, e.native, "%s", err_text(&e));
+    if (rc == RC_REFUSED_BELOW_FLOOR)
+        view_next_version(b->key, b->ledger, job->version, job->slot, job->reply->next_version);
+    if (rc != RC_OK) {
+        job_refuse(job, rc, &e);
+        return RC_OK;
+    }
+    if (!job_rate(b, job))
+        return RC_OK;
+    size_t count = 1;
+    set_window_limit(b, job);
+    return apply_cap(b, &job, &count, err);
+}
+
+enum rc batch_preview_version(struct batch *b, struct job *job, struct err *err)
+{
+    MUST(job->preview);
+    struct err e = {0};
+    enum rc rc = place(b, job, &e);
+    if (rc != RC_OK) {
+        job_refuse(job, rc, &e);
+        return RC_OK;
+    }
+    rc = look_up(b, job, err);
+    return rc == RC_REFUSED_NOT_FOUND ? preview_free(b, job, err) : rc;
+}

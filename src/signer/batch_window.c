@@ -62,6 +62,7 @@ struct opening {
     int64_t window;
     int64_t retry_after_s; /* -1: none */
     int64_t opens_s;       /* -1: none */
+    bool look_only;        /* wait for nothing, and remember nothing */
 };
 
 /* When a window may be used; one that was opened early: from any time on. A clock that was set back
@@ -113,13 +114,14 @@ static enum rc window_of_now(struct batch *b, struct opening *o, struct err *err
         window_span(key, (uint64_t)o->window, &start_s, &end_s);
         int64_t wait_ms = 0;
         if (clk_inside(&r, &s->clock, start_s, end_s, &wait_ms)) {
-            timekeeper_commit(b->clock, &r);
+            if (!o->look_only)
+                timekeeper_commit(b->clock, &r);
             return RC_OK;
         }
         /* Too near to the end: wait for the next window's guard band to pass. */
         if (wait_ms < 0)
             wait_ms = (end_s * NS_PER_S - r.earliest_ns) / 1000000 + s->clock.guard_ms + 1;
-        if (waited_ms + wait_ms > s->edge_wait_ms) {
+        if (o->look_only || waited_ms + wait_ms > s->edge_wait_ms) {
             o->retry_after_s = wait_ms / 1000 + 1;
             return FAIL(err, RC_RETRY_CLOCK, "", 0,
                         "between two windows: the next may be used in %" PRId64 " ms", wait_ms);
@@ -228,17 +230,18 @@ static enum rc window_by_interval(struct batch *b, struct opening *o, struct err
     return batch_export_check(b, o->window, err);
 }
 
+static enum rc choose_window(struct batch *b, struct opening *o, struct err *err)
+{
+    if (b->key->plan.kind != PLAN_TIME)
+        return window_by_interval(b, o, err);
+    enum rc rc = window_of_now(b, o, err);
+    return rc == RC_OK ? check_floor(b, o, err) : rc;
+}
+
 static enum rc open_window(struct batch *b, struct opening *o, struct err *err)
 {
     struct key *key = b->key;
-    enum rc rc = RC_OK;
-    if (key->plan.kind == PLAN_TIME) {
-        rc = window_of_now(b, o, err);
-        if (rc == RC_OK)
-            rc = check_floor(b, o, err);
-    } else {
-        rc = window_by_interval(b, o, err);
-    }
+    enum rc rc = choose_window(b, o, err);
     if (rc != RC_OK)
         return rc;
     const struct window_secret *secret = NULL;
@@ -465,4 +468,81 @@ enum rc batch_by_window(struct batch *b, struct job *jobs, size_t count, struct 
         job_refuse(waiting[i], rc, &e);
     }
     return rc == RC_OK ? sign_waiting(b, waiting, n, err) : RC_OK;
+}
+
+/* Preview -------------------------------------------------------------------------------------- */
+
+/* The index that the next request of this window would be given. */
+static enum rc next_index(const struct key *key, uint64_t window, uint64_t *index, struct err *err)
+{
+    const struct open_lease *lease = &key->lease;
+    uint64_t count = 0;
+    bool open = (int64_t)window == key_floor(key);
+    if (open && lease->epoch != 0 && lease->next < lease->count) {
+        *index = lease->first + lease->next;
+        return RC_OK;
+    }
+    return plan_lease(&key->plan, window, open ? key->l - key->a.l_base : 0, index, &count, err);
+}
+
+static void preview_limits(struct batch *b, struct job *job)
+{
+    int64_t start_s = 0;
+    int64_t end_s = 0;
+    uint64_t left_key = 0;
+    job->reply->window_limit = batch_window_cap(b);
+    view_remaining(b->key, b->ledger, job->place.window, b->now_s, &job->reply->window_remaining,
+                   &left_key);
+    if (b->key->plan.kind != PLAN_TIME)
+        return;
+    plan_window_times(&b->key->plan, job->place.window, &start_s, &end_s);
+    job->reply->window_reset_s = end_s > b->wall_s ? end_s - b->wall_s : 0;
+}
+
+static enum rc preview_place(struct batch *b, struct job *job, struct err *err)
+{
+    struct opening o = {.window = -1, .retry_after_s = -1, .opens_s = -1, .look_only = true};
+    struct err e = {0};
+    size_t left = SIZE_MAX;
+    enum rc rc = choose_window(b, &o, &e);
+    if (rc == RC_OK) {
+        job->place.window = (uint64_t)o.window;
+        if (o.window == key_floor(b->key))
+            rc = cap_left(b, &left, &e);
+        if (rc == RC_OK)
+            rc = left == 0 ? RC_RETRY_WINDOW_FULL
+                           : next_index(b->key, job->place.window, &job->place.index, &e);
+    }
+    if (rc_class(rc) == RC_CLASS_HALT)
+        return FAIL(err, rc, e.origin, e.native, "%s", err_text(&e));
+    if (rc == RC_RETRY_WINDOW_FULL) {
+        refuse_full(b, job);
+    } else if (rc != RC_OK) {
+        job->reply->retry_after_s = o.retry_after_s;
+        job->reply->window_opens_s = o.opens_s;
+        job_refuse(job, rc, &e);
+    } else {
+        preview_limits(b, job);
+    }
+    return RC_OK;
+}
+
+enum rc batch_preview_window(struct batch *b, struct job *job, struct err *err)
+{
+    MUST(job->preview);
+    struct err e = {0};
+    if (job->request->by != REQUEST_BY_WINDOW) {
+        job_refuse(job,
+                   FAIL(&e, RC_REFUSED_OUTSIDE_PLAN, "", 0,
+                        "this key signs by window: ask for window=current"),
+                   &e);
+        return RC_OK;
+    }
+    /* Without key or digest there is nothing that could have been signed before. */
+    if (job->request->idempotency_key[0] != '\0' && job->request->digest_claimed) {
+        enum rc rc = look_up(b, job, err);
+        if (rc != RC_REFUSED_NOT_FOUND)
+            return rc;
+    }
+    return job_rate(b, job) ? preview_place(b, job, err) : RC_OK;
 }

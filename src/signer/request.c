@@ -74,6 +74,18 @@ static enum rc check_sign(const struct request *r, bool has_handle, struct err *
     return RC_OK;
 }
 
+static enum rc check_preview(const struct request *r, struct err *err)
+{
+    if (r->by != REQUEST_BY_VERSION && r->by != REQUEST_BY_WINDOW)
+        return FAIL(err, RC_REFUSED_INPUT, "", r->by, "message field by: %u", r->by);
+    if (r->digest_kind > 2)
+        return FAIL(err, RC_REFUSED_INPUT, "", r->digest_kind, "message field digest_kind");
+    if (!token_valid(r->idempotency_key, REQUEST_TEXT_MAX) ||
+        !token_valid(r->request_id, REQUEST_TEXT_MAX))
+        return FAIL(err, RC_REFUSED_INPUT, "", 0, "unprintable characters in a message field");
+    return RC_OK;
+}
+
 enum rc request_check(const struct request *r, uint64_t generation, bool has_handle,
                       struct err *err)
 {
@@ -90,6 +102,8 @@ enum rc request_check(const struct request *r, uint64_t generation, bool has_han
         return check_sign(r, has_handle, err);
     if (has_handle)
         return FAIL(err, RC_REFUSED_INPUT, "", 0, "message has a file handle that it needs not");
+    if (r->op == REQUEST_PREVIEW)
+        return check_preview(r, err);
     if (r->op == REQUEST_ATTEST &&
         (r->nonce_len < REQUEST_NONCE_MIN || r->nonce_len > REQUEST_NONCE_MAX))
         return FAIL(err, RC_REFUSED_INPUT, "", r->nonce_len, "a nonce of %u bytes", r->nonce_len);

@@ -45,6 +45,7 @@ enum request_op {
     REQUEST_ATTEST,  /* payload: an attestation, canonical JSON; with a nonce */
     REQUEST_CLOCK,   /* payload: struct view_clock[1] */
     REQUEST_CLOCK_ACK, /* the same, afterwards */
+    REQUEST_PREVIEW,   /* payload: none; what REQUEST_SIGN would do now, in `signature` */
     REQUEST_OP_END
 };
 
@@ -68,7 +69,8 @@ struct request {
     uint64_t body_len;    /* bytes of the artifact behind the handle */
     uint32_t digest_kind; /* REQUEST_BODY_DIGEST: enum digest_kind */
     uint8_t digest[64];   /* the digest to sign, or the front's claim for a handle's SHA-256 */
-    bool digest_claimed;  /* handle: digest[0..31] is what the front (or client) says it is */
+    bool digest_claimed;  /* handle: digest[0..31] is what the front (or client) says it is.
+                             REQUEST_PREVIEW: there is a digest */
     /* REQUEST_CLOCK_ACK */
     uint64_t ack_id, ack_windows;
     int64_t ack_utc_s;
@@ -117,10 +119,10 @@ struct reply {
     uint32_t op;
     uint64_t generation;
     uint64_t number;
-    int32_t rc;                      /* enum rc */
-    char text[ERR_TEXT_MAX];         /* for people; "" on RC_OK */
-    bool replayed;                   /* REQUEST_SIGN: a stored signature, no index was used */
-    struct signature_view signature; /* REQUEST_SIGN, REQUEST_SIGNATURE, REQUEST_RECEIPT */
+    int32_t rc;              /* enum rc */
+    char text[ERR_TEXT_MAX]; /* for people; "" on RC_OK */
+    bool replayed; /* REQUEST_SIGN: a stored signature, no index was used. PREVIEW: it would be */
+    struct signature_view signature; /* SIGN, SIGNATURE, RECEIPT; PREVIEW: what would be signed */
     uint64_t payload_len;            /* bytes in the attached memfd; 0: nothing is attached */
     int64_t next;                    /* lists: continue from here, or REQUEST_NONE */
     /* refusals: what the client needs to do the next thing; REQUEST_NONE or "" where unknown */

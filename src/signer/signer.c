@@ -276,6 +276,17 @@ bool signer_message_mode(const struct signer *s, const char *name, enum plan_mes
 
 /* Signing ------------------------------------------------------------------------------------- */
 
+static struct batch batch_of(struct signer *s, struct key *key)
+{
+    return (struct batch){.key = key,
+                          .world = s->world,
+                          .tpm = s->tpm,
+                          .ledger = s->ledger,
+                          .settings = &s->config->settings,
+                          .clock = s->clock,
+                          .now_s = now_s(s)};
+}
+
 static enum rc sign_for_key(struct signer *s, struct key *key, struct job *jobs, size_t count,
                             struct err *err)
 {
@@ -292,13 +303,7 @@ static enum rc sign_for_key(struct signer *s, struct key *key, struct job *jobs,
         }
         return RC_OK;
     }
-    struct batch batch = {.key = key,
-                          .world = s->world,
-                          .tpm = s->tpm,
-                          .ledger = s->ledger,
-                          .settings = &s->config->settings,
-                          .clock = s->clock,
-                          .now_s = now_s(s)};
+    struct batch batch = batch_of(s, key);
     enum rc rc = batch_sign(&batch, jobs, count, err);
     for (size_t i = 0; i < count; i++) {
         tpmwatch_heed(&s->watch, jobs[i].reply);
@@ -738,6 +743,41 @@ static enum rc read_clock(struct signer *s, void **payload, size_t *len, struct 
     return RC_OK;
 }
 
+static void preview_view(struct signer *s, const struct key *key, const struct job *job)
+{
+    struct signature_view *v = &job->reply->signature;
+    *v = (struct signature_view){.window = job->place.window, .index = job->place.index};
+    text_copy(v->key, sizeof(v->key), key->record.name);
+    text_copy(v->version, sizeof(v->version), job->version);
+    text_copy(v->slot, sizeof(v->slot), job->slot);
+    memcpy(v->plan_sha256, key->plan.sha256, SHA256_LEN);
+    view_remaining(key, s->ledger, v->window, now_s(s), &v->remaining_window, &v->remaining_key);
+    job->reply->window = (int64_t)v->window;
+}
+
+/* The same refusals as a signing request, and neither index, token nor window is used. */
+static enum rc read_preview(struct signer *s, struct key *key, const struct request *r,
+                            struct reply *reply, struct err *err)
+{
+    struct job job = {.request = r, .reply = reply, .preview = true, .artifact.fd = -1};
+    struct batch batch = batch_of(s, key);
+    enum rc rc = key->rc != RC_OK ? RC_OK : artifact_of_preview(&job.artifact, r, &key->plan, err);
+    if (key->rc != RC_OK)
+        job_refuse(&job, key->rc, &key->err);
+    else if (rc == RC_OK && key->plan.kind == PLAN_VERSION)
+        rc = batch_preview_version(&batch, &job, err);
+    else if (rc == RC_OK)
+        rc = batch_preview_window(&batch, &job, err);
+    free(job.signature);
+    if (rc != RC_OK)
+        return rc;
+    if (!job.done)
+        preview_view(s, key, &job);
+    if (reply->rc != RC_OK)
+        return FAIL(err, (enum rc)reply->rc, "", 0, "%s", reply->text);
+    return RC_OK;
+}
+
 static enum rc read_of_key(struct signer *s, const struct request *r, struct reply *reply,
                            void **payload, size_t *len, struct err *err)
 {
@@ -761,6 +801,8 @@ static enum rc read_of_key(struct signer *s, const struct request *r, struct rep
         return read_signature(s, key, r, reply, payload, len, err);
     case REQUEST_ATTEST:
         return read_attest(s, key, r, reply, payload, len, err);
+    case REQUEST_PREVIEW:
+        return read_preview(s, key, r, reply, err);
     default:
         return FAIL(err, RC_REFUSED_INPUT, "", r->op, "not a question");
     }

@@ -107,6 +107,15 @@ static void answer_sign(const struct fake_request *request, struct fake_answer *
         strcpy(answer->headers, "Tidemark-Replayed: true\r\n");
 }
 
+static void answer_preview(struct fake_answer *answer)
+{
+    fake_text(answer, 200,
+              "{\"index\":20,\"key\":\"router-fw\",\"version\":\"1.0.1\",\"slot\":\"b\","
+              "\"window\":2,\"uses_index\":%s,\"signed_at\":\"2026-12-08T09:36:00Z\","
+              "\"remaining\":{\"window\":5,\"key\":7},\"warnings\":[\"virtual TPM\"]}",
+              script.replayed ? "false" : "true");
+}
+
 static void note_post(const struct fake_request *request)
 {
     script.posts++;
@@ -147,6 +156,8 @@ static void handle(void *ctx, const struct fake_request *request, struct fake_an
         note_post(request);
     if (script.instead_of != NULL && strstr(request->target, script.instead_of) != NULL)
         answer_instead(answer);
+    else if (strstr(request->target, ":preview") != NULL)
+        answer_preview(answer);
     else if (post)
         answer_sign(request, answer);
     else if (strstr(request->target, "/receipt") != NULL)
@@ -418,6 +429,40 @@ static void test_sign_digest(void **state)
     command_run(&c, NULL, SIGN_TIME " --force");
     expect(0, "signed", "");
     assert_non_null(strstr(script.body_text, "\"window\":\"current\""));
+}
+
+/* The digest goes, the file does not, and nothing is written. */
+static void test_sign_preview(void **state)
+{
+    (void)state;
+    command_run(&c, NULL, SIGN " --preview");
+    expect(0, " window 2, index 20\nleft now   5 in the window, 7", "virtual TPM");
+    expect(0, "would use  router-fw  1.0.1 b ", "");
+    assert_string_equal(script.target, "/v1/keys/router-fw/signatures:preview");
+    assert_string_equal(script.content_type, "application/json");
+    assert_non_null(strstr(script.body_text, "\"version\":\"1.0.1\""));
+    assert_non_null(strstr(script.body_text, "\"sha256\":"));
+    script.replayed = true;
+    command_run(&c, NULL, SIGN " --preview");
+    expect(0, "stored     router-fw  1.0.1 b ", "");
+    expect(0, " window 2, index 20\nsigned     2026-12-08 09:36 UTC", "");
+    command_run(&c, NULL, SIGN " --preview --json");
+    expect(0, "\"uses_index\":", "");
+    /* Time plans: no key is made up, and none is printed. */
+    script.kind = "time";
+    script.replayed = false;
+    command_run(&c, NULL, SIGN_TIME " --preview");
+    expect(0, "would use", "");
+    assert_string_equal(script.idempotency, "");
+    script.instead_of = ":preview";
+    script.status = 429;
+    script.type = "application/problem+json";
+    script.body = "{\"type\":\"/problems/window-full\",\"status\":429,\"detail\":\"full\"}";
+    command_run(&c, NULL, SIGN_TIME " --preview");
+    expect(4, "", "full");
+    assert_null(strstr(c.err, "--idempotency-key"));
+    assert_int_equal(access(command_path("fw.bin.sig"), F_OK), -1);
+    assert_int_equal(access(command_path("fw.bin.receipt"), F_OK), -1);
 }
 
 /* Whatever the service says: nothing is written that does not verify. */
@@ -898,6 +943,7 @@ int main(void)
         TEST(test_sign_time),
         TEST(test_sign_time_fails),
         TEST(test_sign_digest),
+        TEST(test_sign_preview),
         TEST(test_sign_lies),
         TEST(test_sign_without_receipt),
         TEST(test_sign_usage),

@@ -562,6 +562,67 @@ static void test_virtual_tpm(void **state)
     assert_non_null(answered_header(&c, "Tidemark-Warning"));
 }
 
+/* Previews ---------------------------------------------------------------------------------------
+ */
+
+#define PREVIEW "/v1/keys/" RIG_VERSION_KEY "/signatures:preview"
+#define JSON "Content-Type: application/json\r\n"
+
+static void test_preview(void **state)
+{
+    (void)state;
+    static const char known[] =
+        "{\"version\":\"4.2.1\",\"digest\":{\"sha256\":"
+        "\"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\"}}";
+    struct answered a CLEANUP(answered_free) =
+        client_post(&rig, PREVIEW "?version=4.2.1&slot=kernel", "", "", 0);
+    assert_int_equal(a.status, 200);
+    json_t *json CLEANUP(release) = json_of(&a);
+    assert_true(json_is_true(json_object_get(json, "uses_index")));
+    assert_int_equal(json_integer_value(json_object_get(json, "index")), 402101);
+    assert_null(json_object_get(json, "signature"));
+    assert_non_null(answered_header(&a, "RateLimit"));
+    struct answered b CLEANUP(answered_free) =
+        client_post(&rig, PREVIEW, JSON, known, strlen(known));
+    json_t *stored CLEANUP(release) = json_of(&b);
+    assert_int_equal(b.status, 200);
+    assert_true(json_is_false(json_object_get(stored, "uses_index")));
+    assert_string_equal(text_of(stored, "signature"),
+                        "/v1/keys/" RIG_VERSION_KEY "/signatures/a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5");
+    assert_int_equal(rig_count(&rig, REQUEST_PREVIEW), 2);
+    assert_int_equal(rig_count(&rig, REQUEST_SIGN), 0);
+}
+
+static void test_preview_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *path, *headers, *body;
+        int status;
+    } cases[] = {
+        {PREVIEW, "", "", 400},                                       /* no place */
+        {PREVIEW "?version=4.2.1&window=current", "", "", 400},       /* two */
+        {PREVIEW "?version=4.2.1", JSON, "{\"version\":\"1\"}", 400}, /* in both places */
+        {PREVIEW, JSON, "{\"version\":\"1\",\"digest\":{}}", 400},
+        {PREVIEW, JSON, "{\"version\":\"1\",\"colour\":\"red\"}", 400},
+        {PREVIEW, "", "firmware", 415},
+        {PREVIEW, "Origin: https://example.org\r\n" JSON, "{\"version\":\"1\"}", 403},
+        {PREVIEW, JSON "Content-Digest: sha-256=:AAAA:\r\n", "{\"version\":\"1\"}", 400},
+        {PREVIEW "?version=1", "Idempotency-Key: \"\"\r\n", "", 400},
+        {"/v1/keys/nobody/signatures:preview?version=1", "", "", 404},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct answered a CLEANUP(answered_free) = client_post(
+            &rig, cases[i].path, cases[i].headers, cases[i].body, strlen(cases[i].body));
+        if (a.status != cases[i].status)
+            fail_msg("case %zu: %d %s", i, a.status, a.body);
+    }
+    struct answered b CLEANUP(answered_free) = client_get(&rig, PREVIEW "?version=1");
+    assert_int_equal(b.status, 405);
+    /* Only the key that is not there was asked for. */
+    assert_int_equal(rig_count(&rig, REQUEST_PREVIEW), 1);
+}
+
 /* What docs/openapi.json promises ----------------------------------------------------------------
  */
 
@@ -665,6 +726,16 @@ static void try_get(const json_t *root, const char *path, const json_t *operatio
     }
 }
 
+/* A post whose body is optional: the place may stand in the query. */
+static void try_post_bare(const json_t *root, const char *path, const json_t *operation)
+{
+    char target[600];
+    (void)snprintf(target, sizeof(target), "%s?version=4.2.1&slot=kernel", path);
+    struct answered a CLEANUP(answered_free) = client_post(&rig, target, "", "", 0);
+    assert_int_equal(a.status, 200);
+    check_described(root, operation, &a, target);
+}
+
 /* What takes JSON and nothing else. */
 static void try_post_json(const json_t *root, const char *path, const json_t *operation)
 {
@@ -689,6 +760,8 @@ static void try_post_json(const json_t *root, const char *path, const json_t *op
     struct answered c CLEANUP(answered_free) = client_post(&rig, path, "", "abc", 3);
     assert_int_equal(c.status, 415);
     check_described(root, operation, &c, path);
+    if (!json_is_true(json_object_get(json_object_get(operation, "requestBody"), "required")))
+        try_post_bare(root, path, operation);
 }
 
 static void try_post(const json_t *root, const char *path, const json_t *operation)
@@ -801,6 +874,8 @@ int main(void)
         TEST(test_stored_signature),
         TEST(test_health),
         TEST(test_virtual_tpm),
+        TEST(test_preview),
+        TEST(test_preview_refused),
         TEST(test_openapi),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

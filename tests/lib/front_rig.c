@@ -163,6 +163,15 @@ static void answer_sign(struct rig *rig, struct rig_request *r)
     fd_close(&r->body);
 }
 
+/* As a signing request would be answered, with nothing stored. */
+static void answer_preview(struct rig *rig, const struct request *request)
+{
+    struct rig_request r = {.request = *request, .body = -1};
+    struct reply reply = rig_signed(rig, &r);
+    reply.replayed = request->digest_claimed && request->digest[0] == 0xba;
+    rig_send(rig, &reply, NULL, 0);
+}
+
 static void answer_signature(struct rig *rig, const struct request *request)
 {
     uint8_t signature[RIG_SIGNATURE_LEN];
@@ -342,6 +351,8 @@ static void answer_by_itself(struct rig *rig, struct rig_request *r)
         rig_send(rig, &reply, NULL, 0);
     else if (request->op == REQUEST_SIGN)
         answer_sign(rig, r);
+    else if (request->op == REQUEST_PREVIEW)
+        answer_preview(rig, request);
     else if (request->op == REQUEST_SIGNATURE || request->op == REQUEST_RECEIPT)
         answer_signature(rig, request);
     else if (request->op == REQUEST_ATTEST)
