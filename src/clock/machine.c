@@ -138,24 +138,49 @@ static bool too_early(const struct clk_machine *m, const struct clk_policy *poli
     return r->latest_ns < minus(last.earliest_ns, forward_ns(tolerance));
 }
 
+/* The TPM's reading was taken a while ago, and it has counted on since: without that, what is held
+ * against it later would say that it counts faster than time goes by. */
+static struct clk_tpm counted_on(const struct clk_tpm *tpm, int64_t raw_ns)
+{
+    struct clk_tpm now = *tpm;
+    int64_t since_ns = minus(raw_ns, tpm->raw_ns);
+    if (tpm->read && since_ns > 0)
+        now.clock_ms += (uint64_t)(since_ns / NS_PER_MS) + 1;
+    return now;
+}
+
+/* Is time behind what was due at first? The TPM counts on while it is refused, and 5 % slower than
+ * time would not catch up with it for twenty times as long. So time catches up once, whatever else
+ * the evidence is doubted for then; from that moment on the TPM is held against it, and no more
+ * against a record that was ahead. */
+static bool still_due(struct clk_machine *m, const struct clk_sample *s,
+                      const struct clk_reading *r)
+{
+    if (r->latest_ns < m->refused_until_ns)
+        return true;
+    m->caught_up_ns = m->refused_until_ns; /* no later: this evidence may not be believed either */
+    m->caught_up = counted_on(&s->tpm, s->evidence.raw_ns);
+    m->refused_until_ns = 0;
+    return false;
+}
+
 /* The TPM counted on through a restart of the host: at least that much time has passed since the
- * record. A clock that fell back (not safe), or another life of it, says nothing. While it is
- * refused, time has to get past what was due at first: the TPM counts on, and 5 % slower than time
- * would not catch up with it for twenty times as long. */
-static bool tpm_counted_more(struct clk_machine *m, const struct clk_tpm *tpm,
+ * record. A clock that fell back (not safe), or another life of it, says nothing. */
+static bool tpm_counted_more(struct clk_machine *m, const struct clk_sample *s,
                              const struct clk_reading *r)
 {
-    const struct clk_memory *memory = &m->memory;
-    if (m->mode == CLK_REFUSED_BACK && m->refused_until_ns != 0)
-        return r->latest_ns < m->refused_until_ns;
-    if (memory->seen_ns == 0 || !memory->seen.read || !tpm->read || !tpm->safe ||
-        tpm->clock_ms < memory->seen.clock_ms)
+    if (m->refused_until_ns != 0)
+        return still_due(m, s, r);
+    int64_t from_ns = m->caught_up_ns != 0 ? m->caught_up_ns : m->memory.seen_ns;
+    const struct clk_tpm *from = m->caught_up_ns != 0 ? &m->caught_up : &m->memory.seen;
+    if (from_ns == 0 || !from->read || !s->tpm.read || !s->tpm.safe ||
+        s->tpm.clock_ms < from->clock_ms)
         return false;
-    int64_t counted = minus(tpm_ns(tpm), tpm_ns(&memory->seen));
+    int64_t counted = minus(tpm_ns(&s->tpm), tpm_ns(from));
     int64_t least = minus(counted - counted / TPM_DIVISOR, TPM_SLACK_NS);
-    if (minus(r->latest_ns, memory->seen_ns) >= least)
+    if (minus(r->latest_ns, from_ns) >= least)
         return false;
-    m->refused_until_ns = plus(memory->seen_ns, least);
+    m->refused_until_ns = plus(from_ns, least);
     return true;
 }
 
@@ -203,8 +228,7 @@ static uint32_t compare(struct clk_machine *m, const struct clk_policy *policy,
 {
     int64_t raw_ns = s->evidence.raw_ns;
     int64_t allowed = 0;
-    if (too_early(m, policy, r, tolerance, raw_ns) ||
-        (!m->fixed && tpm_counted_more(m, &s->tpm, r))) {
+    if (too_early(m, policy, r, tolerance, raw_ns) || (!m->fixed && tpm_counted_more(m, s, r))) {
         m->mode = CLK_REFUSED_BACK;
         return CLK_REASON(CLK_BACKWARD);
     }
@@ -239,7 +263,7 @@ static void accept(struct clk_machine *m, const struct clk_reading *r, int64_t r
     /* The baseline of a time that was refused was ahead of the truth. */
     if (!m->fixed || m->mode == CLK_REFUSED_BACK)
         m->first = m->last;
-    m->refused_until_ns = 0;
+    m->refused_until_ns = m->caught_up_ns = 0;
     m->fixed = true;
     m->mode = CLK_SYNCED;
 }
@@ -275,8 +299,9 @@ static void disrupt(struct clk_machine *m, int64_t raw_ns)
     m->mode = CLK_DISRUPTED;
     m->disrupted_raw_ns = raw_ns != 0 ? raw_ns : 1;
     m->disruptions++;
-    m->judged.fresh = 0; /* updates from before do not count */
-    m->fixed = false;    /* the raw clock stood still: predictions are over */
+    m->judged.fresh = 0;     /* updates from before do not count */
+    m->fixed = false;        /* the raw clock stood still: predictions are over */
+    m->refused_until_ns = 0; /* the TPM did not: more is due now */
 }
 
 static void unsafe(struct clk_reading *r, uint32_t reasons, int64_t real_ns)
@@ -361,12 +386,7 @@ void clk_record(struct clk_machine *m, const struct clk_reading *reading)
 {
     MUST(reading->safe);
     m->memory.seen_ns = reading->earliest_ns;
-    m->memory.seen = m->tpm;
-    /* The TPM was asked a while ago, and has counted on since: without that the record would say
-     * that it counts faster than time goes by. */
-    int64_t since_ns = minus(m->raw_ns, m->tpm.raw_ns);
-    if (m->tpm.read && since_ns > 0)
-        m->memory.seen.clock_ms += (uint64_t)(since_ns / NS_PER_MS) + 1;
+    m->memory.seen = counted_on(&m->tpm, m->raw_ns);
 }
 
 void clk_recall(struct clk_machine *m, int64_t wall_ns)
@@ -425,6 +445,7 @@ void clk_release(struct clk_machine *m)
     m->memory.seen = (struct clk_tpm){0};
     m->memory.quarantine = (struct clk_quarantine){0};
     m->latched_raw_ns = 0;
+    m->refused_until_ns = m->caught_up_ns = 0;
     m->fixed = false;
     m->mode = CLK_UNSYNCED;
 }

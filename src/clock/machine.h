@@ -105,7 +105,9 @@ struct clk_machine {
     int64_t latched_raw_ns;   /* when this process found the jump in quarantine; 0: another did */
     int64_t disrupted_raw_ns; /* with CLK_DISRUPTED: when it was noticed */
     uint32_t disruptions;     /* so many so far */
-    int64_t refused_until_ns; /* with CLK_REFUSED_BACK by the record: what time must get past */
+    int64_t refused_until_ns; /* refused by what the TPM counted: what time must get past; 0: not */
+    int64_t caught_up_ns;     /* when it got past that, before it was believed; 0: not yet */
+    struct clk_tpm caught_up; /* and the TPM's clock then */
     int64_t closed_before_ns; /* windows that began before this time were open during a disruption,
                                * and stay closed where the TPM was put aside too; 0: none */
 };

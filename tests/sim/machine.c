@@ -203,6 +203,7 @@ static void process_end(struct machine *m)
     machine_enter(m);
     disk_off(m->disk);
     loop_end(&m->loop, false);
+    truth_ended(m);
     files_process_end(m->process);
     m->config.state_dirfd = -1;
     m->locks[0] = m->locks[1] = -1;
@@ -294,6 +295,7 @@ bool machine_start(struct machine *m)
     sim->counts.starts++;
     SAY("%s: the service starts", m->name);
     loop_start(&m->loop, &m->config, IDLE_MS, &m->world, &m->sink);
+    truth_began(m);
     machine_settle(m);
     return m->running;
 }
@@ -305,6 +307,7 @@ void machine_stop(struct machine *m)
     machine_enter(m);
     SAY("%s: the service is stopped", m->name);
     loop_end(&m->loop, true);
+    truth_ended(m);
     machine_settle(m);
     if (!m->running)
         return;

@@ -39,8 +39,7 @@ static void check_anchor(const struct machine *m, const struct clk_reading *r)
 {
     int64_t offline_ns = r->earliest_ns - m->past.record_ns;
     if (m->past.record_ns != 0 &&
-        offline_ns >
-            m->config.settings.tolerance.max_offline_s * NS_PER_S + TIMEKEEPER_RECORD_S * NS_PER_S)
+        offline_ns > m->config.settings.tolerance.max_offline_s * NS_PER_S)
         oracle_break(&sim->oracle, "Offline",
                      "%s begins %" PRId64 " s behind its last record, and believes it", m->name,
                      offline_ns / NS_PER_S);
@@ -75,6 +74,20 @@ static void learn(struct machine *m)
                                       .jump_ahead_ns = q->to_ns - m->truth.at_ns};
 }
 
+void truth_began(struct machine *m)
+{
+    int64_t found_ns = m->loop.clock.stored.seen_ns;
+    if (found_ns > m->past.record_ns && found_ns <= m->past.tried_ns)
+        m->past.record_ns = found_ns;
+    m->past.tried_ns = 0;
+}
+
+void truth_ended(struct machine *m)
+{
+    learn(m);
+    m->past.tried_ns = m->loop.clock.machine.memory.seen_ns;
+}
+
 void truth_turned(struct machine *m)
 {
     m->past.jump_noted = m->past.jump_id != 0;
@@ -82,7 +95,7 @@ void truth_turned(struct machine *m)
 
 void truth_forget(struct machine *m, bool all)
 {
-    m->past.record_ns = m->past.floor_ns = 0;
+    m->past.record_ns = m->past.tried_ns = m->past.floor_ns = 0;
     if (all || !m->past.jump_noted)
         m->past = (struct truth_past){0};
 }

@@ -41,6 +41,8 @@ struct truth {
 /** What outlives the processes of one machine, as long as its disk is not put back. */
 struct truth_past {
     int64_t record_ns;     /* the last record that was durable; 0: none */
+    int64_t tried_ns;      /* the last that a process tried to make: cut off or failed, it may be
+                            * durable all the same, and the next process finds it; 0: none */
     int64_t floor_ns;      /* and the floor */
     uint64_t jump_id;      /* that was found, and is durable; 0: none */
     int64_t jump_ahead_ns; /* of the true time, when it was found */
@@ -58,6 +60,12 @@ bool truth_allows(const struct machine *m, int64_t time_ns);
 
 /** The machine goes on after it was put aside for span_ns. */
 void truth_put_aside(struct machine *m, int64_t span_ns);
+
+/** A process has begun, and has read what the last one remembered. */
+void truth_began(struct machine *m);
+
+/** It is over, in whatever way: an orderly stop makes a last record, behind its last look. */
+void truth_ended(struct machine *m);
 
 /** A turn of the service is over: what it knows of a jump is in its ledger. */
 void truth_turned(struct machine *m);

@@ -558,6 +558,62 @@ static void case_25_record_ahead_is_waited_for_once(void **state)
     assert_true(h.reading.latest_ns >= until);
 }
 
+/* The same, and when time has caught up it is doubted for another reason: it is too long since the
+ * record. The refusal does not begin anew, so that the operator has a jump to acknowledge; and
+ * evidence that goes back then is held against the TPM as before. */
+static void case_25_caught_up_while_a_jump_stands(void **state)
+{
+    (void)state;
+    struct host h = host_at(NOW_S);
+    h.source_off_ns = h.real_off_ns = DAY * SECOND;
+    ticks(&h, 5);
+    clk_record(&h.machine, &h.reading);
+    struct clk_memory memory = h.machine.memory;
+    h.source_off_ns = h.real_off_ns = 0;
+    pass_ns(&h, 3 * DAY * SECOND);
+    restart(&h, &memory);
+    ticks(&h, 5);
+    expect(&h, CLK_REFUSED_BACK, CLK_REASON(CLK_BACKWARD));
+    int64_t until = h.machine.refused_until_ns;
+    pass_ns(&h, until - h.true_ns);
+    for (int i = 0; i < 200; i++) {
+        pass_ns(&h, 600 * SECOND);
+        tick(&h);
+        expect(&h, CLK_QUARANTINE_FWD, CLK_REASON(CLK_OFFLINE));
+    }
+    struct host back = h;
+    back.source_off_ns = back.real_off_ns = -3 * HOUR * SECOND;
+    ticks(&back, 5);
+    expect(&back, CLK_REFUSED_BACK, CLK_REASON(CLK_BACKWARD));
+    clk_release(&h.machine);
+    ticks(&h, 3);
+    expect(&h, CLK_SYNCED, 0);
+}
+
+/* A lie that goes far past what was due is no time that honest sources would have to catch up with.
+ */
+static void case_25_lie_while_time_catches_up(void **state)
+{
+    (void)state;
+    struct host h = host_at(NOW_S);
+    h.source_off_ns = h.real_off_ns = 100 * SECOND;
+    ticks(&h, 5);
+    clk_record(&h.machine, &h.reading);
+    struct clk_memory memory = h.machine.memory;
+    h.source_off_ns = h.real_off_ns = 0;
+    restart(&h, &memory);
+    ticks(&h, 5);
+    expect(&h, CLK_REFUSED_BACK, CLK_REASON(CLK_BACKWARD));
+    h.source_off_ns = 300 * DAY * SECOND;
+    ticks(&h, 5);
+    expect(&h, CLK_QUARANTINE_FWD, CLK_REASON(CLK_OFFLINE));
+    h.source_off_ns = 0;
+    ticks(&h, 5);
+    expect(&h, CLK_REFUSED_BACK, CLK_REASON(CLK_BACKWARD));
+    ticks(&h, 120);
+    expect(&h, CLK_SYNCED, 0);
+}
+
 /* Disruptions ------------------------------------------------------------------------------------
  */
 
@@ -861,6 +917,8 @@ int main(void)
         cmocka_unit_test(case_22_no_sensible_year),
         cmocka_unit_test(cases_25_26_tpm_through_a_restart),
         cmocka_unit_test(case_25_record_ahead_is_waited_for_once),
+        cmocka_unit_test(case_25_caught_up_while_a_jump_stands),
+        cmocka_unit_test(case_25_lie_while_time_catches_up),
         cmocka_unit_test(case_28_suspend),
         cmocka_unit_test(case_29_pause),
         cmocka_unit_test(case_30_restored_twice),
