@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,12 +19,18 @@
 
 static const char *process_name = "tidemark";
 static bool to_journal;
+static atomic_int level_most = LOG_LEVEL_INFO;
 
 void log_open(const char *process)
 {
     process_name = process;
     /* systemd sets it for services whose standard error is the journal (systemd.exec(5)). */
     to_journal = getenv("JOURNAL_STREAM") != NULL;
+}
+
+void log_level_set(enum log_level most)
+{
+    atomic_store(&level_most, most);
 }
 
 struct journal_line {
@@ -116,6 +123,8 @@ static void send_stderr(enum log_level level, const struct log_fields *f, const 
 void log_event(enum log_level level, const struct log_fields *fields, const char *format, ...)
 {
     char text[LOG_TEXT_MAX];
+    if ((int)level > atomic_load(&level_most))
+        return;
     va_list args;
     va_start(args, format);
     (void)vsnprintf(text, sizeof(text), format, args);

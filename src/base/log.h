@@ -29,6 +29,9 @@ struct log_fields {
 };
 #define LOG_NOTHING ((struct log_fields){.index = -1})
 
+/** Lines above this level (LOG_LEVEL_INFO at the start: none) are left out. Any thread. */
+void log_level_set(enum log_level most);
+
 /** Name of this process in the log ("front", "core", "tidemarkd"). Static string. */
 void log_open(const char *process);
 

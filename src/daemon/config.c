@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/log.h"
 #include "policy/wear.h"
 
 /* One known member: where it goes and what is right. A table, so that --check-config, the manual
@@ -18,21 +19,22 @@ struct member {
     enum kind kind;
     void *to;
     size_t size; /* TEXT: room */
-    uint64_t min, max;
+    uint64_t min, max, initial;
     const char *const *choices; /* CHOICE: NULL-terminated; *to is an int */
     const char *right;          /* what a right value looks like */
+    bool live;                  /* may change while the service runs */
 };
 
-#define MEMBERS_MAX 64
-
 struct members {
-    struct member list[MEMBERS_MAX];
+    struct member list[CONFIG_MEMBERS_MAX];
     size_t count;
-    /* Numbers are read as 64 bits and put into their fields afterwards. */
-    uint64_t numbers[MEMBERS_MAX];
 };
 
 static const char *const virtual_choices[] = {"refuse", "wait", "demo", NULL};
+static const char *const log_choices[] = {"error", "warning", "notice", "info", NULL};
+static const int log_levels[] = {LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_NOTICE,
+                                 LOG_LEVEL_INFO};
+#define LOG_CHOICE_INFO 3
 
 static enum rc refuse(struct err *err, const char *file, const char *path, const char *what,
                       const char *right)
@@ -47,17 +49,31 @@ static void text(struct members *m, const char *name, char *to, size_t size, con
         (struct member){.name = name, .kind = TEXT, .to = to, .size = size, .right = right};
 }
 
-static void number(struct members *m, const char *name, uint64_t value, uint64_t min, uint64_t max,
-                   const char *right)
+/* Numbers are read as 64 bits and put into their fields afterwards. */
+static void number(struct config *c, struct members *m, const char *name, uint64_t initial,
+                   uint64_t min, uint64_t max, const char *right)
 {
-    m->numbers[m->count] = value;
     m->list[m->count] = (struct member){.name = name,
                                         .kind = NUMBER,
-                                        .to = &m->numbers[m->count],
+                                        .to = &c->numbers[m->count],
+                                        .initial = initial,
                                         .min = min,
                                         .max = max,
                                         .right = right};
     m->count++;
+}
+
+static void choice(struct members *m, const char *name, int *to, const char *const *choices,
+                   const char *right)
+{
+    m->list[m->count++] =
+        (struct member){.name = name, .kind = CHOICE, .to = to, .choices = choices, .right = right};
+}
+
+/* What was described last may change while the service runs. */
+static void live(struct members *m)
+{
+    m->list[m->count - 1].live = true;
 }
 
 static void boolean(struct members *m, const char *name, bool *to)
@@ -70,7 +86,7 @@ static uint64_t got(const struct members *m, const char *name)
 {
     for (size_t i = 0; i < m->count; i++)
         if (strcmp(m->list[i].name, name) == 0)
-            return m->numbers[i];
+            return *(const uint64_t *)m->list[i].to;
     MUST(false);
 }
 
@@ -82,10 +98,12 @@ static void defaults(struct config *c)
         .http_unix = "/run/tidemark/tidemark.sock",
         .settings = {.virtual_policy = VIRTUAL_REFUSE,
                      .clock = {.address = "127.0.0.1", .kernel_witness = true}},
+        .virtual_choice = VIRTUAL_REFUSE,
+        .log_choice = LOG_CHOICE_INFO,
     };
 }
 
-static void describe(struct config *c, struct members *m, int *virtual_choice)
+static void describe(struct config *c, struct members *m)
 {
     *m = (struct members){.count = 0};
     text(m, "state_dir", c->state_dir, sizeof(c->state_dir), "an absolute path");
@@ -94,52 +112,58 @@ static void describe(struct config *c, struct members *m, int *virtual_choice)
          "an absolute path, or \"\" for none");
     text(m, "tpm.owner_auth_file", c->owner_auth_file, sizeof(c->owner_auth_file),
          "an absolute path, or \"\" for none");
-    m->list[m->count++] = (struct member){.name = "tpm.virtual",
-                                          .kind = CHOICE,
-                                          .to = virtual_choice,
-                                          .choices = virtual_choices,
-                                          .right = "\"refuse\", \"wait\" or \"demo\""};
+    choice(m, "tpm.virtual", &c->virtual_choice, virtual_choices,
+           "\"refuse\", \"wait\" or \"demo\"");
     text(m, "tpm.pcrs", c->pcrs_text, sizeof(c->pcrs_text), "\"sha256:0,7\", or \"\" for none");
-    number(m, "tpm.srk_handle", TPM_SRK_DEFAULT, 0x81000000, 0x817fffff,
+    number(c, m, "tpm.srk_handle", TPM_SRK_DEFAULT, 0x81000000, 0x817fffff,
            "a number from 2164260864 to 2172649471 (0x81000000 to 0x817fffff)");
-    number(m, "tpm.watchdog_s", 60, 1, 600, "seconds, 1 to 600");
-    number(m, "tpm.slow_ms", 1000, 1, 600000, "milliseconds, 1 to 600000");
-    number(m, "tpm.nv_endurance", WEAR_ENDURANCE_DEFAULT, 1000, UINT64_C(1) << 40,
+    number(c, m, "tpm.watchdog_s", 60, 1, 600, "seconds, 1 to 600");
+    number(c, m, "tpm.slow_ms", 1000, 1, 600000, "milliseconds, 1 to 600000");
+    number(c, m, "tpm.nv_endurance", WEAR_ENDURANCE_DEFAULT, 1000, UINT64_C(1) << 40,
            "writes that one NV index stands, 1000 or more");
     text(m, "clock.address", c->settings.clock.address, sizeof(c->settings.clock.address),
          "\"127.0.0.1\"");
-    number(m, "clock.port", 323, 1, 65535, "a port, 1 to 65535");
-    number(m, "clock.max_error_ms", 250, 1, CLK_ERROR_MS_MAX, "milliseconds, 1 to 60000");
-    number(m, "clock.max_age_s", 512, 1, CLK_AGE_S_MAX, "seconds, 1 to 86400");
-    number(m, "clock.max_stratum", 4, 1, CLK_STRATUM_MAX, "a stratum, 1 to 15");
-    number(m, "clock.warmup", 3, 1, 100, "updates, 1 to 100");
-    number(m, "clock.guard_ms", 2000, 0, 60000, "milliseconds, 0 to 60000");
-    number(m, "clock.max_forward_ms", 2000, CLK_FORWARD_MS_MIN, CLK_FORWARD_MS_MAX,
+    number(c, m, "clock.port", 323, 1, 65535, "a port, 1 to 65535");
+    number(c, m, "clock.max_error_ms", 250, 1, CLK_ERROR_MS_MAX, "milliseconds, 1 to 60000");
+    number(c, m, "clock.max_age_s", 512, 1, CLK_AGE_S_MAX, "seconds, 1 to 86400");
+    number(c, m, "clock.max_stratum", 4, 1, CLK_STRATUM_MAX, "a stratum, 1 to 15");
+    number(c, m, "clock.warmup", 3, 1, 100, "updates, 1 to 100");
+    number(c, m, "clock.guard_ms", 2000, 0, 60000, "milliseconds, 0 to 60000");
+    number(c, m, "clock.max_forward_ms", 2000, CLK_FORWARD_MS_MIN, CLK_FORWARD_MS_MAX,
            "milliseconds, 100 to 3600000");
-    number(m, "clock.max_offline_s", 172800, CLK_OFFLINE_S_MIN, CLK_OFFLINE_S_MAX,
+    number(c, m, "clock.max_offline_s", 172800, CLK_OFFLINE_S_MIN, CLK_OFFLINE_S_MAX,
            "seconds, 60 to 315360000");
-    number(m, "clock.raw_ppm", 200, CLK_RAW_PPM_MIN, CLK_RAW_PPM_MAX,
+    number(c, m, "clock.raw_ppm", 200, CLK_RAW_PPM_MIN, CLK_RAW_PPM_MAX,
            "parts in a million, 1 to 10000");
     boolean(m, "clock.kernel_witness", &c->settings.clock.kernel_witness);
     boolean(m, "clock.allow_local_refid", &c->settings.clock.allow_local_refid);
-    number(m, "signing.edge_wait_ms", 5000, 0, 60000, "milliseconds, 0 to 60000");
-    number(m, "signing.export_margin", 1, 1, 1000, "windows, 1 to 1000");
-    number(m, "signing.idle_ms", 2000, 100, 3600000, "milliseconds, 100 to 3600000");
+    number(c, m, "signing.edge_wait_ms", 5000, 0, 60000, "milliseconds, 0 to 60000");
+    number(c, m, "signing.export_margin", 1, 1, 1000, "windows, 1 to 1000");
+    number(c, m, "signing.idle_ms", 2000, 100, 3600000, "milliseconds, 100 to 3600000");
     text(m, "http.unix", c->http_unix, sizeof(c->http_unix), "an absolute path, or \"\" for none");
     text(m, "http.tcp_address", c->http_tcp_address, sizeof(c->http_tcp_address),
          "\"127.0.0.1\", \"::1\", or \"\" for none");
-    number(m, "attest.period_s", 86400, 0, UINT64_C(366) * 86400,
+    number(c, m, "attest.period_s", 86400, 0, UINT64_C(366) * 86400,
            "seconds, 60 to 31622400, or 0 for never");
-    number(m, "attest.per_minute", 12, 1, 600, "attestations, 1 to 600");
-    number(m, "http.tcp_port", 8793, 0, 65535, "a port, 0 to 65535");
-    number(m, "http.body_max", UINT64_C(8) << 30, 1, UINT64_C(1) << 50, "bytes, 1 to 2^50");
-    number(m, "http.body_memory_max", 1 << 20, 0, UINT64_C(1) << 30, "bytes, 0 to 2^30");
-    number(m, "http.connections_max", 1000, 8, 100000, "8 to 100000");
-    number(m, "http.requests_max", 256, 1, 10000, "1 to 10000");
-    number(m, "http.header_deadline_s", 10, 1, 3600, "seconds, 1 to 3600");
-    number(m, "http.body_deadline_s", 3600, 1, 86400, "seconds, 1 to 86400");
-    number(m, "http.core_deadline_s", 120, 1, 3600, "seconds, 1 to 3600");
-    number(m, "restart.delay_ms_max", 5000, 1, 60000, "milliseconds, 1 to 60000");
+    number(c, m, "attest.per_minute", 12, 1, 600, "attestations, 1 to 600");
+    number(c, m, "http.tcp_port", 8793, 0, 65535, "a port, 0 to 65535");
+    number(c, m, "http.body_max", UINT64_C(8) << 30, 1, UINT64_C(1) << 50, "bytes, 1 to 2^50");
+    live(m);
+    number(c, m, "http.body_memory_max", 1 << 20, 0, UINT64_C(1) << 30, "bytes, 0 to 2^30");
+    live(m);
+    number(c, m, "http.connections_max", 1000, 8, 100000, "8 to 100000");
+    number(c, m, "http.requests_max", 256, 1, 10000, "1 to 10000");
+    number(c, m, "http.header_deadline_s", 10, 1, 3600, "seconds, 1 to 3600");
+    live(m);
+    number(c, m, "http.body_deadline_s", 3600, 1, 86400, "seconds, 1 to 86400");
+    live(m);
+    number(c, m, "http.core_deadline_s", 120, 1, 3600, "seconds, 1 to 3600");
+    live(m);
+    choice(m, "log.level", &c->log_choice, log_choices,
+           "\"error\", \"warning\", \"notice\" or \"info\"");
+    live(m);
+    number(c, m, "restart.delay_ms_max", 5000, 1, 60000, "milliseconds, 1 to 60000");
+    live(m);
 }
 
 static void put_numbers(struct config *c, const struct members *m)
@@ -170,13 +194,17 @@ static void put_numbers(struct config *c, const struct members *m)
     c->http_tcp_port = (uint16_t)got(m, "http.tcp_port");
     c->restart_delay_ms_max = (int64_t)got(m, "restart.delay_ms_max");
     struct front_config *f = &c->front;
-    f->body_max = got(m, "http.body_max");
-    f->body_memory_max = got(m, "http.body_memory_max");
     f->connections_max = (uint32_t)got(m, "http.connections_max");
     f->requests_max = (uint32_t)got(m, "http.requests_max");
-    f->header_deadline_s = (uint32_t)got(m, "http.header_deadline_s");
-    f->body_deadline_s = (uint32_t)got(m, "http.body_deadline_s");
-    f->core_deadline_s = (uint32_t)got(m, "http.core_deadline_s");
+    f->settings = (struct front_settings){
+        .body_max = got(m, "http.body_max"),
+        .body_memory_max = got(m, "http.body_memory_max"),
+        .header_deadline_s = (uint32_t)got(m, "http.header_deadline_s"),
+        .body_deadline_s = (uint32_t)got(m, "http.body_deadline_s"),
+        .core_deadline_s = (uint32_t)got(m, "http.core_deadline_s"),
+        .log_level = (uint32_t)log_levels[c->log_choice],
+    };
+    c->core.log_level = f->settings.log_level;
 }
 
 static enum rc take_choice(const struct member *m, const json_t *value, const char *file,
@@ -238,10 +266,10 @@ static enum rc take_limit(struct config *c, const char *key, json_t *value, cons
 {
     char path[NAME_LEN_MAX + 32];
     (void)snprintf(path, sizeof(path), "limits.%.63s", key);
-    if (!json_is_object(value) || !name_valid(key) || c->limits_count > SIGNER_KEYS_MAX)
+    if (!json_is_object(value) || !name_valid(key) || c->core.limits_count > SIGNER_KEYS_MAX)
         return refuse(err, file, path, "not the limits of a key",
                       "{\"burst\": 64, \"per_hour\": 3600, \"window_max\": 0}");
-    struct named_limits *l = &c->limits[c->limits_count++];
+    struct named_limits *l = &c->core.limits[c->core.limits_count++];
     if (strcmp(key, "default") != 0)
         strcpy(l->name, key);
     const char *name = NULL;
@@ -366,13 +394,47 @@ enum rc config_read(struct config *config, const char *path, struct err *err)
         return FAIL(err, RC_REFUSED_CONFIG, "", 0, "%s: line %d, column %d: %s", file, where.line,
                     where.column, where.text);
     struct members members;
-    int virtual_choice = VIRTUAL_REFUSE;
-    describe(config, &members, &virtual_choice);
+    describe(config, &members);
+    for (size_t i = 0; i < members.count; i++)
+        if (members.list[i].kind == NUMBER)
+            *(uint64_t *)members.list[i].to = members.list[i].initial;
     enum rc rc = take_all(config, &members, root, file, err);
     json_decref(root);
     if (rc != RC_OK)
         return rc;
-    config->settings.virtual_policy = (enum virtual_policy)virtual_choice;
+    config->settings.virtual_policy = (enum virtual_policy)config->virtual_choice;
     put_numbers(config, &members);
     return check(config, file, err);
+}
+
+/* Changing ------------------------------------------------------------------------------------ */
+
+static bool equal(const struct member *a, const struct member *b)
+{
+    switch (a->kind) {
+    case TEXT:
+        return strcmp(a->to, b->to) == 0;
+    case NUMBER:
+        return *(const uint64_t *)a->to == *(const uint64_t *)b->to;
+    case BOOLEAN:
+        return *(const bool *)a->to == *(const bool *)b->to;
+    default:
+        return *(const int *)a->to == *(const int *)b->to;
+    }
+}
+
+enum rc config_change(const struct config *from, const struct config *to, struct err *err)
+{
+    struct config a = *from;
+    struct config b = *to;
+    struct members before;
+    struct members after;
+    describe(&a, &before);
+    describe(&b, &after);
+    for (size_t i = 0; i < before.count; i++)
+        if (!before.list[i].live && !equal(&before.list[i], &after.list[i]))
+            return FAIL(err, RC_REFUSED_CONFIG, "", 0,
+                        "%s cannot change while the service runs: restart it for that",
+                        before.list[i].name);
+    return RC_OK;
 }

@@ -12,6 +12,7 @@
 
 #define CONFIG_PATH_MAX 256
 #define CONFIG_TCTI_MAX 256
+#define CONFIG_MEMBERS_MAX 96
 #define CONFIG_FILE_MAX (256 * 1024)
 #define CONFIG_DEFAULT_PATH SYSCONFDIR "/tidemark/tidemark.json"
 
@@ -24,8 +25,7 @@ struct config {
     char pcrs_text[TPM_PCRS_TEXT];
     struct tpm_pcrs pcrs; /* bank and selection, for keys that are made or sealed anew */
     struct key_settings settings;
-    struct named_limits limits[SIGNER_KEYS_MAX + 1];
-    size_t limits_count;
+    struct core_settings core;  /* limits of keys, and the log level */
     uint64_t attest_per_minute; /* attestations that clients may ask for */
     uint32_t idle_ms;
     int64_t restart_delay_ms_max; /* longest pause before a process that ended is started again */
@@ -33,6 +33,9 @@ struct config {
     char http_tcp_address[64];       /* "" for none; loopback only */
     uint16_t http_tcp_port;
     struct front_config front; /* listeners and spool are filled by the supervisor */
+    /* as they were read, for config_change(): numbers, and which of the choices */
+    uint64_t numbers[CONFIG_MEMBERS_MAX];
+    int virtual_choice, log_choice;
 };
 
 /**
@@ -42,5 +45,13 @@ struct config {
  * @retval RC_REFUSED_CONFIG  The text names file, path, and what is wrong there.
  */
 enum rc config_read(struct config *config, const char *path, struct err *err) MUST_CHECK;
+
+/**
+ * May a running service go over from one configuration to the other? What may change is marked in
+ * tidemark.conf(5); everything else needs a restart.
+ * @retval RC_REFUSED_CONFIG  The text names the first member that differs and may not.
+ */
+enum rc config_change(const struct config *from, const struct config *to,
+                      struct err *err) MUST_CHECK;
 
 #endif

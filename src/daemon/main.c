@@ -35,7 +35,7 @@ static int stop(const struct err *err, enum rc rc)
     return operation_exit_code(rc);
 }
 
-static int serve(const struct config *config)
+static int serve(const struct config *config, const char *path)
 {
     struct err err = {0};
     log_open("tidemarkd");
@@ -45,7 +45,7 @@ static int serve(const struct config *config)
     if (rc == RC_OK)
         log_event(LOG_LEVEL_INFO, &LOG_NOTHING, "hash kernels: %s", hbs_kernel_summary());
     if (rc == RC_OK)
-        rc = supervisor_run(config, &err);
+        rc = supervisor_run(config, path, &err);
     return rc == RC_OK ? 0 : stop(&err, rc);
 }
 
@@ -104,5 +104,5 @@ int main(int argc, char **argv)
         (void)printf("configuration is good: %s\n", path != NULL ? path : CONFIG_DEFAULT_PATH);
         return 0;
     }
-    return serve(&config);
+    return serve(&config, path);
 }

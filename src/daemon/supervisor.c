@@ -1,27 +1,27 @@
 #include "daemon/supervisor.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <sys/wait.h>
-#include <systemd/sd-daemon.h>
 #include <unistd.h>
 
 #include "base/file.h"
 #include "base/lock.h"
 #include "base/log.h"
 #include "daemon/host.h"
+#include "daemon/listen.h"
+#include "daemon/notify.h"
 #include "daemon/world.h"
 
 #define SPOOL_DIR "spool"
@@ -35,17 +35,24 @@ struct child {
     int64_t start_ms; /* when it was started */
     int64_t again_ms; /* not to be started before */
     int64_t delay_ms;
+    int control;         /* socket to it; -1 while it does not run */
+    struct pulse *pulse; /* shared with it */
+    uint64_t beats;      /* seen last, and when they changed */
+    int64_t beat_ms;
 };
 
 struct supervisor {
-    const struct config *config;
+    const struct config *config; /* of now */
+    const char *config_path;     /* to read it again; NULL: the default */
+    struct config spare[2];      /* where it is read to */
     pid_t pid;
     struct front_config front_config;
     int state_dirfd, lock, spool_dirfd, signals;
-    int control; /* to the front; -1 while there is none */
+    bool our_socket; /* the Unix socket's file was made here */
     struct child front, core;
     uint64_t generation;
-    bool stopping;
+    struct notify notify;
+    bool stopping, hurry, reload;
     char ledger_path[CONFIG_PATH_MAX + sizeof(LEDGER_FILE) + 1];
 };
 
@@ -92,59 +99,6 @@ static enum rc open_spool(struct supervisor *s, struct err *err)
     return RC_OK;
 }
 
-/* Listeners ----------------------------------------------------------------------------------- */
-
-static enum rc listen_on(int fd, const struct sockaddr *address, socklen_t len, const char *name,
-                         struct err *err)
-{
-    if (fd >= 0 && bind(fd, address, len) == 0 && listen(fd, SOMAXCONN) == 0)
-        return RC_OK;
-    int saved = errno;
-    if (fd >= 0)
-        (void)close(fd);
-    return FAIL(err, RC_HALT_SYSTEM, "errno", saved, "listen on %s: %s", name, strerror(saved));
-}
-
-static enum rc listen_unix(struct supervisor *s, struct err *err)
-{
-    const char *path = s->config->http_unix;
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    if (path[0] == '\0')
-        return RC_OK;
-    MUST(strlen(path) < sizeof(address.sun_path));
-    strcpy(address.sun_path, path);
-    (void)unlink(path); /* left by a service before us: we hold its state directory's lock */
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    enum rc rc = listen_on(fd, (struct sockaddr *)&address, sizeof(address), path, err);
-    if (rc != RC_OK)
-        return rc;
-    (void)chmod(path, 0660);
-    s->front_config.listeners[s->front_config.listener_count++] = fd;
-    return RC_OK;
-}
-
-static enum rc listen_tcp(struct supervisor *s, struct err *err)
-{
-    const char *text = s->config->http_tcp_address;
-    struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons(s->config->http_tcp_port)};
-    struct sockaddr_in6 v6 = {.sin6_family = AF_INET6,
-                              .sin6_port = htons(s->config->http_tcp_port)};
-    if (text[0] == '\0')
-        return RC_OK;
-    bool is_v4 = inet_pton(AF_INET, text, &v4.sin_addr) == 1;
-    if (!is_v4 && inet_pton(AF_INET6, text, &v6.sin6_addr) != 1)
-        return FAIL(err, RC_REFUSED_CONFIG, "", 0, "http.tcp_address: %s is no address", text);
-    int fd = socket(is_v4 ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    int on = 1;
-    if (fd >= 0)
-        (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-    enum rc rc = is_v4 ? listen_on(fd, (struct sockaddr *)&v4, sizeof(v4), text, err)
-                       : listen_on(fd, (struct sockaddr *)&v6, sizeof(v6), text, err);
-    if (rc == RC_OK)
-        s->front_config.listeners[s->front_config.listener_count++] = fd;
-    return rc;
-}
-
 /* Children ------------------------------------------------------------------------------------ */
 
 static void child_begin(const char *name, const char *title, pid_t supervisor)
@@ -160,6 +114,7 @@ static void child_begin(const char *name, const char *title, pid_t supervisor)
     (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
     (void)signal(SIGTERM, SIG_IGN);
     (void)signal(SIGINT, SIG_IGN);
+    (void)signal(SIGHUP, SIG_IGN);
     sigset_t none;
     (void)sigemptyset(&none);
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
@@ -177,12 +132,12 @@ static _Noreturn void front_main(struct supervisor *s, int control)
     _exit(rc == RC_OK ? 0 : 1);
 }
 
-static _Noreturn void core_main(struct supervisor *s, int socket)
+static _Noreturn void core_main(struct supervisor *s, int socket, int control)
 {
     child_begin("core", "tidemarkd-core", s->pid);
     for (size_t i = 0; i < s->front_config.listener_count; i++)
         (void)close(s->front_config.listeners[i]);
-    fd_close(&s->control);
+    fd_close(&s->front.control);
     struct err err = {0};
     struct clk *clock = NULL;
     if (clk_open(&clock, &s->config->settings.clock, world_time(), &err) != RC_OK) {
@@ -200,19 +155,46 @@ static _Noreturn void core_main(struct supervisor *s, int socket)
     struct core_config config = {.signer = {.state_dirfd = s->state_dirfd,
                                             .ledger_path = s->ledger_path,
                                             .settings = s->config->settings,
-                                            .limits = s->config->limits,
-                                            .limits_count = s->config->limits_count,
                                             .attest_per_minute = s->config->attest_per_minute},
-                                 .idle_ms = s->config->idle_ms};
-    enum core_exit code = core_run(&config, &world, socket, s->generation);
+                                 .settings = s->config->core,
+                                 .idle_ms = s->config->idle_ms,
+                                 .pulse = s->core.pulse};
+    enum core_exit code = core_run(&config, &world, socket, control, s->generation);
     _exit((int)code);
+}
+
+/* @param[out] pair  pair[1] is the child's. */
+static enum rc make_pair(int pair[2], struct err *err)
+{
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
+        return FAIL(err, RC_HALT_SYSTEM, "errno", errno, "socketpair: %s", strerror(errno));
+    return RC_OK;
+}
+
+static void started(struct child *child, pid_t pid, int control)
+{
+    fd_close(&child->control);
+    child->control = control;
+    child->pid = pid;
+    child->start_ms = now_ms();
+    child->beat_ms = child->start_ms;
+}
+
+/* As it is before a child comes round for the first time. */
+static void reset_pulse(struct child *child)
+{
+    atomic_store(&child->pulse->beats, 0);
+    atomic_store(&child->pulse->long_work, false);
+    child->beats = 0;
 }
 
 static enum rc start_front(struct supervisor *s, struct err *err)
 {
     int pair[2];
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
-        return FAIL(err, RC_HALT_SYSTEM, "errno", errno, "socketpair: %s", strerror(errno));
+    enum rc rc = make_pair(pair, err);
+    if (rc != RC_OK)
+        return rc;
+    reset_pulse(&s->front);
     pid_t pid = fork();
     if (pid < 0)
         return FAIL(err, RC_HALT_SYSTEM, "errno", errno, "fork: %s", strerror(errno));
@@ -220,20 +202,19 @@ static enum rc start_front(struct supervisor *s, struct err *err)
         (void)close(pair[0]);
         fd_close(&s->signals);
         fd_close(&s->lock);
+        fd_close(&s->core.control);
         front_main(s, pair[1]);
     }
     (void)close(pair[1]);
-    fd_close(&s->control);
-    s->control = pair[0];
-    s->front.pid = pid;
-    s->front.start_ms = now_ms();
+    started(&s->front, pid, pair[0]);
     return RC_OK;
 }
 
-/* Tell the front about a core's socket, or (fd < 0) to stop. */
+/* Tell the front about a core's socket, or (fd < 0) to stop, or what has changed. */
 static void send_control(struct supervisor *s, uint32_t op, int fd)
 {
-    struct front_control data = {.op = op, .generation = s->generation};
+    struct front_control data = {
+        .op = op, .generation = s->generation, .settings = s->front_config.settings};
     char control[CMSG_SPACE(sizeof(int))] = {0};
     struct iovec iov = {.iov_base = &data, .iov_len = sizeof(data)};
     struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
@@ -246,7 +227,7 @@ static void send_control(struct supervisor *s, uint32_t op, int fd)
         c->cmsg_len = CMSG_LEN(sizeof(int));
         memcpy(CMSG_DATA(c), &fd, sizeof(int));
     }
-    if (sendmsg(s->control, &message, MSG_NOSIGNAL) < 0)
+    if (sendmsg(s->front.control, &message, MSG_NOSIGNAL) < 0)
         log_event(LOG_LEVEL_WARNING, &LOG_NOTHING, "the front takes no messages: %s",
                   strerror(errno));
 }
@@ -254,22 +235,28 @@ static void send_control(struct supervisor *s, uint32_t op, int fd)
 static enum rc start_core(struct supervisor *s, struct err *err)
 {
     int pair[2];
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
-        return FAIL(err, RC_HALT_SYSTEM, "errno", errno, "socketpair: %s", strerror(errno));
+    int control[2];
+    enum rc rc = make_pair(pair, err);
+    if (rc == RC_OK)
+        rc = make_pair(control, err);
+    if (rc != RC_OK)
+        return rc;
     s->generation++;
+    reset_pulse(&s->core);
     pid_t pid = fork();
     if (pid < 0)
         return FAIL(err, RC_HALT_SYSTEM, "errno", errno, "fork: %s", strerror(errno));
     if (pid == 0) {
         (void)close(pair[0]);
+        (void)close(control[0]);
         fd_close(&s->signals);
-        core_main(s, pair[1]);
+        core_main(s, pair[1], control[1]);
     }
     (void)close(pair[1]);
+    (void)close(control[1]);
     send_control(s, FRONT_NEW_CORE, pair[0]);
     (void)close(pair[0]);
-    s->core.pid = pid;
-    s->core.start_ms = now_ms();
+    started(&s->core, pid, control[0]);
     return RC_OK;
 }
 
@@ -326,8 +313,15 @@ static void on_signal(struct supervisor *s)
     while (read(s->signals, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
         if (info.ssi_signo == SIGCHLD)
             continue;
-        if (!s->stopping)
-            log_event(LOG_LEVEL_NOTICE, &LOG_NOTHING, "stopping");
+        if (info.ssi_signo == SIGHUP) {
+            s->reload = true;
+            continue;
+        }
+        /* Whoever asks a second time does not want to wait for clients. The core still brings A up
+         * to date: that is one command of the TPM, and it has its bound. */
+        if (s->stopping)
+            s->hurry = true;
+        log_event(LOG_LEVEL_NOTICE, &LOG_NOTHING, s->hurry ? "stopping at once" : "stopping");
         s->stopping = true;
     }
     reap(s);
@@ -357,15 +351,80 @@ static void wait_signal(struct supervisor *s)
         reap(s);
 }
 
+/* Reloading ------------------------------------------------------------------------------------ */
+
+static void hand_over(struct supervisor *s)
+{
+    s->front_config.settings = s->config->front.settings;
+    log_level_set((enum log_level)s->config->core.log_level);
+    if (s->front.pid != 0)
+        send_control(s, FRONT_SETTINGS, -1);
+    if (s->core.pid != 0 && send(s->core.control, &s->config->core, sizeof(s->config->core),
+                                 MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+        log_event(LOG_LEVEL_WARNING, &LOG_NOTHING, "the core takes no messages: %s",
+                  strerror(errno));
+}
+
+/* All of it or nothing: a file of which one half holds is worse than the old one. */
+static void reload(struct supervisor *s)
+{
+    struct err err = {0};
+    struct config *to = s->config == &s->spare[0] ? &s->spare[1] : &s->spare[0];
+    s->reload = false;
+    notify_reloading(&s->notify);
+    enum rc rc = config_read(to, s->config_path, &err);
+    if (rc == RC_OK)
+        rc = config_change(s->config, to, &err);
+    if (rc != RC_OK) {
+        log_event(LOG_LEVEL_ERROR, &(struct log_fields){.index = -1, .err = &err},
+                  "the configuration was not reloaded, the old one holds on");
+        notify_reloaded(&s->notify, "the new configuration was refused");
+        return;
+    }
+    s->config = to;
+    hand_over(s);
+    log_event(LOG_LEVEL_NOTICE, &LOG_NOTHING, "the configuration was reloaded");
+    notify_reloaded(&s->notify, "reloaded");
+}
+
+/* Signs of life ------------------------------------------------------------------------------- */
+
+/* One that does not run is being started again: that is the supervisor's work, not its own. */
+static bool alive(struct child *child, int64_t late_ms)
+{
+    uint64_t beats = atomic_load(&child->pulse->beats);
+    int64_t now = now_ms();
+    if (beats != child->beats || atomic_load(&child->pulse->long_work))
+        child->beat_ms = now;
+    child->beats = beats;
+    return child->pid == 0 || now - child->beat_ms < late_ms;
+}
+
+static void look_after(struct supervisor *s)
+{
+    int64_t late_ms = s->notify.every_ms;
+    bool both = alive(&s->front, late_ms);
+    /* A TPM that hangs ends the core by itself, after so many seconds. */
+    both = alive(&s->core, late_ms + (int64_t)s->config->tpm.watchdog_s * 1000) && both;
+    bool definite = s->front.beats > 0 && s->core.beats > 0;
+    notify_turn(&s->notify, now_ms(), definite, atomic_load(&s->core.pulse->long_work), both,
+                atomic_load(&s->core.pulse->state));
+}
+
+/* Stopping ------------------------------------------------------------------------------------- */
+
 /* Front first: it drains its clients; then the core sees its end of the socket and settles. */
 static void stop_children(struct supervisor *s)
 {
-    (void)sd_notify(0, "STOPPING=1");
+    notify_stopping();
     int64_t until = now_ms() + STOP_WAIT_MS;
     if (s->front.pid != 0)
         send_control(s, FRONT_STOP, -1);
-    while ((s->front.pid != 0 || s->core.pid != 0) && now_ms() < until)
+    while ((s->front.pid != 0 || s->core.pid != 0) && now_ms() < until) {
         wait_signal(s);
+        if (s->hurry && s->front.pid != 0)
+            (void)kill(s->front.pid, SIGKILL);
+    }
     if (s->front.pid != 0)
         (void)kill(s->front.pid, SIGKILL);
     if (s->core.pid != 0)
@@ -378,12 +437,24 @@ static enum rc open_signals(struct supervisor *s, struct err *err)
     (void)sigemptyset(&mask);
     (void)sigaddset(&mask, SIGTERM);
     (void)sigaddset(&mask, SIGINT);
+    (void)sigaddset(&mask, SIGHUP);
     (void)sigaddset(&mask, SIGCHLD);
     (void)signal(SIGPIPE, SIG_IGN); /* the TCTI writes without MSG_NOSIGNAL (facts/tpm §11) */
     if (sigprocmask(SIG_BLOCK, &mask, NULL) == 0)
         s->signals = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
     if (s->signals < 0)
         return FAIL(err, RC_HALT_SYSTEM, "errno", errno, "signalfd: %s", strerror(errno));
+    return RC_OK;
+}
+
+/* A page for each child: neither can say something for the other. */
+static enum rc open_pulse(struct child *child, struct err *err)
+{
+    void *page =
+        mmap(NULL, sizeof(struct pulse), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (page == MAP_FAILED)
+        return FAIL(err, RC_HALT_SYSTEM, "errno", errno, "mmap: %s", strerror(errno));
+    child->pulse = page;
     return RC_OK;
 }
 
@@ -401,47 +472,63 @@ static enum rc prepare(struct supervisor *s, struct err *err)
     rc = open_spool(s, err);
     s->front_config.spool_dirfd = s->spool_dirfd;
     if (rc == RC_OK)
-        rc = listen_unix(s, err);
+        rc = listen_open(s->config, &s->front_config, &s->our_socket, err);
     if (rc == RC_OK)
-        rc = listen_tcp(s, err);
+        rc = open_pulse(&s->front, err);
+    if (rc == RC_OK)
+        rc = open_pulse(&s->core, err);
     if (rc == RC_OK)
         rc = open_signals(s, err);
+    s->front_config.pulse = s->front.pulse;
+
     return rc;
+}
+
+static void child_forget(struct child *child)
+{
+    fd_close(&child->control);
+    if (child->pulse != NULL)
+        (void)munmap(child->pulse, sizeof(struct pulse));
 }
 
 static void clean_up(struct supervisor *s)
 {
-    for (size_t i = 0; i < s->front_config.listener_count; i++)
-        (void)close(s->front_config.listeners[i]);
-    if (s->front_config.listener_count > 0 && s->config->http_unix[0] != '\0')
-        (void)unlink(s->config->http_unix);
-    fd_close(&s->control);
+    listen_close(s->config, &s->front_config, s->our_socket);
+    child_forget(&s->front);
+    child_forget(&s->core);
     fd_close(&s->signals);
     fd_close(&s->spool_dirfd);
     fd_close(&s->lock);
     fd_close(&s->state_dirfd);
 }
 
-enum rc supervisor_run(const struct config *config, struct err *err)
+enum rc supervisor_run(const struct config *config, const char *path, struct err *err)
 {
-    struct supervisor s = {.config = config,
-                           .pid = getpid(),
-                           .front_config = config->front,
-                           .state_dirfd = -1,
-                           .lock = -1,
-                           .spool_dirfd = -1,
-                           .signals = -1,
-                           .control = -1};
+    static struct supervisor s;
+    const struct rlimit no_core = {0};
+    s = (struct supervisor){.config = config,
+                            .config_path = path,
+                            .pid = getpid(),
+                            .front_config = config->front,
+                            .front = {.control = -1},
+                            .core = {.control = -1},
+                            .state_dirfd = -1,
+                            .lock = -1,
+                            .spool_dirfd = -1,
+                            .signals = -1};
+    (void)setrlimit(RLIMIT_CORE, &no_core);
+    log_level_set((enum log_level)config->core.log_level);
+    notify_open(&s.notify);
     enum rc rc = prepare(&s, err);
     if (rc == RC_OK)
         rc = start_missing(&s, err);
-    if (rc == RC_OK) {
-        (void)sd_notify(0, "READY=1\nSTATUS=serving");
+    if (rc == RC_OK)
         log_event(LOG_LEVEL_NOTICE, &LOG_NOTHING, "tidemarkd is serving %s", config->state_dir);
-    }
     while (rc == RC_OK && !s.stopping) {
         wait_signal(&s);
-        (void)sd_notify(0, "WATCHDOG=1");
+        look_after(&s);
+        if (s.reload && !s.stopping)
+            reload(&s);
         if (!s.stopping)
             rc = start_missing(&s, err);
     }

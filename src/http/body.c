@@ -42,8 +42,9 @@ void body_begin(struct exchange *x, uint64_t max)
     if (content_digest_parse(&x->promised, guard_value(&x->guard, GUARD_CONTENT_DIGEST), &err) !=
         RC_OK)
         exchange_fail(x, &err);
-    else if (spool_open(&x->spool, x->guard.content_length, config->body_memory_max,
-                        config->spool_dirfd, x->promised.has_sha512, &err) != RC_OK)
+    else if (spool_open(&x->spool, x->guard.content_length,
+                        atomic_load(&x->front->live.body_memory_max), config->spool_dirfd,
+                        x->promised.has_sha512, &err) != RC_OK)
         exchange_problem(x, PROBLEM_SPOOL_FULL, "%s", err_text(&err));
 }
 

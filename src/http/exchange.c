@@ -73,7 +73,7 @@ void exchange_ask(struct exchange *x, int body, exchange_step then)
     x->then = then;
     x->submit_err = (struct err){0};
     x->job.body = body;
-    x->job.deadline = now(x) + (uint64_t)x->front->config->core_deadline_s * TICKS_PER_S;
+    x->job.deadline = now(x) + (uint64_t)atomic_load(&x->front->live.core_deadline_s) * TICKS_PER_S;
     x->job.done = job_done;
     x->phase = EXCHANGE_ASKING;
     conns_set_deadline(x->front->conns, x->conn, CONNS_NO_DEADLINE);
@@ -371,7 +371,7 @@ static enum MHD_Result queue_answer(struct exchange *x)
     if (response == NULL)
         return MHD_NO;
     x->phase = EXCHANGE_ANSWERED;
-    deadline_in(x, x->front->config->body_deadline_s);
+    deadline_in(x, atomic_load(&x->front->live.body_deadline_s));
     log_end(x, end_name(x));
     enum MHD_Result ok = add_headers(x, response);
     if (ok == MHD_YES)
@@ -394,7 +394,7 @@ static enum MHD_Result first_call(struct exchange *x, const char *method, const 
     x->counted = true;
     atomic_fetch_add(&x->front->active, 1);
     x->phase = EXCHANGE_BODY;
-    deadline_in(x, x->front->config->body_deadline_s);
+    deadline_in(x, atomic_load(&x->front->live.body_deadline_s));
     begin(x, method, version);
     bool body_comes = x->guard.content_length > 0 || x->answer.close;
     return x->answer.ready && body_comes ? queue_answer(x) : MHD_YES;
@@ -439,7 +439,7 @@ void exchange_close(void *cls, struct MHD_Connection *connection, void **con_cls
     MUST(x->job.end != JOB_RUNNING);
     if (x->conn != NULL) {
         log_end(x, "the client went away before it had an answer");
-        deadline_in(x, x->front->config->header_deadline_s);
+        deadline_in(x, atomic_load(&x->front->live.header_deadline_s));
     }
     if (x->counted)
         atomic_fetch_sub(&x->front->active, 1);

@@ -29,9 +29,16 @@
 
 #define TICKS_PER_S 10 /* time comes as ticks of one timer (front.c) */
 
+/** struct front_settings, as any thread may read them while they change. */
+struct live_settings {
+    atomic_uint_fast64_t body_max, body_memory_max;
+    atomic_uint header_deadline_s, body_deadline_s, core_deadline_s;
+};
+
 /** What all exchanges share. */
 struct front {
     const struct front_config *config;
+    struct live_settings live;
     struct core_link *link;
     struct conns *conns;
     struct plans *plans;

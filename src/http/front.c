@@ -51,8 +51,8 @@ static void on_connection(void *cls, struct MHD_Connection *connection, void **c
     }
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-    uint64_t deadline =
-        atomic_load(&s->front.now) + (uint64_t)s->front.config->header_deadline_s * TICKS_PER_S;
+    uint64_t deadline = atomic_load(&s->front.now) +
+                        (uint64_t)atomic_load(&s->front.live.header_deadline_s) * TICKS_PER_S;
     *context = info == NULL ? NULL : conns_add(s->front.conns, info->connect_fd, deadline);
 }
 
@@ -119,6 +119,18 @@ static enum rc prepare_listeners(const struct front_config *config, struct err *
 /* Control socket ---------------------------------------------------------------------------------
  */
 
+/* A request that is under way keeps the deadline that it has. */
+static void take_settings(struct front *front, const struct front_settings *settings)
+{
+    atomic_store(&front->live.body_max, settings->body_max);
+    atomic_store(&front->live.body_memory_max, settings->body_memory_max);
+    atomic_store(&front->live.header_deadline_s, settings->header_deadline_s);
+    atomic_store(&front->live.body_deadline_s, settings->body_deadline_s);
+    atomic_store(&front->live.core_deadline_s, settings->core_deadline_s);
+    if (settings->log_level != 0)
+        log_level_set((enum log_level)settings->log_level);
+}
+
 /* false: stop. */
 static bool read_control(struct service *s)
 {
@@ -142,6 +154,10 @@ static bool read_control(struct service *s)
         return true;
     }
     fd_close(&fd);
+    if (got == (ssize_t)sizeof(control) && control.op == FRONT_SETTINGS) {
+        take_settings(&s->front, &control.settings);
+        return true;
+    }
     return false;
 }
 
@@ -159,6 +175,7 @@ static void read_timer(struct service *s)
     s->accept_paused = false;
     conns_reap(s->front.conns, now);
     core_link_tick(s->front.link, now);
+    pulse_beat(s->front.config->pulse);
 }
 
 static enum rc open_timer(struct service *s, struct err *err)
@@ -271,6 +288,7 @@ enum rc front_run(const struct front_config *config, int control, struct err *er
     struct service s = {.front = {.config = config}, .timer = -1, .room = -1, .control = control};
     /* A peer that goes away while it is written to is an error of that write, not a signal. */
     (void)signal(SIGPIPE, SIG_IGN);
+    take_settings(&s.front, &config->settings);
     enum rc rc = open_all(&s, err);
     if (rc == RC_OK) {
         log_event(LOG_LEVEL_NOTICE, &LOG_NOTHING, "serving HTTP, libmicrohttpd %s",

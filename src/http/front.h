@@ -11,22 +11,30 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/pulse.h"
 #include "base/rc.h"
 
 #define FRONT_LISTENERS_MAX 4
+
+/** What may change while the front runs. */
+struct front_settings {
+    uint64_t body_max;          /* bytes of an artifact */
+    uint64_t body_memory_max;   /* up to this size a body is spooled into a memfd */
+    uint32_t header_deadline_s; /* complete headers within, from connect or end of last answer */
+    uint32_t body_deadline_s;   /* whole body within */
+    uint32_t core_deadline_s;   /* answer of the core within, else 503 */
+    uint32_t log_level;         /* enum log_level: lines above it are left out; 0: as it is */
+};
 
 struct front_config {
     int listeners[FRONT_LISTENERS_MAX]; /* bound, listening sockets (unix or loopback
                                            TCP); borrowed, made non-blocking */
     size_t listener_count;
-    int spool_dirfd;            /* folder for bodies that do not fit in memory (O_TMPFILE) */
-    uint64_t body_max;          /* bytes of an artifact */
-    uint64_t body_memory_max;   /* up to this size a body is spooled into a memfd */
-    uint32_t connections_max;   /* of all listeners together; more wait in the backlog */
-    uint32_t requests_max;      /* signing requests in flight; more get 503 with Retry-After */
-    uint32_t header_deadline_s; /* complete headers within, from connect or end of last answer */
-    uint32_t body_deadline_s;   /* whole body within */
-    uint32_t core_deadline_s;   /* answer of the core within, else 503 */
+    int spool_dirfd;                /* folder for bodies that do not fit in memory (O_TMPFILE) */
+    uint32_t connections_max;       /* of all listeners together; more wait in the backlog */
+    uint32_t requests_max;          /* signing requests in flight; more get 503 with Retry-After */
+    struct front_settings settings; /* to begin with */
+    struct pulse *pulse;            /* beats while the front goes round; NULL: nobody watches */
 };
 
 /**
@@ -43,10 +51,11 @@ struct front_config {
  */
 enum rc front_run(const struct front_config *config, int control, struct err *err) MUST_CHECK;
 
-enum front_control_op { FRONT_NEW_CORE = 1, FRONT_STOP };
+enum front_control_op { FRONT_NEW_CORE = 1, FRONT_STOP, FRONT_SETTINGS };
 struct front_control {
     uint32_t op;
-    uint64_t generation; /* FRONT_NEW_CORE: of the core whose socket is attached */
+    uint64_t generation;            /* FRONT_NEW_CORE: of the core whose socket is attached */
+    struct front_settings settings; /* FRONT_SETTINGS: they hold for requests that begin from now */
 };
 
 #endif

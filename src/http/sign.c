@@ -36,7 +36,7 @@ static bool check_media(struct exchange *x)
 static bool check_length(struct exchange *x)
 {
     uint64_t len = x->guard.content_length;
-    uint64_t max = x->by_json ? SIGN_BODY_MAX : x->front->config->body_max;
+    uint64_t max = x->by_json ? SIGN_BODY_MAX : atomic_load(&x->front->live.body_max);
     if (guard_value(&x->guard, GUARD_CONTENT_LENGTH) == NULL)
         exchange_problem(x, PROBLEM_LENGTH_REQUIRED, "there is no Content-Length");
     else if (len == 0)
@@ -98,8 +98,8 @@ void sign_begin(struct exchange *x)
     }
     if (!check_core(x))
         return;
-    if (spool_open(&x->spool, x->guard.content_length, config->body_memory_max, config->spool_dirfd,
-                   x->promised.has_sha512, &err) != RC_OK)
+    if (spool_open(&x->spool, x->guard.content_length, atomic_load(&x->front->live.body_memory_max),
+                   config->spool_dirfd, x->promised.has_sha512, &err) != RC_OK)
         exchange_problem(x, PROBLEM_SPOOL_FULL, "%s", err_text(&err));
 }
 

@@ -48,6 +48,17 @@ static uint64_t wait_for_token(const struct bucket *b, int64_t now_ns)
     return (uint64_t)((ns - passed + NS_PER_S - 1) / NS_PER_S);
 }
 
+void bucket_change(struct bucket *b, uint64_t capacity, uint64_t per_hour, int64_t now_ns)
+{
+    struct bucket old = *b;
+    if (old.capacity != 0)
+        refill(&old, now_ns);
+    bool full = old.capacity == 0 || old.level_ppm == level_full(&old);
+    bucket_init(b, capacity, per_hour, now_ns);
+    if (!full && old.level_ppm < b->level_ppm)
+        b->level_ppm = old.level_ppm;
+}
+
 bool bucket_take(struct bucket *b, int64_t now_ns, uint64_t *wait_s, uint64_t *remaining)
 {
     *wait_s = 0;

@@ -21,6 +21,12 @@ struct bucket {
 void bucket_init(struct bucket *b, uint64_t capacity, uint64_t per_hour, int64_t now_ns);
 
 /**
+ * Another capacity and rate from now on. A full bucket stays full; of any other the tokens in it
+ * stay, as far as there is room. Switched on, it begins full. Parameters as bucket_init().
+ */
+void bucket_change(struct bucket *b, uint64_t capacity, uint64_t per_hour, int64_t now_ns);
+
+/**
  * Take one token.
  * @param[out] wait_s     Seconds until the next token if refused (>= 1), else 0.
  * @param[out] remaining  Whole tokens left; UINT64_MAX if the limit is off.

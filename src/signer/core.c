@@ -34,8 +34,10 @@ struct fifo {
 struct core {
     const struct core_config *config;
     const struct world *world;
-    int front;
+    int front, control;
     uint64_t generation;
+    struct core_settings settings; /* of now; signer.limits points here */
+    struct signer_config signer;
 
     pthread_mutex_t lock;
     pthread_cond_t ready_cond, hash_cond, room_cond;
@@ -357,18 +359,54 @@ static void remember_modes(void *ctx, const struct signer *signer)
     (void)pthread_mutex_unlock(&core->lock);
 }
 
+static void opening(void *ctx)
+{
+    const struct core *core = ctx;
+    pulse_long_work(core->config->pulse, true);
+}
+
+/* The supervisor has read and checked them. Between two turns nobody looks at the old ones. */
+static void take_settings(struct core *core, struct loop *loop)
+{
+    struct core_settings news;
+    struct pollfd p = {.fd = core->control, .events = POLLIN};
+    if (poll(&p, 1, 0) <= 0)
+        return;
+    ssize_t got = recv(core->control, &news, sizeof(news), MSG_DONTWAIT);
+    if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR))
+        core->control = -1; /* the supervisor is gone; poll() passes over it from here on */
+    if (got != (ssize_t)sizeof(news) || news.limits_count > SIGNER_KEYS_MAX + 1)
+        return;
+    core->settings = news;
+    core->signer.limits_count = news.limits_count;
+    if (news.log_level != 0)
+        log_level_set((enum log_level)news.log_level);
+    loop_limits(loop);
+}
+
+/* The signer thread has come round: what it says of itself is true as of now. */
+static void beat(const struct core *core, const struct loop *loop)
+{
+    pulse_state(core->config->pulse, loop_state(loop));
+    pulse_long_work(core->config->pulse, false);
+    pulse_beat(core->config->pulse);
+}
+
 static enum core_exit run(struct core *core)
 {
-    const struct loop_sink sink = {.ctx = core, .answer = answer, .opened = remember_modes};
+    const struct loop_sink sink = {
+        .ctx = core, .answer = answer, .opened = remember_modes, .opening = opening};
     struct loop loop;
-    loop_start(&loop, &core->config->signer, core->config->idle_ms, core->world, &sink);
+    loop_start(&loop, &core->signer, core->config->idle_ms, core->world, &sink);
     bool more = true;
     enum rc rc = RC_OK;
     while (more && rc == RC_OK) {
         struct item *items[BATCH_MAX];
         size_t count = 0;
         struct err err = {0};
+        beat(core, &loop);
         more = take_ready(core, items, &count, (uint32_t)loop_wait_ms(&loop));
+        take_settings(core, &loop);
         rc = loop_turn(&loop, items, count, &err);
         if (rc != RC_OK)
             log_event(LOG_LEVEL_ERROR, &(struct log_fields){.index = -1, .err = &err},
@@ -393,11 +431,18 @@ static void core_init(struct core *core)
 }
 
 enum core_exit core_run(const struct core_config *config, const struct world *world, int front,
-                        uint64_t generation)
+                        int control, uint64_t generation)
 {
     static struct core core;
-    core =
-        (struct core){.config = config, .world = world, .front = front, .generation = generation};
+    core = (struct core){.config = config,
+                         .world = world,
+                         .front = front,
+                         .control = control,
+                         .generation = generation,
+                         .settings = config->settings,
+                         .signer = config->signer};
+    core.signer.limits = core.settings.limits;
+    core.signer.limits_count = core.settings.limits_count;
     int lock CLEANUP(fd_close) = -1;
     struct err err = {0};
     /* Before the TPM is touched: an old core that is stuck there must be gone first. */

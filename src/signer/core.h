@@ -11,11 +11,21 @@
 #ifndef SIGNER_CORE_H
 #define SIGNER_CORE_H
 
+#include "base/pulse.h"
 #include "signer/signer.h"
 
+/** What may change while the core runs. */
+struct core_settings {
+    uint32_t log_level; /* enum log_level: lines above it are left out; 0: as it is */
+    uint32_t limits_count;
+    struct named_limits limits[SIGNER_KEYS_MAX + 1];
+};
+
 struct core_config {
-    struct signer_config signer;
-    uint32_t idle_ms; /* after so long without a request every A is brought up to date */
+    struct signer_config signer;   /* its limits are those of the settings */
+    struct core_settings settings; /* to begin with */
+    uint32_t idle_ms;    /* after so long without a request every A is brought up to date */
+    struct pulse *pulse; /* beats while the signer thread comes round; NULL: nobody watches */
 };
 
 enum core_exit {
@@ -32,9 +42,11 @@ enum core_exit {
  *
  * @param[in] config, world  Borrowed.
  * @param[in] front          SOCK_SEQPACKET socket to the front; borrowed.
+ * @param[in] control        SOCK_SEQPACKET socket to the supervisor, which sends a struct
+ *                           core_settings where they have changed; borrowed, -1: none will come.
  * @param[in] generation     Of this core; requests with another one are refused.
  */
 enum core_exit core_run(const struct core_config *config, const struct world *world, int front,
-                        uint64_t generation);
+                        int control, uint64_t generation);
 
 #endif

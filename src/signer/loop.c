@@ -22,13 +22,18 @@ static void answer(struct loop *loop, struct item *item, const void *payload, si
     loop->sink->answer(loop->sink->ctx, item, payload, len);
 }
 
+static enum service_state state_without_signer(enum rc why)
+{
+    return rc_class(why) == RC_CLASS_RETRY ? STATE_RECOVERING : STATE_HALTED;
+}
+
 void item_refuse(struct item *item, enum rc rc, enum tpm_trouble trouble, const struct err *err)
 {
     struct reply *r = &item->reply;
     reply_init(r, &item->request);
     r->rc = (int32_t)rc;
     text_copy(r->text, sizeof(r->text), err_text(err));
-    r->state = rc_class(rc) == RC_CLASS_RETRY ? STATE_RECOVERING : STATE_HALTED;
+    r->state = state_without_signer(rc);
     if (trouble != TPM_TROUBLE_NONE)
         strcpy(r->tpm_state, tpm_trouble_word(trouble));
     if (item->request.op != REQUEST_STATE)
@@ -157,6 +162,8 @@ static void open_signer(struct loop *loop)
 {
     signer_close(&loop->signer, false);
     loop->why = (struct err){0};
+    if (loop->sink->opening != NULL)
+        loop->sink->opening(loop->sink->ctx);
     enum rc rc = signer_open(&loop->signer, loop->config, loop->world, &loop->clock, &loop->why);
     if (rc != RC_OK) {
         loop->why.rc = rc;
@@ -264,6 +271,17 @@ enum rc loop_turn(struct loop *loop, struct item **items, size_t count, struct e
         loop->tick_at = now_ms(loop) + TICK_MS;
     }
     return rc;
+}
+
+enum service_state loop_state(const struct loop *loop)
+{
+    return loop->signer != NULL ? signer_state(loop->signer) : state_without_signer(loop->why.rc);
+}
+
+void loop_limits(struct loop *loop)
+{
+    if (loop->signer != NULL)
+        signer_limits(loop->signer);
 }
 
 void loop_end(struct loop *loop, bool settle)

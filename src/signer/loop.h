@@ -37,6 +37,8 @@ struct loop_sink {
     /* The signer was opened: the keys, and how each of them takes its messages, may be others than
      * before. May be NULL. */
     void (*opened)(void *ctx, const struct signer *signer);
+    /* The signer is about to be opened, which may take long. May be NULL. */
+    void (*opening)(void *ctx);
 };
 
 struct loop {
@@ -79,6 +81,14 @@ int64_t loop_wait_ms(const struct loop *loop);
  *                   next one decides from ledger and TPM. err says what.
  */
 enum rc loop_turn(struct loop *loop, struct item **items, size_t count, struct err *err) MUST_CHECK;
+
+/** What whoever asks for the state is told, without asking anybody: as of the last look at the
+ * clock.
+ */
+enum service_state loop_state(const struct loop *loop);
+
+/** The limits in the configuration are others now: have them hold, without refilling anything. */
+void loop_limits(struct loop *loop);
 
 /** Close the signer. @param[in] settle  An orderly stop: bring A up to date. Fine twice. */
 void loop_end(struct loop *loop, bool settle);

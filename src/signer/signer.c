@@ -546,7 +546,7 @@ enum rc signer_idle(struct signer *s, struct err *err)
 
 /* Reading ------------------------------------------------------------------------------------- */
 
-static uint32_t worst_state(struct signer *s, const struct clk_reading *clock)
+static enum service_state worst_state(const struct signer *s, const struct clk_reading *clock)
 {
     char text[CATCH_UP_TEXT];
     bool halted = false;
@@ -563,6 +563,21 @@ static uint32_t worst_state(struct signer *s, const struct clk_reading *clock)
     if (away || s->tpm_rc != RC_OK)
         return STATE_RECOVERING;
     return by_time && !clock->safe ? STATE_CLOCK_UNSAFE : STATE_OPERATIONAL;
+}
+
+enum service_state signer_state(const struct signer *s)
+{
+    return worst_state(s, &s->clock->reading);
+}
+
+void signer_limits(struct signer *s)
+{
+    for (size_t i = 0; i < s->key_count; i++) {
+        struct key *key = &s->keys[i];
+        key->limits = *limits_of(s->config, key->record.name);
+        bucket_change(&key->bucket, key->limits.burst, key->limits.per_hour,
+                      s->world->time->raw_ns(s->world->time->ctx));
+    }
 }
 
 /* Every answer says what kind of TPM it rests on (DESIGN section 6 rule 11). */

@@ -144,6 +144,15 @@ enum rc signer_watch(struct signer *signer, struct err *err) MUST_CHECK;
  */
 enum rc signer_idle(struct signer *signer, struct err *err) MUST_CHECK;
 
+/** The state that a REQUEST_STATE is answered with, as of the last look at the clock. */
+enum service_state signer_state(const struct signer *signer);
+
+/**
+ * The limits in the configuration that it was opened with have been changed: they hold from here
+ * on. What a key has used of its burst stays used.
+ */
+void signer_limits(struct signer *signer);
+
 /** Fields that every reply starts with. */
 void reply_init(struct reply *reply, const struct request *request);
 

@@ -42,10 +42,10 @@ static int start_quick(void **state)
 {
     (void)state;
     struct front_config config = rig_config();
-    config.header_deadline_s = 1;
-    config.body_deadline_s = 3;
-    config.core_deadline_s = 1;
-    config.body_max = 3 << 20;
+    config.settings.header_deadline_s = 1;
+    config.settings.body_deadline_s = 3;
+    config.settings.core_deadline_s = 1;
+    config.settings.body_max = 3 << 20;
     config.requests_max = 4;
     rig_start(&rig, config);
     return 0;
@@ -64,9 +64,9 @@ static int start_patient(void **state)
 {
     (void)state;
     struct front_config config = rig_config();
-    config.header_deadline_s = 1;
-    config.body_deadline_s = 1;
-    config.core_deadline_s = 8;
+    config.settings.header_deadline_s = 1;
+    config.settings.body_deadline_s = 1;
+    config.settings.core_deadline_s = 8;
     rig_start(&rig, config);
     return 0;
 }
@@ -457,7 +457,7 @@ static void test_connections_max(void **state)
     rig_stop(&rig);
     config.connections_max = 8;
     config.requests_max = 8;
-    config.header_deadline_s = 2;
+    config.settings.header_deadline_s = 2;
     rig_start(&rig, config);
     (void)usleep(50 * 1000);
     for (size_t i = 0; i < COUNT(fds); i++)

@@ -510,13 +510,13 @@ struct rig_request rig_next(struct rig *rig)
 
 struct front_config rig_config(void)
 {
-    return (struct front_config){.body_max = 64 << 20,
-                                 .body_memory_max = 1 << 20,
-                                 .connections_max = 64,
+    return (struct front_config){.connections_max = 64,
                                  .requests_max = 16,
-                                 .header_deadline_s = 3,
-                                 .body_deadline_s = 6,
-                                 .core_deadline_s = 4};
+                                 .settings = {.body_max = 64 << 20,
+                                              .body_memory_max = 1 << 20,
+                                              .header_deadline_s = 3,
+                                              .body_deadline_s = 6,
+                                              .core_deadline_s = 4}};
 }
 
 static int listen_unix(struct rig *rig)

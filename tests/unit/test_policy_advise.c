@@ -69,6 +69,34 @@ static void test_bucket(void **state)
     check_take(&b, 1, false, 1, 0);
 }
 
+/* Another limit while it runs: nothing that was used comes back by that. */
+static void test_bucket_change(void **state)
+{
+    (void)state;
+    struct bucket b;
+    bucket_init(&b, 3, 60, 0);
+    check_take(&b, 0, true, 0, 2);
+    check_take(&b, 0, true, 0, 1);
+    bucket_change(&b, 10, 60, 0);
+    check_take(&b, 0, true, 0, 0);
+    check_take(&b, 0, false, 60, 0);
+    /* What the old rate has brought until then counts. */
+    bucket_change(&b, 10, 3600, 60 * SECOND);
+    check_take(&b, 60 * SECOND, true, 0, 0);
+    check_take(&b, 60 * SECOND, false, 1, 0);
+    /* Less room: what does not fit is gone. Full stays full. */
+    bucket_change(&b, 2, 3600, 70 * SECOND);
+    check_take(&b, 70 * SECOND, true, 0, 1);
+    bucket_change(&b, 2, 3600, 80 * SECOND);
+    bucket_change(&b, 5, 3600, 80 * SECOND);
+    check_take(&b, 80 * SECOND, true, 0, 4);
+    /* Off, and on again. */
+    bucket_change(&b, 0, 0, 80 * SECOND);
+    check_take(&b, 80 * SECOND, true, 0, UINT64_MAX);
+    bucket_change(&b, 2, 60, 80 * SECOND);
+    check_take(&b, 80 * SECOND, true, 0, 1);
+}
+
 /* Over a day of impatient asking, a bucket gives its capacity and its rate, to the token. */
 static void test_bucket_rate(void **state)
 {
@@ -356,11 +384,12 @@ int main(void)
     if (base_init(NULL) != RC_OK)
         return 99;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bucket),          cmocka_unit_test(test_bucket_rate),
-        cmocka_unit_test(test_bucket_rounding), cmocka_unit_test(test_overflow),
-        cmocka_unit_test(test_time_plan),       cmocka_unit_test(test_verifiers),
-        cmocka_unit_test(test_lengths),         cmocka_unit_test(test_bad_needs),
-        cmocka_unit_test(test_too_much),        cmocka_unit_test(test_seal_counts),
+        cmocka_unit_test(test_bucket),      cmocka_unit_test(test_bucket_change),
+        cmocka_unit_test(test_bucket_rate), cmocka_unit_test(test_bucket_rounding),
+        cmocka_unit_test(test_overflow),    cmocka_unit_test(test_time_plan),
+        cmocka_unit_test(test_verifiers),   cmocka_unit_test(test_lengths),
+        cmocka_unit_test(test_bad_needs),   cmocka_unit_test(test_too_much),
+        cmocka_unit_test(test_seal_counts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
