@@ -84,9 +84,19 @@ static enum rc make_plan(struct host *h, const struct options *o, struct advance
     return rc == RC_OK ? advance_window_plan(h->key, &h->world, h->ledger, &s, plan, err) : rc;
 }
 
+#define HOW_TO_GO_ON                                                                               \
+    "nothing was approved, and window numbers that have passed stay closed; the same command "     \
+    "goes "                                                                                        \
+    "on from here"
+#define HOW_TO_MEND                                                                                \
+    "look with 'tidemark windows' whether it was approved: then the next start opens it; if not, " \
+    "run the same command again"
+
 int operation_advance_window(const struct options *o)
 {
     struct host h CLEANUP(host_close) = HOST_CLOSED;
+    struct bar bar = {.what = "advance", .quiet = o->quiet};
+    struct step_watch watch = {.report = show_progress, .ctx = &bar};
     struct err err = {0};
     struct advance_plan plan;
     if (o->key == NULL || o->window < 0 || o->acknowledged_export == NULL || o->reason == NULL) {
@@ -100,11 +110,11 @@ int operation_advance_window(const struct options *o)
         show_plan(&plan);
         if (!operation_confirm(o, "advance"))
             return 2;
-        rc = advance_window(h.key, &h.world, h.tpm, h.ledger, &plan, &err);
+        progress_stoppable(&bar);
+        rc = advance_window(h.key, &h.world, h.tpm, h.ledger, &plan, &watch, &err);
+        progress_end(&bar);
     }
     if (rc != RC_OK)
-        return operation_fail(&err, rc,
-                              "look with 'tidemark windows' whether it was approved: then the next "
-                              "start opens it; if not, run the same command again");
+        return operation_fail(&err, rc, watch.stopped ? HOW_TO_GO_ON : HOW_TO_MEND);
     return print_result(o, &h, &plan);
 }

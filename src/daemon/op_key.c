@@ -88,7 +88,7 @@ static enum rc make(struct host *h, const struct options *o, struct bar *bar, co
 int operation_key_new(const struct options *o)
 {
     struct host h CLEANUP(host_close) = HOST_CLOSED;
-    struct bar bar = {.what = "key", .quiet = o->quiet};
+    struct bar bar = {.what = "key", .quiet = o->quiet, .resumed = "leaves"};
     struct err err = {0};
     struct plan_fault fault = {0};
     struct ledger_key key;

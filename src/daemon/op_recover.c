@@ -7,6 +7,9 @@
 #include "signer/provision.h"
 #include "signer/recover.h"
 
+#define HOW_TO_GO_ON "the windows named above stay closed; the same command goes on from here"
+#define HOW_TO_MEND "run the same command again when the cause is mended"
+
 static void show_plan(const struct recover_plan *r)
 {
     char opens[RFC3339_SIZE] = "";
@@ -24,6 +27,8 @@ static void show_plan(const struct recover_plan *r)
 static int recover_on_this_device(const struct options *o)
 {
     struct host h CLEANUP(host_close) = HOST_CLOSED;
+    struct bar bar = {.what = "recover", .quiet = o->quiet};
+    struct step_watch watch = {.report = show_progress, .ctx = &bar};
     struct err err = {0};
     struct recover_plan plan;
     enum rc rc = host_open(&h, o, false, &err);
@@ -36,9 +41,11 @@ static int recover_on_this_device(const struct options *o)
     show_plan(&plan);
     if (!operation_confirm(o, "recover"))
         return 2;
-    rc = recover_here(h.key, &h.world, h.ledger, &plan, &err);
+    progress_stoppable(&bar);
+    rc = recover_here(h.key, &h.world, h.ledger, &plan, &watch, &err);
+    progress_end(&bar);
     if (rc != RC_OK)
-        return operation_fail(&err, rc, "run the same command again when the cause is mended");
+        return operation_fail(&err, rc, watch.stopped ? HOW_TO_GO_ON : HOW_TO_MEND);
     return operation_print_key(o, &h.key->record, plan.start_window, "recovered");
 }
 
@@ -92,12 +99,16 @@ static int recover_from_file(const struct options *o)
                           .progress_ctx = &bar,
                           .pcrs = h.config.pcrs,
                           .escrow_passphrase = h.escrow_passphrase};
-    if (go)
+    if (go) {
+        progress_stoppable(&bar);
         rc = recover_from_backup(&p, &backup, &plan, o->statement, &key, &err);
+        progress_end(&bar);
+    }
     if (backup.fd >= 0)
         backup_close(&backup);
     if (rc != RC_OK)
-        return operation_fail(&err, rc, NULL);
+        return operation_fail(
+            &err, rc, bar.stopped ? "nothing was kept; the same command begins anew" : NULL);
     return go ? operation_print_key(o, &key, plan.start_window, "recovered") : 2;
 }
 

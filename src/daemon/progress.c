@@ -103,11 +103,11 @@ static void begin(struct bar *bar, uint64_t done, uint64_t total, int64_t now)
     bar->begun = true;
     bar->start_ns = bar->shown_ns = now;
     bar->first = done;
-    if (bar->stoppable && !bar->quiet && done > 0)
+    if (bar->resumed != NULL && !bar->quiet && done > 0)
         (void)fprintf(stderr,
                       "tidemark: going on with what was begun: %" PRIu64 " of %" PRIu64
-                      " leaves are made\n",
-                      done, total);
+                      " %s are made\n",
+                      done, total, bar->resumed);
 }
 
 bool show_progress(void *ctx, uint64_t done, uint64_t total)

@@ -14,12 +14,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/** State of one display; zero but for the first three. */
+/** State of one display; zero but for the first four. */
 struct bar {
     const char *what;
     bool quiet;
-    bool stoppable; /* progress_stoppable() was called */
-    bool begun;     /* what follows is set */
+    const char *resumed; /* what is counted, where an earlier run may have done some; else NULL */
+    bool stoppable;      /* progress_stoppable() was called */
+    bool begun;          /* what follows is set */
     bool ended, shown, stopped;
     uint64_t first;   /* done at the first call: what an earlier run did */
     int64_t start_ns; /* raw time of that call, */
@@ -33,8 +34,8 @@ bool show_progress(void *bar, uint64_t done, uint64_t total);
 void progress_end(struct bar *bar);
 
 /**
- * From now on SIGINT, SIGTERM and SIGHUP only stop work that shows progress. To be called before
- * the process has other threads, which inherit it.
+ * From now on SIGINT, SIGTERM and SIGHUP only stop work that shows progress. Behind questions to
+ * people, who may want to leave by them. All threads of ours keep these signals blocked.
  */
 void progress_stoppable(struct bar *bar);
 

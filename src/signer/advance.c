@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "base/bytes.h"
-#include "signer/allocate.h"
 #include "signer/view.h"
 
 /* Planning ------------------------------------------------------------------------------------ */
@@ -191,13 +190,16 @@ static enum rc have_secret(const struct allocator *alloc, void *tpm, int64_t win
 }
 
 enum rc advance_window(struct key *key, const struct world *world, void *tpm, struct ledger *ledger,
-                       const struct advance_plan *p, struct err *err)
+                       const struct advance_plan *p, struct step_watch *watch, struct err *err)
 {
-    struct allocator alloc = {.key = key, .world = world, .ledger = ledger, .wall_s = p->latest_s};
+    struct allocator alloc = {
+        .key = key, .world = world, .ledger = ledger, .wall_s = p->latest_s, .watch = watch};
     if (p->is_open)
         return RC_OK;
     if (p->floor != key_floor(key))
         return FAIL(err, RC_REFUSED_RANGE, "", 0, "the counter has moved since the plan was made");
+    if (watch != NULL)
+        watch->total = (uint64_t)(p->window - p->floor);
     enum rc rc = have_secret(&alloc, tpm, p->window, err);
     if (rc == RC_OK)
         rc = record(key, world, ledger, p, err);

@@ -17,7 +17,7 @@
 #ifndef SIGNER_ADVANCE_H
 #define SIGNER_ADVANCE_H
 
-#include "signer/key.h"
+#include "signer/allocate.h"
 
 #define ADVANCE_REASON_MAX 128
 #define ADVANCE_NOTE "advance-window" /* of the operation in the ledger; its number: the window */
@@ -68,12 +68,17 @@ enum rc advance_window_plan(struct key *key, const struct world *world, struct l
 
 /**
  * Run it: the window is open when this returns RC_OK. Does nothing if plan->is_open.
+ * @param[in,out] watch  Sees the steps of W and may stop it as long as nothing was approved; total
+ * is filled in. May be NULL.
+ * @retval RC_RETRY_BUSY     watch has stopped it. Nothing was approved; W has passed some of the
+ * windows before it, and the same call after a new plan goes on from there.
  * @retval RC_REFUSED_RANGE  The counter has moved since the plan was made. Nothing changed.
  * @retval RC_HALT_SEEDS     The window's secret cannot be opened. Nothing was approved; W may have
  * passed the windows before it.
  * @retval RC_HALT_…         A command failed: if the window is approved, the next start opens it.
  */
 enum rc advance_window(struct key *key, const struct world *world, void *tpm, struct ledger *ledger,
-                       const struct advance_plan *plan, struct err *err) MUST_CHECK;
+                       const struct advance_plan *plan, struct step_watch *watch,
+                       struct err *err) MUST_CHECK;
 
 #endif

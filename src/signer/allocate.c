@@ -169,12 +169,37 @@ static int64_t raw_ns(const struct allocator *alloc)
     return t->raw_ns(t->ctx);
 }
 
-/* At least one step. */
+/* @return false: the one who waits wants it to stop here, and there is more to do. */
+static bool step_taken(const struct allocator *alloc)
+{
+    struct step_watch *w = alloc->watch;
+    if (w == NULL)
+        return true;
+    w->done++;
+    w->stopped = !w->report(w->ctx, w->done, w->total) && w->done < w->total;
+    return !w->stopped;
+}
+
+static enum rc stopped(const struct allocator *alloc, struct err *err)
+{
+    const struct step_watch *w = alloc->watch;
+    return FAIL(err, RC_RETRY_BUSY, "", 0,
+                "stopped: %" PRIu64 " of %" PRIu64 " steps of the TPM's counters are done", w->done,
+                w->total);
+}
+
+static bool was_stopped(const struct allocator *alloc)
+{
+    return alloc->watch != NULL && alloc->watch->stopped;
+}
+
+/* At least one step. Behind it W may stand below the window. */
 static enum rc raise_w(const struct allocator *alloc, int64_t window, struct patience patience,
                        struct err *err)
 {
     struct key *key = alloc->key;
     int64_t total = window - key_floor(key);
+    bool on = true;
     key->lease = (struct open_lease){0};
     do {
         enum rc rc = firm(alloc->world->tpm->step_w(key->anchor, key->w + 1, err));
@@ -186,47 +211,60 @@ static enum rc raise_w(const struct allocator *alloc, int64_t window, struct pat
             log_event(LOG_LEVEL_NOTICE, &(struct log_fields){.key = key->record.name, .index = -1},
                       "closing skipped windows: %" PRId64 " of %" PRId64, total - left, total);
         patience.steps--;
-    } while (key_floor(key) < window && patience.steps > 0 && raw_ns(alloc) < patience.until_ns);
+        on = step_taken(alloc);
+    } while (key_floor(key) < window && on && patience.steps > 0 &&
+             raw_ns(alloc) < patience.until_ns);
     return RC_OK;
 }
 
-static enum rc open_some(const struct allocator *alloc, int64_t window, struct patience patience,
-                         struct err *err)
+/* A and the ledger say what W stands at. */
+static enum rc say_open(const struct allocator *alloc, struct err *err)
 {
     struct key *key = alloc->key;
-    MUST(window > key_floor(key));
-    enum rc rc = raise_w(alloc, window, patience, err);
+    enum rc rc = RC_OK;
     /* An A that promised an L which never came, in a window that is over now: L keeps the promise,
      * or A would go back. Start and recovery only. */
-    if (rc == RC_OK && key->a.l == key->l + 1)
+    if (key->a.l == key->l + 1)
         rc = allocate_step_l(alloc, err);
     if (rc == RC_OK)
         rc = allocate_write_opened(alloc, err);
     return rc == RC_OK ? allocate_record_window(alloc, err) : rc;
 }
 
+/* A recovery that is stopped halfway must not look like a window that was opened in order: only its
+ * end makes the key one that signs. */
 enum rc allocate_open_window(const struct allocator *alloc, int64_t window, struct err *err)
 {
-    return open_some(alloc, window, endless, err);
+    MUST(window > key_floor(alloc->key));
+    enum rc rc = raise_w(alloc, window, endless, err);
+    if (rc == RC_OK && was_stopped(alloc))
+        return stopped(alloc, err);
+    return rc == RC_OK ? say_open(alloc, err) : rc;
 }
 
-enum rc allocate_skip_to(const struct allocator *alloc, int64_t window, struct err *err)
+static enum rc skip(const struct allocator *alloc, int64_t window, struct patience patience,
+                    struct err *err)
 {
     MUST(window > key_floor(alloc->key));
     if (window - 1 == key_floor(alloc->key))
         return RC_OK;
-    return allocate_open_window(alloc, window - 1, err);
+    enum rc rc = raise_w(alloc, window - 1, patience, err);
+    if (rc == RC_OK)
+        rc = say_open(alloc, err);
+    return rc == RC_OK && was_stopped(alloc) ? stopped(alloc, err) : rc;
+}
+
+enum rc allocate_skip_to(const struct allocator *alloc, int64_t window, struct err *err)
+{
+    return skip(alloc, window, endless, err);
 }
 
 enum rc allocate_skip_some(const struct allocator *alloc, int64_t window, int64_t steps,
                            struct err *err)
 {
-    MUST(window > key_floor(alloc->key));
     MUST(steps > 0);
-    if (window - 1 == key_floor(alloc->key))
-        return RC_OK;
     const struct patience patience = {.steps = steps, .until_ns = raw_ns(alloc) + SKIP_NS};
-    return open_some(alloc, window - 1, patience, err);
+    return skip(alloc, window, patience, err);
 }
 
 enum rc allocate_raise_l(const struct allocator *alloc, uint64_t least, struct err *err)
@@ -237,6 +275,8 @@ enum rc allocate_raise_l(const struct allocator *alloc, uint64_t least, struct e
         if (rc != RC_OK)
             return rc;
         key->l++;
+        if (!step_taken(alloc))
+            return stopped(alloc, err);
     }
     return RC_OK;
 }

@@ -13,13 +13,27 @@
 #define SIGNER_ALLOCATE_H
 
 #include "base/lease.h"
+#include "hbs/nodes.h"
 #include "signer/key.h"
+
+/**
+ * Somebody who waits for many single steps of W and L, and may not want to any longer. Each step is
+ * reported; where the report says stop and steps are left, the call that took it returns
+ * RC_RETRY_BUSY. What it has done then is what a crash between two steps leaves, or less.
+ */
+struct step_watch {
+    hbs_progress report;
+    void *ctx;
+    uint64_t done, total; /* steps; total is set by whoever knows the whole way */
+    bool stopped;
+};
 
 struct allocator {
     struct key *key;
     const struct world *world;
     struct ledger *ledger;
-    int64_t wall_s; /* latest trusted second, goes into A if it is above A's; 0: none */
+    int64_t wall_s;           /* latest trusted second, goes into A if it is above A's; 0: none */
+    struct step_watch *watch; /* operations only; NULL: every way is gone to its end */
 };
 
 /**
@@ -43,6 +57,8 @@ enum rc allocate_write_opened(const struct allocator *alloc, struct err *err) MU
  * Open a window: raise W to it one by one, write A with L_base = L, and add (not commit) nothing:
  * the ledger's window-opened entry is committed by this call too.
  * @param[in] window  Above the floor (MUST).
+ * @retval RC_RETRY_BUSY  alloc->watch stopped it: W stands between, and neither A nor the ledger
+ * knows; the next start or recovery goes on from there.
  */
 enum rc allocate_open_window(const struct allocator *alloc, int64_t window,
                              struct err *err) MUST_CHECK;
@@ -63,6 +79,7 @@ enum rc allocate_approve_early(const struct allocator *alloc, int64_t window,
  * nothing can be leased in it with positions of an older window. Does nothing if it is the next
  * already. The one place where W passes windows that nobody asked for.
  * @param[in] window  Above the floor (MUST).
+ * @retval RC_RETRY_BUSY  alloc->watch stopped it. Where W stands counts as opened.
  */
 enum rc allocate_skip_to(const struct allocator *alloc, int64_t window, struct err *err) MUST_CHECK;
 
@@ -81,7 +98,7 @@ enum rc allocate_record_window(const struct allocator *alloc, struct err *err) M
 
 /**
  * Recovery: raise L until it is at least `least`, without A. A crash in between leaves a key that
- * still needs recovery, which starts over.
+ * still needs recovery, which starts over; so does alloc->watch (RC_RETRY_BUSY).
  */
 enum rc allocate_raise_l(const struct allocator *alloc, uint64_t least, struct err *err) MUST_CHECK;
 

@@ -198,15 +198,16 @@ static enum rc restore_secrets(struct work *w, struct err *err)
     uint64_t total = w->plan.window_count - (uint64_t)w->p->first_window;
     for (uint64_t i = 0; i < total; i++) {
         uint64_t window = (uint64_t)w->p->first_window + i;
+        if (!report(w, i, total))
+            return FAIL(err, RC_RETRY_BUSY, "", 0, "stopped");
         struct window_secret secret CLEANUP(window_secret_wipe) = {0};
         enum rc rc = w->secrets(w->secrets_ctx, window, &secret, err);
         if (rc == RC_OK)
             rc = seal_secret(w, window, &secret, err);
         if (rc != RC_OK)
             return rc;
-        if (!report(w, i + 1, total))
-            return FAIL(err, RC_RETRY_BUSY, "", 0, "stopped");
     }
+    (void)report(w, total, total);
     return sync_secrets(w, err);
 }
 

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "base/bytes.h"
-#include "signer/allocate.h"
 
 /* More increments than this are no rolled-back TPM but a composed A or a forged ledger, and would
  * take a chip a day. */
@@ -180,16 +179,15 @@ static enum rc record_here(struct key *key, const struct world *world, struct le
 
 /* The window-opened entry of an attempt that was cut off may stand already; then only A is missing.
  */
-static enum rc open_start_window(struct key *key, const struct world *world, struct ledger *ledger,
-                                 const struct recover_plan *r, struct err *err)
+static enum rc open_start_window(const struct allocator *alloc, const struct recover_plan *r,
+                                 struct err *err)
 {
-    struct allocator alloc = {.key = key, .world = world, .ledger = ledger};
-    enum rc rc = allocate_open_window(&alloc, r->start_window, err);
-    return rc == RC_OK ? allocate_settle(&alloc, err) : rc;
+    enum rc rc = allocate_open_window(alloc, r->start_window, err);
+    return rc == RC_OK ? allocate_settle(alloc, err) : rc;
 }
 
 enum rc recover_here(struct key *key, const struct world *world, struct ledger *ledger,
-                     const struct recover_plan *r, struct err *err)
+                     const struct recover_plan *r, struct step_watch *watch, struct err *err)
 {
     struct anchor_state tpm;
     struct ledger_standing standing;
@@ -206,10 +204,12 @@ enum rc recover_here(struct key *key, const struct world *world, struct ledger *
     if (rc != RC_OK)
         return rc;
     key->record.min_window = r->start_window;
-    struct allocator alloc = {.key = key, .world = world, .ledger = ledger};
+    const struct allocator alloc = {.key = key, .world = world, .ledger = ledger, .watch = watch};
+    if (watch != NULL)
+        watch->total = (least - key->l) + (uint64_t)(r->start_window - key_floor(key));
     rc = allocate_raise_l(&alloc, least, err);
     if (rc == RC_OK)
-        rc = open_start_window(key, world, ledger, r, err);
+        rc = open_start_window(&alloc, r, err);
     if (rc == RC_OK)
         rc = key_destroy_below(key, (uint64_t)r->start_window, err);
     return rc;

@@ -9,8 +9,8 @@
 #ifndef SIGNER_RECOVER_H
 #define SIGNER_RECOVER_H
 
+#include "signer/allocate.h"
 #include "signer/backup.h"
-#include "signer/key.h"
 
 /** What a recovery would do: shown to people before it runs. */
 struct recover_plan {
@@ -49,12 +49,17 @@ enum rc recover_here_plan(struct key *key, const struct world *world, struct led
  * Version and interval plans: if key->rc says that the state was not in order, exports may have
  * been forgotten with the rest. Then nothing signs before one is acknowledged (RC_REFUSED_EXPORT),
  * so that no replacement made from a forgotten one can start in a window that was used here.
+ * @param[in,out] watch  Sees the steps of L and W and may stop it; total is filled in. May be NULL.
+ * @retval RC_RETRY_BUSY      watch has stopped it. Every window below the start window is closed
+ * for good; a new plan has the same start window (a later one where time has gone on) and goes on
+ * from there.
  * @retval RC_HALT_…          Run it again when the cause is mended.
  * @retval RC_HALT_INVARIANT  L would have to be raised further than any signing can have left it: A
  * was composed or the ledger forged. Nothing changed.
  */
 enum rc recover_here(struct key *key, const struct world *world, struct ledger *ledger,
-                     const struct recover_plan *plan, struct err *err) MUST_CHECK;
+                     const struct recover_plan *plan, struct step_watch *watch,
+                     struct err *err) MUST_CHECK;
 
 /** What the operator states about a lost device, for its replacement. */
 struct recover_statement {

@@ -1,5 +1,6 @@
 /* A TPM that does not answer blocks its caller for ever: the time-outs of the transport do not
  * work everywhere (facts/tpm F12). So a second thread looks at the clock. */
+#include <signal.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -69,6 +70,18 @@ static void *watch(void *arg)
     return NULL;
 }
 
+/* It takes no signals: those are for whoever can end what is under way in order. */
+static int start_thread(struct watchdog *dog)
+{
+    sigset_t all;
+    sigset_t before;
+    sigfillset(&all);
+    MUST(pthread_sigmask(SIG_SETMASK, &all, &before) == 0);
+    int e = pthread_create(&dog->thread, NULL, watch, dog);
+    MUST(pthread_sigmask(SIG_SETMASK, &before, NULL) == 0);
+    return e;
+}
+
 enum rc watchdog_start(struct watchdog *dog, uint32_t limit_s, struct err *err)
 {
     dog->limit_s = limit_s;
@@ -81,7 +94,7 @@ enum rc watchdog_start(struct watchdog *dog, uint32_t limit_s, struct err *err)
     (void)pthread_mutex_init(&dog->lock, NULL);
     (void)pthread_cond_init(&dog->wake, &attr);
     (void)pthread_condattr_destroy(&attr);
-    int e = pthread_create(&dog->thread, NULL, watch, dog);
+    int e = start_thread(dog);
     if (e != 0) {
         (void)pthread_cond_destroy(&dog->wake);
         (void)pthread_mutex_destroy(&dog->lock);

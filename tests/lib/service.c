@@ -407,19 +407,51 @@ int service_tool(const struct service *s, char out[TOOL_OUT], const char *words,
     return status;
 }
 
-int service_tool_killed(const struct service *s, unsigned after_ms, const char *words, ...)
+/* Start a tool that may be ended before it ends by itself; what it says goes to fd. */
+static pid_t begin_tool(const struct service *s, int fd, const char *words, va_list args)
+    PRINTF_LIKE(3, 0);
+static pid_t begin_tool(const struct service *s, int fd, const char *words, va_list args)
 {
     char program[PATH_LEN_MAX];
     char arguments[PATH_LEN_MAX * 2];
     char command[COMMAND_MAX];
-    va_list args;
-    va_start(args, words);
     (void)vsnprintf(arguments, sizeof(arguments), words, args);
-    va_end(args);
     put_program(program, sizeof(program), s, "tidemark");
     (void)snprintf(command, sizeof(command), "%s %s --config '%s'", program, arguments, s->config);
+    return spawn(command, fd);
+}
+
+int service_tool_stopped(const struct service *s, char out[TOOL_OUT], bool (*now)(void *ctx),
+                         void *ctx, const char *words, ...)
+{
+    int ends[2];
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+    va_list args;
+    va_start(args, words);
+    pid_t pid = begin_tool(s, ends[1], words, args);
+    va_end(args);
+    (void)close(ends[1]);
+    int status = 0;
+    pid_t ended = 0;
+    while ((ended = waitpid(pid, &status, WNOHANG)) == 0 && !now(ctx))
+        lab_sleep_ms(1);
+    if (ended == 0)
+        (void)kill(pid, SIGTERM);
+    (void)read_all(ends[0], out, TOOL_OUT);
+    (void)close(ends[0]);
+    if (ended == 0)
+        ended = waitpid(pid, &status, 0);
+    assert_int_equal(ended, pid);
+    return exit_status(status);
+}
+
+int service_tool_killed(const struct service *s, unsigned after_ms, const char *words, ...)
+{
+    va_list args;
+    va_start(args, words);
     int null CLEANUP(fd_close) = open("/dev/null", O_WRONLY | O_CLOEXEC);
-    pid_t pid = spawn(command, null);
+    pid_t pid = begin_tool(s, null, words, args);
+    va_end(args);
     int64_t until = lab_now_ms() + after_ms;
     int status = 0;
     pid_t ended = 0;

@@ -117,6 +117,13 @@ int service_tool(const struct service *s, char out[TOOL_OUT], const char *words,
 int service_tool_killed(const struct service *s, unsigned after_ms, const char *words, ...)
     PRINTF_LIKE(3, 4);
 
+/**
+ * The same, but SIGTERM comes as soon as now() says so; it is asked again and again.
+ * @return exit status; whoever asks cannot tell from it whether the signal came in time.
+ */
+int service_tool_stopped(const struct service *s, char out[TOOL_OUT], bool (*now)(void *ctx),
+                         void *ctx, const char *words, ...) PRINTF_LIKE(5, 6);
+
 /** The same for commands that talk to the service: `tidemark WORDS --socket …`. */
 int service_client(const struct service *s, char out[TOOL_OUT], const char *words, ...)
     PRINTF_LIKE(3, 4);

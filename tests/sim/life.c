@@ -194,7 +194,7 @@ static void open_early(void)
     struct key *key = rig_load_key(rig, 0, ledger, &tpm);
     enum rc rc = advance_window_plan(key, &rig->fake.world, ledger, &s, &plan, &err);
     if (rc == RC_OK)
-        rc = advance_window(key, &rig->fake.world, tpm, ledger, &plan, &err);
+        rc = advance_window(key, &rig->fake.world, tpm, ledger, &plan, NULL, &err);
     rig_unload_key(rig, key, &tpm);
     ledger_close(&ledger);
     if (rc != RC_OK)
@@ -410,7 +410,7 @@ static void recover(void)
         if (plan.start_window <= highest)
             fail_msg("%s: starts again in window %" PRId64 ", but %" PRId64 " was used",
                      live.life->name, plan.start_window, highest);
-        assert_int_equal(recover_here(key, world, ledger, &plan, &err), RC_OK);
+        assert_int_equal(recover_here(key, world, ledger, &plan, NULL, &err), RC_OK);
         rig_acknowledge(ledger, key, plan.start_window);
     }
     rig_unload_key(rig, key, &tpm);

@@ -331,7 +331,7 @@ static enum rc advance_one(struct host *h, const struct advance_statement *s,
         return rc;
     /* Whatever comes of it: it may have been approved. */
     key->early |= UINT32_C(1) << s->window;
-    return advance_window(h->key, &h->m->world, h->tpm, h->ledger, &plan, err);
+    return advance_window(h->key, &h->m->world, h->tpm, h->ledger, &plan, NULL, err);
 }
 
 enum rc operator_advance(struct machine *m, unsigned key, void (*arm)(struct machine *m))
@@ -450,7 +450,7 @@ enum rc operator_recover_here(struct machine *m, unsigned key)
         rc = recover_here_plan(h.key, &h.m->world, h.ledger, acknowledged_anywhere(key), &plan,
                                &err);
     if (rc == RC_OK)
-        rc = recover_here(h.key, &h.m->world, h.ledger, &plan, &err);
+        rc = recover_here(h.key, &h.m->world, h.ledger, &plan, NULL, &err);
     host_close(&h);
     m->lineage++;
     check_forget(m);

@@ -101,7 +101,7 @@ static enum rc advance_key(struct key *key, void *tpm, struct ledger *ledger)
 {
     const struct world *world = &rig.fake.world;
     enum rc rc = advance_window_plan(key, world, ledger, &statement, &plan, &rig.err);
-    return rc == RC_OK ? advance_window(key, world, tpm, ledger, &plan, &rig.err) : rc;
+    return rc == RC_OK ? advance_window(key, world, tpm, ledger, &plan, NULL, &rig.err) : rc;
 }
 
 static enum rc advance(void)
@@ -279,7 +279,7 @@ static void window_of_a_recovery(void **state)
     struct ledger *ledger = rig_ledger(&rig);
     struct key *key = rig_load_key(&rig, 0, ledger, &tpm);
     assert_int_equal(recover_here_plan(key, &rig.fake.world, ledger, -1, &r, &err), RC_OK);
-    assert_int_equal(recover_here(key, &rig.fake.world, ledger, &r, &err), RC_OK);
+    assert_int_equal(recover_here(key, &rig.fake.world, ledger, &r, NULL, &err), RC_OK);
     rig_unload_key(&rig, key, &tpm);
     ledger_close(&ledger);
     (void)sign(RC_REFUSED_NOT_OPEN);

@@ -489,7 +489,7 @@ static void attack_38_recovery_of_a_ledger_that_forgot_an_export(void **state)
         assert_int_equal(key->rc, RC_HALT_REGRESSION);
         assert_int_equal(recover_here_plan(key, &rig.fake.world, ledger, -1, &here, &err), RC_OK);
         assert_int_equal(here.start_window, 1);
-        assert_int_equal(recover_here(key, &rig.fake.world, ledger, &here, &err), RC_OK);
+        assert_int_equal(recover_here(key, &rig.fake.world, ledger, &here, NULL, &err), RC_OK);
         rig_unload_key(&rig, key, &tpm);
         ledger_close(&ledger);
         assert_int_equal(rig_open(&rig), RC_OK);
@@ -567,7 +567,7 @@ static void recovery_of_a_composed_a(void **state)
         enum rc rc = recover_here_plan(key, &rig.fake.world, ledger, -1, &plan, &err);
         assert_int_equal(rc, numbers[i].plan);
         if (rc == RC_OK)
-            assert_int_equal(recover_here(key, &rig.fake.world, ledger, &plan, &err),
+            assert_int_equal(recover_here(key, &rig.fake.world, ledger, &plan, NULL, &err),
                              numbers[i].run);
         rig_unload_key(&rig, key, &tpm);
         ledger_close(&ledger);

@@ -175,7 +175,7 @@ static void recover(int64_t highest)
     if (plan.start_window <= highest)
         fail_msg("%s: starts again in window %" PRId64 ", but %" PRId64 " was used", told,
                  plan.start_window, highest);
-    if (recover_here(key, world, ledger, &plan, &err) != RC_OK)
+    if (recover_here(key, world, ledger, &plan, NULL, &err) != RC_OK)
         fail_msg("%s: %s", told, err_text(&err));
     rig_acknowledge(ledger, key, plan.start_window);
     rig_unload_key(rig, key, &tpm);

@@ -405,7 +405,7 @@ static void recover(int64_t *start_window)
     struct ledger *ledger = rig_ledger(&rig);
     struct key *key = rig_load_key(&rig, 0, ledger, &tpm);
     assert_int_equal(recover_here_plan(key, &rig.fake.world, ledger, -1, &plan, &err), RC_OK);
-    assert_int_equal(recover_here(key, &rig.fake.world, ledger, &plan, &err), RC_OK);
+    assert_int_equal(recover_here(key, &rig.fake.world, ledger, &plan, NULL, &err), RC_OK);
     rig_acknowledge(ledger, key, plan.start_window);
     rig_unload_key(&rig, key, &tpm);
     ledger_close(&ledger);

@@ -213,7 +213,7 @@ static void go_to_the_next_window(void)
     struct key *key = rig_load_key(&rig, 0, ledger, &tpm);
     enum rc rc = recover_here_plan(key, &rig.fake.world, ledger, -1, &plan, &err);
     if (rc == RC_OK)
-        assert_int_equal(recover_here(key, &rig.fake.world, ledger, &plan, &err), RC_OK);
+        assert_int_equal(recover_here(key, &rig.fake.world, ledger, &plan, NULL, &err), RC_OK);
     else
         assert_int_equal(rc, RC_REFUSED_EXHAUSTED);
     rig_unload_key(&rig, key, &tpm);
