@@ -25,6 +25,7 @@
 
 #include "base/text.h"
 #include "ledger/ledger.h"
+#include "lib/quick.h"
 #include "lib/signer_rig.h"
 
 #define DAY INT64_C(86400)
@@ -377,6 +378,7 @@ static void nothing_goes_wrong(void **state)
 #define LOSSY 8U
 #define PER_LINE 16U
 #define ALL 31U
+#define QUICK 5 /* every fifth command or step, where the run is to be short */
 
 /* Not every fault for every history: what they have in common is seen in one of them. */
 static void each_command(enum fake_fault fault, unsigned which)
@@ -386,7 +388,7 @@ static void each_command(enum fake_fault fault, unsigned which)
             continue;
         struct mishap m = {.fault = fault, .command = 1, .seed = 1};
         while (m.command < FAULTS_MAX && run(i, &m))
-            m.command++;
+            m.command += quick_stride(QUICK);
         assert_in_range(m.command, 20, FAULTS_MAX - 1);
     }
 }
@@ -421,7 +423,7 @@ static void power_goes_in_each_step_of_the_disk(void **state)
     for (size_t i = 0; i < HISTORIES; i++) {
         struct mishap m = {.cut = 1, .seed = first_seed};
         while (m.cut < FAULTS_MAX && run(i, &m)) {
-            m.cut++;
+            m.cut += quick_stride(QUICK);
             m.seed++;
         }
         assert_in_range(m.cut, 20, FAULTS_MAX - 1);

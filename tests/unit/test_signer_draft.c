@@ -25,6 +25,7 @@
 #include "base/secmem.h"
 #include "hbs/key.h"
 #include "lib/plan_text.h"
+#include "lib/quick.h"
 #include "lib/signer_rig.h"
 #include "signer/provision.h"
 #include "signer/scheme.h"
@@ -265,6 +266,7 @@ static void kill_everywhere(const char *plan, uint64_t by)
 {
     unsigned continued = 0;
     uint64_t n = 1;
+    by *= quick_stride(5);
     for (bool was_killed = true; was_killed; n += by) {
         struct ledger_key made;
         begin();
