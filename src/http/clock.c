@@ -28,12 +28,7 @@ static bool take_view(const struct exchange *x, struct view_clock *v)
     if (x->payload_len != sizeof(*v))
         return false;
     memcpy(v, x->payload, sizeof(*v));
-    v->state[sizeof(v->state) - 1] = '\0';
-    v->reasons[sizeof(v->reasons) - 1] = '\0';
-    v->explained[sizeof(v->explained) - 1] = '\0';
-    for (size_t i = 0; i < REQUEST_CLOCK_KEYS_MAX; i++)
-        v->keys[i].name[sizeof(v->keys[i].name) - 1] = '\0';
-    return v->key_count <= REQUEST_CLOCK_KEYS_MAX;
+    return clock_terminate(v);
 }
 
 static void clock_done(struct exchange *x)

@@ -12,6 +12,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "http/print.h"
 
 #define JOBS_MAX 65536
 #define HANDLES_MAX 4 /* room for what a reply should not bring along, to close it */
@@ -251,24 +252,6 @@ static ssize_t receive(int fd, struct reply *reply, int *handle)
     return got > 0 && (msg.msg_flags & MSG_TRUNC) != 0 ? (ssize_t)sizeof(*reply) + 1 : got;
 }
 
-/* Every text of a reply ends inside its field, whatever the core believes. */
-static void terminate(struct reply *r)
-{
-    r->text[sizeof(r->text) - 1] = '\0';
-    r->signature.key[sizeof(r->signature.key) - 1] = '\0';
-    r->signature.version[sizeof(r->signature.version) - 1] = '\0';
-    r->signature.slot[sizeof(r->signature.slot) - 1] = '\0';
-    r->signature.request_id[sizeof(r->signature.request_id) - 1] = '\0';
-    r->bound_request_id[sizeof(r->bound_request_id) - 1] = '\0';
-    r->next_version[sizeof(r->next_version) - 1] = '\0';
-    r->tpm[sizeof(r->tpm) - 1] = '\0';
-    r->tpm_state[sizeof(r->tpm_state) - 1] = '\0';
-    r->check_ledger[sizeof(r->check_ledger) - 1] = '\0';
-    r->check_tpm[sizeof(r->check_tpm) - 1] = '\0';
-    r->check_clock[sizeof(r->check_clock) - 1] = '\0';
-    r->check_nodes[sizeof(r->check_nodes) - 1] = '\0';
-}
-
 /* The job that this reply belongs to, or NULL. */
 static struct core_job *match(const struct core_link *link, const struct reply *reply, int handle)
 {
@@ -288,7 +271,7 @@ static void deliver(struct core_link *link, struct reply *reply, int handle)
     lock(link);
     struct core_job *job = match(link, reply, handle);
     if (job != NULL) {
-        terminate(reply);
+        reply_terminate(reply);
         job->reply = *reply;
         job->payload = handle;
         finish(link, job, JOB_ANSWERED, &finished);

@@ -9,6 +9,59 @@
 
 #define END(field) (field)[sizeof(field) - 1] = '\0'
 
+/* A byte that came as a truth value; anything but 0 and 1 is no bool to a compiler. */
+static void settle(bool *value)
+{
+    uint8_t byte = 0;
+    memcpy(&byte, value, sizeof(byte));
+    *value = byte != 0;
+}
+
+static bool within(int64_t value, int64_t bound)
+{
+    return value >= -bound && value <= bound;
+}
+
+void reply_terminate(struct reply *reply)
+{
+    settle(&reply->replayed);
+    settle(&reply->tpm_virtual);
+    END(reply->text);
+    END(reply->signature.key);
+    END(reply->signature.version);
+    END(reply->signature.slot);
+    END(reply->signature.request_id);
+    END(reply->bound_request_id);
+    END(reply->next_version);
+    END(reply->tpm);
+    END(reply->tpm_state);
+    END(reply->check_ledger);
+    END(reply->check_tpm);
+    END(reply->check_clock);
+    END(reply->check_nodes);
+}
+
+bool clock_terminate(struct view_clock *view)
+{
+    END(view->state);
+    END(view->reasons);
+    END(view->explained);
+    for (size_t i = 0; i < REQUEST_CLOCK_KEYS_MAX; i++)
+        END(view->keys[i].name);
+    settle(&view->safe);
+    settle(&view->tpm_read);
+    settle(&view->tpm_safe);
+    const int64_t seconds[] = {view->since_s, view->wait_s, view->jump_from_s, view->jump_to_s};
+    const int64_t fractions[] = {view->error_us, view->offset_us, view->tpm_age_ms};
+    for (size_t i = 0; i < sizeof(seconds) / sizeof(seconds[0]); i++)
+        if (!within(seconds[i], RFC3339_S_MAX))
+            return false;
+    for (size_t i = 0; i < sizeof(fractions) / sizeof(fractions[0]); i++)
+        if (!within(fractions[i], INT64_C(1) << 53))
+            return false;
+    return view->key_count <= REQUEST_CLOCK_KEYS_MAX;
+}
+
 void key_terminate(struct view_key *view)
 {
     END(view->name);
@@ -403,7 +456,10 @@ static void print_reasons(struct jcs *j, const char *reasons)
     while (*reasons != '\0') {
         char one[32];
         size_t len = strcspn(reasons, ",");
-        (void)snprintf(one, sizeof(one), "%.*s", (int)(len < 31 ? len : 31), reasons);
+        size_t kept = len < sizeof(one) - 1 ? len : sizeof(one) - 1;
+        for (size_t i = 0; i < kept; i++)
+            one[i] = reasons[i] >= 0x20 && reasons[i] <= 0x7e ? reasons[i] : '?';
+        one[kept] = '\0';
         jcs_string(j, one);
         reasons += len + (reasons[len] == ',' ? 1 : 0);
     }

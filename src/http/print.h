@@ -12,7 +12,11 @@
 #include "http/plans.h"
 #include "signer/request.h"
 
-/** End every text of an entry inside its field, whatever the core believes. */
+/** End every text inside its field and make truth values true or false, whatever the core believes.
+ */
+void reply_terminate(struct reply *reply);
+/** @retval false  It has more keys than room for them, or a number that nobody can print. */
+bool clock_terminate(struct view_clock *view) MUST_CHECK;
 void key_terminate(struct view_key *view);
 void window_terminate(struct view_window *view);
 void version_terminate(struct view_version *view);

@@ -90,7 +90,11 @@ static bool plain_word(const char *name, size_t len)
     static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789";
     if (len == 0 || len > NAME_SHOWN_MAX || (name[0] >= '0' && name[0] <= '9'))
         return false;
-    return strspn(name, letters) >= len;
+    /* A piece of a text that need not end behind it. */
+    for (size_t i = 0; i < len; i++)
+        if (name[i] == '\0' || strchr(letters, name[i]) == NULL)
+            return false;
+    return true;
 }
 
 /* Append one member name to a path; text that does not fit is cut. */

@@ -58,6 +58,10 @@ static const char *unterminated_field(const struct request *r)
 
 static enum rc check_sign(const struct request *r, bool has_handle, struct err *err)
 {
+    uint8_t claimed = 0;
+    memcpy(&claimed, &r->digest_claimed, sizeof(claimed));
+    if (claimed > 1) /* not a bool, so not to be read as one */
+        return FAIL(err, RC_REFUSED_INPUT, "", claimed, "message field digest_claimed");
     if (r->by != REQUEST_BY_VERSION && r->by != REQUEST_BY_WINDOW)
         return FAIL(err, RC_REFUSED_INPUT, "", r->by, "message field by: %u", r->by);
     if (r->body != REQUEST_BODY_HANDLE && r->body != REQUEST_BODY_DIGEST)

@@ -61,13 +61,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     size_t packet_len = len < CHRONY_PACKET_LEN ? len : CHRONY_PACKET_LEN;
     struct clk_tracking t;
     struct err err = {0};
-    (void)chrony_answers(data, len, sequence);
+    bool answers = chrony_answers(data, len, sequence);
     if (chrony_reply(&t, data, packet_len, sequence, &err) != RC_OK) {
         MUST(err.rc == RC_REFUSED_INPUT);
         MUST(memcmp(&t, &none, sizeof(t)) == 0);
         return 0;
     }
-    MUST(packet_len == CHRONY_PACKET_LEN);
+    MUST(answers && packet_len == CHRONY_PACKET_LEN);
     judge(&t, data + packet_len, len - packet_len);
     return 0;
 }

@@ -363,6 +363,9 @@ static void core_checks_every_field(void **state)
     r.digest_kind = 3;
     expect_refused(r, false);
     r = good_request();
+    memset(&r.digest_claimed, 2, 1); /* no bool: whoever reads it as one may see both */
+    expect_refused(r, true);
+    r = good_request();
     memset(r.key, 'k', sizeof(r.key));
     expect_refused(r, true);
     r = good_request();

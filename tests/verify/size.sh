@@ -60,7 +60,7 @@ selection() {
     # shellcheck disable=SC2086
     $cc -std=gnu11 -O1 -D_GNU_SOURCE $macros -I"$src/src" -no-pie -Wl,-z,now -o "$work/$name/stack" \
         "$src/tests/verify/stack.c" $objects
-    line=$("$work/$name/stack" "$src"/tests/verify/corpus/{sig,plan}-*) || complain "$name: stack"
+    line=$("$work/$name/stack" "$src"/tests/fuzz/verify/{sig,plan}-*) || complain "$name: stack"
     if [ $graph = yes ]; then
         python3 "$src/tests/verify/stack.py" "$work/$name"/*.ci >"$work/$name/depths" ||
             complain "$name: stack.py"

@@ -1,7 +1,7 @@
 /*
  * stack: how much stack libtidemark-verify takes, measured on a stack that was painted before.
  *
- * Usage: stack FILE... with files of tests/verify/corpus. Reads keys, verifies signatures and opens
+ * Usage: stack FILE... with files of tests/fuzz/verify. Reads keys, verifies signatures and opens
  * plans on a stack of its own, and looks how deep it was written to. Prints one line:
  * "key=… stream=… whole=… plan=… verifier=… key_struct=… plan_struct=…", in bytes; 0 for what this
  * build of the library left out. tests/verify/size.sh builds it with each selection of schemes.

@@ -2,7 +2,8 @@
  * replay: run the fuzz target over files, and over small changes of them: every file cut off at
  * every length (long ones at some), and with bytes changed. `make check` does without a fuzzer.
  *
- * Usage: replay FOLDER. Fails if the folder holds nothing.
+ * Usage: replay [-n COUNT] FOLDER. COUNT: cuts and changes of one file at most, for slow targets.
+ * Fails if the folder holds nothing.
  */
 #include <dirent.h>
 #include <inttypes.h>
@@ -12,12 +13,14 @@
 
 #include "base/rc.h"
 #include "base/secmem.h"
+#include "base/text.h"
 
 #define FILE_MAX 65536
-#define CUTS_MAX 400                /* of one file */
-#define CHANGES_MAX 400             /* of one file */
+#define COUNT_MAX 400               /* cuts, and changes, of one file */
 #define CHANGES_OF_SIGNATURE_MAX 12 /* each of which is verified twice */
 #define HEAD 24                     /* bytes that decide most, so they are all changed */
+
+static size_t count_max = COUNT_MAX;
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
@@ -33,10 +36,10 @@ static void feed(const uint8_t *data, size_t len)
 static void replay(uint8_t *data, size_t len)
 {
     feed(data, len);
-    size_t step = len / CUTS_MAX + 1;
+    size_t step = len / count_max + 1;
     for (size_t cut = 0; cut < len; cut += cut < HEAD ? 1 : step)
         feed(data, cut);
-    step = len / (data[0] == '2' ? CHANGES_OF_SIGNATURE_MAX : CHANGES_MAX) + 1;
+    step = len / (data[0] == '2' ? CHANGES_OF_SIGNATURE_MAX : count_max) + 1;
     for (size_t at = 0; at < len; at += at < HEAD ? 1 : step) {
         uint8_t before = data[at];
         const uint8_t others[] = {0xff, (uint8_t)(before ^ 1)};
@@ -66,10 +69,16 @@ int main(int argc, char **argv)
 {
     struct dirent **entries = NULL;
     size_t files = 0;
+    uint64_t wanted = 0;
+    if (argc == 4 && strcmp(argv[1], "-n") == 0 && text_to_u64(&wanted, argv[2], COUNT_MAX)) {
+        count_max = wanted > 0 ? (size_t)wanted : 1;
+        argv += 2;
+        argc -= 2;
+    }
     MUST(base_init(NULL) == RC_OK);
     int count = argc == 2 ? scandir(argv[1], &entries, NULL, alphasort) : -1;
     if (count < 0) {
-        (void)fprintf(stderr, "usage: %s FOLDER\n", argv[0]);
+        (void)fprintf(stderr, "usage: %s [-n COUNT] FOLDER\n", argv[0]);
         return 2;
     }
     for (int i = 0; i < count; i++) {

@@ -8,8 +8,8 @@
  * Beside not crashing: one piece and many give one result, an index has one place, and the place
  * leads back to it.
  *
- * tests/verify/replay runs this over tests/verify/corpus in `make check`. To look for more, with
- * configure --enable-fuzzing: tests/verify/fuzz_verify -max_len=20000 CORPUS tests/verify/corpus
+ * tests/fuzz/replay_verify runs this over tests/fuzz/verify in `make check`. To look for more, with
+ * configure --enable-fuzzing: tests/fuzz/fuzz_verify -max_len=20000 CORPUS tests/fuzz/verify
  */
 #include <stdint.h>
 #include <stdlib.h>

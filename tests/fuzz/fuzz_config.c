@@ -1,0 +1,34 @@
+/*
+ * Fuzz target: the configuration file.
+ *
+ * Beside not crashing: what is taken keeps what config.h and the manual page promise of it, so that
+ * nothing behind it has to look again; what is refused says so in one line.
+ * Run: tests/fuzz/fuzz_config -max_len=4096 CORPUS tests/fuzz/config
+ */
+#include <string.h>
+
+#include "daemon/config.h"
+#include "fuzz/scratch.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
+{
+    static struct config c;
+    struct err err = {0};
+    enum rc rc = config_read(&c, scratch_file(data, len), &err);
+    if (rc != RC_OK) {
+        MUST(rc == RC_REFUSED_CONFIG && err.rc == rc && err.text[0] != '\0');
+        return 0;
+    }
+    MUST(c.state_dir[0] == '/');
+    MUST(c.http_unix[0] == '/' || c.http_tcp_address[0] != '\0');
+    MUST(c.front.connections_max >= 1 && c.front.requests_max >= 1);
+    MUST(c.front.header_deadline_s >= 1 && c.front.body_deadline_s >= 1);
+    MUST(c.front.core_deadline_s >= 1 && c.front.body_max >= 1);
+    MUST(c.tpm.tcti == c.tcti && c.tpm.watchdog_s <= TPM_WATCHDOG_S_MAX);
+    MUST(c.limits_count <= SIGNER_KEYS_MAX + 1);
+    for (size_t i = 0; i < c.limits_count; i++)
+        MUST(strlen(c.limits[i].name) <= NAME_LEN_MAX);
+    return 0;
+}

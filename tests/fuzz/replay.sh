@@ -1,0 +1,14 @@
+#!/bin/sh
+# Every fuzz target over its corpus, and over small changes of what is in it.
+set -eu
+here="${srcdir:-$(dirname "$0")/../..}/tests/fuzz"
+for source in "$here"/fuzz_*.c; do
+    name=$(basename "$source" .c)
+    name=${name#fuzz_}
+    case $name in
+    ledger | tpm) count=8 ;; # a database for each input, and a cryptographic session
+    *) count=400 ;;
+    esac
+    printf '%s: ' "$name"
+    ./tests/fuzz/replay_"$name" -n "$count" "$here/$name"
+done
