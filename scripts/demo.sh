@@ -94,7 +94,9 @@ cat >"$work/tidemark.json" <<JSON
   "tpm": { "tcti": "swtpm:path=$work/tpm.sock", "virtual": "demo" },
   "clock": { "port": $(cat "$work/chrony/client.cmdport"), "kernel_witness": false },
   "signing": { "edge_wait_ms": 20000 },
-  "http": { "unix": "$work/tidemark.sock", "tcp_address": "127.0.0.1", "tcp_port": $((20000 + $$ % 20000)) }
+  "http": { "unix": "$work/tidemark.sock", "tcp_address": "127.0.0.1", "tcp_port": $((20000 + $$ % 20000)) },
+  "identities": { "demo": { "match": [{ "uid": $(id -u) }, { "tcp": "loopback" }],
+                            "roles": ["signer", "auditor", "operator"] } }
 }
 JSON
 tcp=$(jq -r .http.tcp_port "$work/tidemark.json")

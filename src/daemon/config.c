@@ -8,6 +8,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "daemon/config_access.h"
 #include "policy/wear.h"
 
 /* One known member: where it goes and what is right. A table, so that --check-config, the manual
@@ -41,6 +42,12 @@ static enum rc refuse(struct err *err, const char *file, const char *path, const
 {
     return FAIL(err, RC_REFUSED_CONFIG, "", 0, "%s: %s: %s; right would be %s", file, path, what,
                 right);
+}
+
+enum rc config_refuse(const char *file, const char *path, const char *what, const char *right,
+                      struct err *err)
+{
+    return refuse(err, file, path, what, right);
 }
 
 static void text(struct members *m, const char *name, char *to, size_t size, const char *right)
@@ -331,6 +338,8 @@ static enum rc take_all(struct config *c, const struct members *m, json_t *root,
         enum rc rc = RC_OK;
         if (known != NULL)
             rc = take(known, value, file, err);
+        else if (strcmp(name, "identities") == 0)
+            rc = config_access(&c->access, value, file, err);
         else if (strcmp(name, "limits") == 0 || is_section(m, name))
             rc = take_section(c, m, name, value, file, err);
         else
@@ -436,5 +445,8 @@ enum rc config_change(const struct config *from, const struct config *to, struct
             return FAIL(err, RC_REFUSED_CONFIG, "", 0,
                         "%s cannot change while the service runs: restart it for that",
                         before.list[i].name);
+    if (!access_equal(&from->access, &to->access))
+        return FAIL(err, RC_REFUSED_CONFIG, "", 0,
+                    "identities cannot change while the service runs: restart it for that");
     return RC_OK;
 }

@@ -8,6 +8,7 @@
 #define DAEMON_CONFIG_H
 
 #include "http/front.h"
+#include "policy/access.h"
 #include "signer/core.h"
 
 #define CONFIG_PATH_MAX 256
@@ -27,6 +28,7 @@ struct config {
     struct key_settings settings;
     struct core_settings core;  /* limits of keys, and the log level */
     uint64_t attest_per_minute; /* attestations that clients may ask for */
+    struct access access;       /* identities; empty: none are configured */
     uint32_t idle_ms;
     int64_t restart_delay_ms_max; /* longest pause before a process that ended is started again */
     char http_unix[CONFIG_PATH_MAX]; /* "" for none */
@@ -52,6 +54,11 @@ enum rc config_read(struct config *config, const char *path, struct err *err) MU
  * @retval RC_REFUSED_CONFIG  The text names the first member that differs and may not.
  */
 enum rc config_change(const struct config *from, const struct config *to,
+                      struct err *err) MUST_CHECK;
+
+/** What every refusal says: where, what is wrong, and what would be right. @return
+ * RC_REFUSED_CONFIG */
+enum rc config_refuse(const char *file, const char *path, const char *what, const char *right,
                       struct err *err) MUST_CHECK;
 
 #endif

@@ -155,7 +155,8 @@ static _Noreturn void core_main(struct supervisor *s, int socket, int control)
     struct core_config config = {.signer = {.state_dirfd = s->state_dirfd,
                                             .ledger_path = s->ledger_path,
                                             .settings = s->config->settings,
-                                            .attest_per_minute = s->config->attest_per_minute},
+                                            .attest_per_minute = s->config->attest_per_minute,
+                                            .access = &s->config->access},
                                  .settings = s->config->core,
                                  .idle_ms = s->config->idle_ms,
                                  .pulse = s->core.pulse};
@@ -519,6 +520,7 @@ enum rc supervisor_run(const struct config *config, const char *path, struct err
     (void)setrlimit(RLIMIT_CORE, &no_core);
     log_level_set((enum log_level)config->core.log_level);
     notify_open(&s.notify);
+    s.front_config.access = &config->access;
     enum rc rc = prepare(&s, err);
     if (rc == RC_OK)
         rc = start_missing(&s, err);

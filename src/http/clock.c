@@ -1,8 +1,8 @@
 /*
  * The clock: what it says and why, and the acknowledgement of a jump forward.
  *
- * Who may acknowledge is not known yet as a role, so only the unix socket takes it: whoever may
- * connect there works on this host.
+ * Operators acknowledge, and over the unix socket only: whoever may connect there works on this
+ * host, and can compare its clock with another.
  */
 #include <jansson.h>
 #include <stdlib.h>
@@ -13,7 +13,6 @@
 #include "http/routes.h"
 
 #define ACK_BODY_MAX 4096
-#define LOCAL "uid:" /* what requesters on the unix socket begin with */
 
 static void json_release(json_t **json)
 {
@@ -56,7 +55,7 @@ void clock_ack_begin(struct exchange *x)
 {
     if (!body_no_page(x))
         return;
-    if (strncmp(conn_requester(x->conn), LOCAL, strlen(LOCAL)) != 0)
+    if (!conn_identity(x->conn)->local)
         exchange_problem(x, PROBLEM_FORBIDDEN,
                          "a jump is acknowledged over the unix socket of this host, not over TCP");
     else
@@ -109,6 +108,5 @@ void clock_ack_start(struct exchange *x)
         return;
     }
     memcpy(x->job.request.request_id, x->request_id, sizeof(x->request_id));
-    text_copy(x->job.request.requester, sizeof(x->job.request.requester), conn_requester(x->conn));
     exchange_ask(x, -1, clock_done);
 }

@@ -1,32 +1,30 @@
 #include "http/conns.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/in.h>
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
 
 struct conn {
     struct conn *next, *previous;
     int fd;
     uint64_t deadline;
-    char requester[REQUEST_TEXT_MAX + 1];
+    struct identity identity;
 };
 
 struct conns {
+    const struct access *access;
     pthread_mutex_t lock;
     struct conn *first;
     uint32_t count;
 };
 
-enum rc conns_open(struct conns **conns, struct err *err)
+enum rc conns_open(struct conns **conns, const struct access *access, struct err *err)
 {
     *conns = calloc(1, sizeof(**conns));
     if (*conns == NULL)
         return FAIL(err, RC_RETRY_SYSTEM, "errno", ENOMEM, "no memory for connections");
+    (*conns)->access = access;
     MUST(pthread_mutex_init(&(*conns)->lock, NULL) == 0);
     return RC_OK;
 }
@@ -41,41 +39,14 @@ void conns_close(struct conns **conns)
     *conns = NULL;
 }
 
-/* Who is it? Asked of the kernel, never of the client. */
-static void name_requester(struct conn *conn)
-{
-    struct sockaddr_storage address = {0};
-    socklen_t len = sizeof(address);
-    struct ucred peer = {0};
-    socklen_t peer_len = sizeof(peer);
-    char text[INET6_ADDRSTRLEN] = "unknown";
-    const char *kind = "tcp";
-    if (getpeername(conn->fd, (struct sockaddr *)&address, &len) != 0)
-        address.ss_family = AF_UNSPEC;
-    if (address.ss_family == AF_UNIX) {
-        kind = "uid";
-        if (getsockopt(conn->fd, SOL_SOCKET, SO_PEERCRED, &peer, &peer_len) == 0)
-            (void)snprintf(text, sizeof(text), "%lu", (unsigned long)peer.uid);
-    } else if (address.ss_family == AF_INET) {
-        struct sockaddr_in in;
-        memcpy(&in, &address, sizeof(in));
-        (void)inet_ntop(AF_INET, &in.sin_addr, text, sizeof(text));
-    } else if (address.ss_family == AF_INET6) {
-        struct sockaddr_in6 in6;
-        memcpy(&in6, &address, sizeof(in6));
-        (void)inet_ntop(AF_INET6, &in6.sin6_addr, text, sizeof(text));
-    }
-    (void)snprintf(conn->requester, sizeof(conn->requester), "%s:%s", kind, text);
-}
-
-struct conn *conns_add(struct conns *conns, int fd, uint64_t deadline)
+struct conn *conns_add(struct conns *conns, int fd, bool tls, uint64_t deadline)
 {
     struct conn *conn = calloc(1, sizeof(*conn));
     if (conn == NULL)
         return NULL;
     conn->fd = fd;
     conn->deadline = deadline;
-    name_requester(conn);
+    identity_of_socket(&conn->identity, conns->access, fd, tls);
     MUST(pthread_mutex_lock(&conns->lock) == 0);
     conn->next = conns->first;
     if (conn->next != NULL)
@@ -115,9 +86,9 @@ void conns_set_deadline(struct conns *conns, struct conn *conn, uint64_t deadlin
     MUST(pthread_mutex_unlock(&conns->lock) == 0);
 }
 
-const char *conn_requester(const struct conn *conn)
+struct identity *conn_identity(struct conn *conn)
 {
-    return conn->requester;
+    return &conn->identity;
 }
 
 void conns_reap(struct conns *conns, uint64_t now)

@@ -13,15 +13,18 @@
 #include <stdint.h>
 
 #include "base/rc.h"
-#include "signer/request.h"
+#include "http/identity.h"
 
 #define CONNS_NO_DEADLINE UINT64_MAX
 
 struct conns; /* opaque: all of them */
 struct conn;  /* opaque: one */
 
-/** @retval RC_RETRY_SYSTEM  No memory. */
-enum rc conns_open(struct conns **conns, struct err *err) MUST_CHECK;
+/**
+ * @param[in] access  Table of identities, borrowed until conns_close().
+ * @retval RC_RETRY_SYSTEM  No memory.
+ */
+enum rc conns_open(struct conns **conns, const struct access *access, struct err *err) MUST_CHECK;
 
 /** All connections must be gone (MUST). */
 void conns_close(struct conns **conns);
@@ -29,10 +32,11 @@ void conns_close(struct conns **conns);
 /**
  * A connection is there.
  * @param[in] fd        Its socket; stays the library's.
+ * @param[in] tls       It speaks TLS; who is behind it is known after the handshake.
  * @param[in] deadline  Tick.
  * @return NULL without memory: serve it without a deadline, or better not at all.
  */
-struct conn *conns_add(struct conns *conns, int fd, uint64_t deadline) MUST_CHECK;
+struct conn *conns_add(struct conns *conns, int fd, bool tls, uint64_t deadline) MUST_CHECK;
 
 /** It is about to be closed. Call it before its socket is, so that no other one is ever shut down.
  */
@@ -44,8 +48,8 @@ uint32_t conns_count(struct conns *conns);
 /** Move the deadline. */
 void conns_set_deadline(struct conns *conns, struct conn *conn, uint64_t deadline);
 
-/** "uid:1000" for a unix socket, "tcp:127.0.0.1" otherwise. Borrowed, until it is removed. */
-const char *conn_requester(const struct conn *conn);
+/** Who is behind it. Borrowed, until it is removed; belongs to the thread of the connection. */
+struct identity *conn_identity(struct conn *conn);
 
 /** Shut down what is past its deadline. */
 void conns_reap(struct conns *conns, uint64_t now);

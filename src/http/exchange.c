@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/secmem.h"
+#include "base/text.h"
 #include "http/routes.h"
 
 #define PAYLOAD_MAX (UINT64_C(4) << 20) /* the longest list is about 0.7 MiB, a plan 1 MiB */
@@ -51,6 +52,13 @@ void exchange_answer_payload(struct exchange *x, unsigned status, const char *ty
     x->payload_len = 0;
 }
 
+bool exchange_key_allowed(struct exchange *x, const char *key)
+{
+    const struct identity *who = conn_identity(x->conn);
+    return key[0] == '\0' || who->rules == NULL ||
+           access_key_allowed(x->front->config->access, who->rules, key);
+}
+
 /* Asking the core --------------------------------------------------------------------------------
  */
 
@@ -58,6 +66,8 @@ void exchange_request(struct exchange *x, enum request_op op)
 {
     x->job.request = (struct request){.op = op};
     memcpy(x->job.request.key, x->key, sizeof(x->key));
+    text_copy(x->job.request.requester, sizeof(x->job.request.requester),
+              conn_identity(x->conn)->name);
 }
 
 /* Any thread, without the link's lock. The library runs exchange_handle() again on its own thread.
@@ -268,9 +278,36 @@ static bool find_route(struct exchange *x, const char *method)
     return !x->answer.ready;
 }
 
+/* RFC 9110 §15.5.2: "The server generating a 401 response MUST send a WWW-Authenticate header". No
+ * scheme of the registry means certificates, so this one only says what is missing. */
+static void refuse_unknown(struct exchange *x, const struct identity *who)
+{
+    exchange_problem(x, PROBLEM_UNAUTHORISED, "%s", who->why);
+    answer_header(&x->answer, "WWW-Authenticate", "Certificate realm=\"tidemark\"");
+}
+
+/* May this one use this route at all, and ask about this key? What it may sign is seen in sign.c
+ * and, by the plan, in the core. */
+static bool pass_gate(struct exchange *x)
+{
+    char wanted[96];
+    const struct identity *who = conn_identity(x->conn);
+    if ((x->route->roles & ROLE_PUBLIC) != 0)
+        return true;
+    access_roles_print(wanted, sizeof(wanted), x->route->roles);
+    if (who->roles == 0)
+        refuse_unknown(x, who);
+    else if ((who->roles & x->route->roles) == 0)
+        exchange_problem(x, PROBLEM_FORBIDDEN, "%s lacks the role that this needs: %s", who->name,
+                         wanted);
+    else if (!exchange_key_allowed(x, x->key))
+        exchange_problem(x, PROBLEM_FORBIDDEN, "%s may not use the key %s", who->name, x->key);
+    return !x->answer.ready;
+}
+
 static void begin(struct exchange *x, const char *method, const char *version)
 {
-    if (!pass_guard(x, version) || !choose_request_id(x) || !find_route(x, method))
+    if (!pass_guard(x, version) || !choose_request_id(x) || !find_route(x, method) || !pass_gate(x))
         return;
     if (atomic_load(&x->front->stopping)) {
         exchange_problem(x, PROBLEM_STARTING, "the service is stopping");
@@ -352,7 +389,7 @@ static void log_end(struct exchange *x, const char *what)
     uint64_t ticks = now(x) - x->started;
     log_event(level, &fields,
               "sign %s for %s: %s, status %u, %" PRIu64 " bytes, %" PRIu64 ".%" PRIu64 " s%s%s%s%s",
-              x->key, conn_requester(x->conn), what, x->answer.status, x->guard.content_length,
+              x->key, conn_identity(x->conn)->name, what, x->answer.status, x->guard.content_length,
               ticks / TICKS_PER_S, ticks % TICKS_PER_S,
               x->sign.version[0] != '\0' ? ", version " : "", x->sign.version,
               x->sign.slot[0] != '\0' ? ", slot " : "", x->sign.slot);

@@ -53,6 +53,7 @@ typedef void (*exchange_step)(struct exchange *x);
 struct route {
     const char *method;
     const char *pattern; /* "/v1/keys/{key}/windows/{number}" */
+    unsigned roles;      /* who may: of enum access_role, never 0; ROLE_PUBLIC: everybody */
     const char *params;  /* query parameters, with blanks between */
     exchange_step begin; /* or NULL: no body is taken */
     exchange_step start;
@@ -127,10 +128,13 @@ void exchange_close(void *cls, struct MHD_Connection *connection, void **con_cls
 void exchange_problem(struct exchange *x, enum problem_id id, const char *format, ...)
     PRINTF_LIKE(3, 4);
 
+/** May the one who asks use this key, "" for none? The rules of its identity say so. */
+bool exchange_key_allowed(struct exchange *x, const char *key) MUST_CHECK;
+
 /** Answer with the problem that err->rc is, its text as detail. */
 void exchange_fail(struct exchange *x, const struct err *err);
 
-/** Start x->job.request: zero but for the operation and the key of the path. */
+/** Start x->job.request: zero but for the operation, the key of the path, and who asks. */
 void exchange_request(struct exchange *x, enum request_op op);
 
 /**

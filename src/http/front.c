@@ -53,7 +53,7 @@ static void on_connection(void *cls, struct MHD_Connection *connection, void **c
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
     uint64_t deadline = atomic_load(&s->front.now) +
                         (uint64_t)atomic_load(&s->front.live.header_deadline_s) * TICKS_PER_S;
-    *context = info == NULL ? NULL : conns_add(s->front.conns, info->connect_fd, deadline);
+    *context = info == NULL ? NULL : conns_add(s->front.conns, info->connect_fd, false, deadline);
 }
 
 /*
@@ -213,7 +213,7 @@ static enum rc open_all(struct service *s, struct err *err)
     uint32_t signs_max = config->requests_max < jobs_max ? config->requests_max : jobs_max;
     enum rc rc = prepare_listeners(config, err);
     if (rc == RC_OK)
-        rc = conns_open(&s->front.conns, err);
+        rc = conns_open(&s->front.conns, config->access, err);
     if (rc == RC_OK)
         rc = plans_open(&s->front.plans, err);
     if (rc == RC_OK)
@@ -280,6 +280,7 @@ static enum rc serve(struct service *s, struct err *err)
 
 enum rc front_run(const struct front_config *config, int control, struct err *err)
 {
+    MUST(config->access != NULL);
     MUST(config->listener_count >= 1);
     MUST(config->listener_count <= FRONT_LISTENERS_MAX);
     MUST(config->connections_max >= 1);

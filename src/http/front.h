@@ -13,6 +13,7 @@
 
 #include "base/pulse.h"
 #include "base/rc.h"
+#include "policy/access.h"
 
 #define FRONT_LISTENERS_MAX 4
 
@@ -30,6 +31,8 @@ struct front_config {
     int listeners[FRONT_LISTENERS_MAX]; /* bound, listening sockets (unix or loopback
                                            TCP); borrowed, made non-blocking */
     size_t listener_count;
+    const struct access *access;    /* identities; borrowed. Empty: root and our own user, as
+                                       identity.h says */
     int spool_dirfd;                /* folder for bodies that do not fit in memory (O_TMPFILE) */
     uint32_t connections_max;       /* of all listeners together; more wait in the backlog */
     uint32_t requests_max;          /* signing requests in flight; more get 503 with Retry-After */

@@ -89,7 +89,7 @@ void preview_start(struct exchange *x)
     x->sign.op = REQUEST_PREVIEW;
     memcpy(x->sign.key, x->key, sizeof(x->key));
     memcpy(x->sign.request_id, x->request_id, sizeof(x->request_id));
-    text_copy(x->sign.requester, sizeof(x->sign.requester), conn_requester(x->conn));
+    text_copy(x->sign.requester, sizeof(x->sign.requester), conn_identity(x->conn)->name);
     x->job.request = x->sign;
     exchange_ask(x, -1, preview_done);
 }

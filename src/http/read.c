@@ -97,10 +97,21 @@ bool keys_take(struct exchange *x)
     return true;
 }
 
+/* Of keys that it may not use, an identity is not told that they are there. */
+static void keys_hide(struct exchange *x)
+{
+    size_t shown = 0;
+    for (size_t i = 0; i < x->key_count; i++)
+        if (exchange_key_allowed(x, x->keys[i].name))
+            x->keys[shown++] = x->keys[i];
+    x->key_count = shown;
+}
+
 static void keys_done(struct exchange *x)
 {
     if (!keys_take(x))
         return;
+    keys_hide(x);
     x->key_facts = calloc(x->key_count + 1, sizeof(*x->key_facts));
     if (x->key_facts == NULL) {
         exchange_problem(x, PROBLEM_BUSY, "no memory for the answer");

@@ -5,28 +5,35 @@
 #include "base/bytes.h"
 #include "base/text.h"
 
+/* Roles stand before the parameters, so that a route without them does not compile. Signers read
+ * what tidemark sign needs to know of a key before it signs, and what they have signed. */
+#define READ_OWN (ROLE_SIGNER | ROLE_AUDITOR)
+#define READ_KEYS (ROLE_SIGNER | ROLE_AUDITOR | ROLE_OPERATOR)
+#define READ_STATE (ROLE_AUDITOR | ROLE_OPERATOR)
+
 static const struct route routes[] = {
-    {"POST", "/v1/keys/{key}/signatures", "version slot window", sign_begin, sign_start},
-    {"POST", "/v1/keys/{key}/signatures:preview", "version slot window", preview_begin,
+    {"POST", "/v1/keys/{key}/signatures", ROLE_SIGNER, "version slot window", sign_begin,
+     sign_start},
+    {"POST", "/v1/keys/{key}/signatures:preview", ROLE_SIGNER, "version slot window", preview_begin,
      preview_start},
-    {"GET", "/v1/keys/{key}/signatures/{id}", "", NULL, signature_start},
-    {"GET", "/v1/keys/{key}/signatures/{id}/receipt", "", NULL, receipt_start},
-    {"GET", "/v1/keys", "", NULL, keys_start},
-    {"GET", "/v1/keys/{key}", "", NULL, key_start},
-    {"GET", "/v1/keys/{key}/plan", "", NULL, plan_start},
-    {"GET", "/v1/keys/{key}/public", "format", NULL, public_start},
-    {"GET", "/v1/keys/{key}/attestation", "nonce", NULL, attestation_start},
-    {"GET", "/v1/keys/{key}/windows", "from to cursor", NULL, windows_start},
-    {"GET", "/v1/keys/{key}/windows/{number}", "", NULL, window_start},
-    {"GET", "/v1/keys/{key}/versions", "prefix cursor", NULL, versions_start},
-    {"GET", "/v1/keys/{key}/indices/{number}", "", NULL, index_start},
-    {"GET", "/v1/clock", "", NULL, clock_start},
-    {"POST", "/v1/clock/acknowledgements", "", clock_ack_begin, clock_ack_start},
-    {"GET", "/health/live", "", NULL, live_start},
-    {"GET", "/health/ready", "", NULL, ready_start},
-    {"GET", "/health/state", "", NULL, state_start},
-    {"GET", "/problems/{name}", "", NULL, problem_start},
-    {"GET", "/openapi.json", "", NULL, openapi_start},
+    {"GET", "/v1/keys/{key}/signatures/{id}", READ_OWN, "", NULL, signature_start},
+    {"GET", "/v1/keys/{key}/signatures/{id}/receipt", READ_OWN, "", NULL, receipt_start},
+    {"GET", "/v1/keys", READ_KEYS, "", NULL, keys_start},
+    {"GET", "/v1/keys/{key}", READ_KEYS, "", NULL, key_start},
+    {"GET", "/v1/keys/{key}/plan", READ_KEYS, "", NULL, plan_start},
+    {"GET", "/v1/keys/{key}/public", ROLE_PUBLIC, "format", NULL, public_start},
+    {"GET", "/v1/keys/{key}/attestation", READ_STATE, "nonce", NULL, attestation_start},
+    {"GET", "/v1/keys/{key}/windows", READ_STATE, "from to cursor", NULL, windows_start},
+    {"GET", "/v1/keys/{key}/windows/{number}", READ_STATE, "", NULL, window_start},
+    {"GET", "/v1/keys/{key}/versions", READ_STATE, "prefix cursor", NULL, versions_start},
+    {"GET", "/v1/keys/{key}/indices/{number}", READ_STATE, "", NULL, index_start},
+    {"GET", "/v1/clock", ROLE_PUBLIC, "", NULL, clock_start},
+    {"POST", "/v1/clock/acknowledgements", ROLE_OPERATOR, "", clock_ack_begin, clock_ack_start},
+    {"GET", "/health/live", ROLE_PUBLIC, "", NULL, live_start},
+    {"GET", "/health/ready", ROLE_PUBLIC, "", NULL, ready_start},
+    {"GET", "/health/state", ROLE_PUBLIC, "", NULL, state_start},
+    {"GET", "/problems/{name}", ROLE_PUBLIC, "", NULL, problem_start},
+    {"GET", "/openapi.json", ROLE_PUBLIC, "", NULL, openapi_start},
 };
 
 #define ROUTE_COUNT (sizeof(routes) / sizeof(routes[0]))

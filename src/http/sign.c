@@ -11,6 +11,7 @@
 
 #include "base/bytes.h"
 #include "base/file.h"
+#include "base/text.h"
 #include "http/body.h"
 #include "http/print.h"
 #include "http/routes.h"
@@ -73,6 +74,18 @@ static enum rc read_request(struct exchange *x, struct err *err)
     return rc;
 }
 
+/* The core looks at slot and version again, by the plan; this only saves uploads. */
+static bool check_slot(struct exchange *x)
+{
+    const struct identity *who = conn_identity(x->conn);
+    if (who->rules == NULL ||
+        access_slot_allowed(x->front->config->access, who->rules, x->key, x->sign.slot))
+        return true;
+    exchange_problem(x, PROBLEM_FORBIDDEN, "%s may not sign for the slot %s of %s", who->name,
+                     x->sign.slot, x->key);
+    return false;
+}
+
 /* Better to say no now than after the upload. */
 static bool check_core(struct exchange *x)
 {
@@ -96,7 +109,7 @@ void sign_begin(struct exchange *x)
         exchange_fail(x, &err);
         return;
     }
-    if (!check_core(x))
+    if (!check_slot(x) || !check_core(x))
         return;
     if (spool_open(&x->spool, x->guard.content_length, atomic_load(&x->front->live.body_memory_max),
                    config->spool_dirfd, x->promised.has_sha512, &err) != RC_OK)
@@ -174,7 +187,7 @@ void sign_start(struct exchange *x)
     x->sign.op = REQUEST_SIGN;
     memcpy(x->sign.key, x->key, sizeof(x->key));
     memcpy(x->sign.request_id, x->request_id, sizeof(x->request_id));
-    memcpy(x->sign.requester, conn_requester(x->conn), sizeof(x->sign.requester));
+    text_copy(x->sign.requester, sizeof(x->sign.requester), conn_identity(x->conn)->name);
 
     /* The answer shows the key's scheme, so its plan is fetched first, once for each key: after the
      * signature is made nothing should be left that can fail. */

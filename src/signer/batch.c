@@ -107,6 +107,14 @@ enum rc job_replay(struct batch *b, struct job *job, const struct ledger_receipt
 
 /* Limits -------------------------------------------------------------------------------------- */
 
+enum rc job_admit(const struct batch *b, const struct job *job, struct err *err)
+{
+    if (b->access == NULL)
+        return RC_OK;
+    return access_check_sign(b->access, job->request->requester, &b->key->plan, job->version,
+                             job->slot, err);
+}
+
 bool job_rate(struct batch *b, struct job *job)
 {
     struct key *key = b->key;

@@ -11,6 +11,7 @@
 #ifndef SIGNER_BATCH_H
 #define SIGNER_BATCH_H
 
+#include "policy/access.h"
 #include "signer/allocate.h"
 #include "signer/artifact.h"
 #include "signer/key.h"
@@ -47,6 +48,7 @@ struct batch {
     void *tpm;
     struct ledger *ledger;
     const struct key_settings *settings;
+    const struct access *access; /* NULL: nobody is told apart */
     struct timekeeper *clock;
     int64_t now_s;  /* host clock, for records */
     int64_t wall_s; /* latest trusted second, 0 if there is none */
@@ -79,6 +81,10 @@ void job_burn(struct job *job, enum rc rc, const struct err *err);
 /** End a job with a stored signature. */
 enum rc job_replay(struct batch *b, struct job *job, const struct ledger_receipt *receipt,
                    const uint8_t *signature, struct err *err) MUST_CHECK;
+
+/** May the one who asks have this signed? version and slot are the plan's own spelling.
+ * @retval RC_REFUSED_ACCESS  As access_check_sign(). */
+enum rc job_admit(const struct batch *b, const struct job *job, struct err *err) MUST_CHECK;
 
 /** Take a token; refuse the job with RC_RETRY_RATE if there is none. @return true if it may go on.
  */

@@ -73,7 +73,8 @@ static enum rc place(struct batch *b, struct job *job, struct err *err)
     if (rc != RC_OK)
         return rc;
     /* Version and slot in the plan's own spelling, e.g. the only slot where none was named. */
-    return plan_version_of_index(&b->key->plan, job->place.index, job->version, job->slot, err);
+    rc = plan_version_of_index(&b->key->plan, job->place.index, job->version, job->slot, err);
+    return rc == RC_OK ? job_admit(b, job, err) : rc;
 }
 
 /* Marks of the job's line, those of jobs that this batch has taken included. */

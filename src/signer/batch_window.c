@@ -437,6 +437,11 @@ enum rc batch_by_window(struct batch *b, struct job *jobs, size_t count, struct 
                        &e);
             continue;
         }
+        rc = job_admit(b, &jobs[i], &e);
+        if (rc != RC_OK) {
+            job_refuse(&jobs[i], rc, &e);
+            continue;
+        }
         rc = look_up(b, &jobs[i], err);
         if (rc == RC_OK)
             continue;
@@ -536,6 +541,11 @@ enum rc batch_preview_window(struct batch *b, struct job *job, struct err *err)
                    FAIL(&e, RC_REFUSED_OUTSIDE_PLAN, "", 0,
                         "this key signs by window: ask for window=current"),
                    &e);
+        return RC_OK;
+    }
+    enum rc admitted = job_admit(b, job, &e);
+    if (admitted != RC_OK) {
+        job_refuse(job, admitted, &e);
         return RC_OK;
     }
     /* Without key or digest there is nothing that could have been signed before. */

@@ -65,12 +65,13 @@ struct request {
     char slot[NAME_LEN_MAX + 1];
     char idempotency_key[REQUEST_TEXT_MAX + 1];
     char request_id[REQUEST_TEXT_MAX + 1];
-    char requester[REQUEST_TEXT_MAX + 1];
-    uint64_t body_len;    /* bytes of the artifact behind the handle */
-    uint32_t digest_kind; /* REQUEST_BODY_DIGEST: enum digest_kind */
-    uint8_t digest[64];   /* the digest to sign, or the front's claim for a handle's SHA-256 */
-    bool digest_claimed;  /* handle: digest[0..31] is what the front (or client) says it is.
-                             REQUEST_PREVIEW: there is a digest */
+    char requester[REQUEST_TEXT_MAX + 1]; /* every op: the identity's name, as http/identity.h says;
+                                             kept in receipts, looked up in policy/access.h */
+    uint64_t body_len;                    /* bytes of the artifact behind the handle */
+    uint32_t digest_kind;                 /* REQUEST_BODY_DIGEST: enum digest_kind */
+    uint8_t digest[64];  /* the digest to sign, or the front's claim for a handle's SHA-256 */
+    bool digest_claimed; /* handle: digest[0..31] is what the front (or client) says it is.
+                            REQUEST_PREVIEW: there is a digest */
     /* REQUEST_CLOCK_ACK */
     uint64_t ack_id, ack_windows;
     int64_t ack_utc_s;

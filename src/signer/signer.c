@@ -283,6 +283,7 @@ static struct batch batch_of(struct signer *s, struct key *key)
                           .tpm = s->tpm,
                           .ledger = s->ledger,
                           .settings = &s->config->settings,
+                          .access = s->config->access,
                           .clock = s->clock,
                           .now_s = now_s(s)};
 }
@@ -865,7 +866,11 @@ enum rc signer_acknowledge(struct signer *s, const struct request *r, struct rep
     *payload_len = 0;
     reply_init(reply, r);
     name_tpm(s, reply);
-    enum rc rc = clockbook_acknowledge(&s->book, &said, r->requester, now_s(s), &e);
+    enum rc rc = s->config->access == NULL
+                     ? RC_OK
+                     : access_check_role(s->config->access, r->requester, ROLE_OPERATOR, &e);
+    if (rc == RC_OK)
+        rc = clockbook_acknowledge(&s->book, &said, r->requester, now_s(s), &e);
     if (rc == RC_OK)
         rc = read_clock(s, payload, payload_len, &e);
     reply->rc = (int32_t)rc;

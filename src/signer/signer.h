@@ -7,6 +7,7 @@
 #ifndef SIGNER_SIGNER_H
 #define SIGNER_SIGNER_H
 
+#include "policy/access.h"
 #include "signer/batch.h"
 #include "signer/key.h"
 #include "signer/request.h"
@@ -27,7 +28,8 @@ struct signer_config {
     struct key_settings settings;
     const struct named_limits *limits;
     size_t limits_count;
-    uint64_t attest_per_minute; /* attestations that clients may ask for; 0: no limit */
+    uint64_t attest_per_minute;  /* attestations that clients may ask for; 0: no limit */
+    const struct access *access; /* identities and their rules; NULL: none are configured */
 };
 
 struct signer;

@@ -117,15 +117,13 @@ static void test_sign(void **state)
     assert_string_equal(text_of(json, "slot"), "kernel");
     assert_string_equal(text_of(json, "artifact_sha256"), HEX_ABC);
 
-    char uid[32];
-    (void)snprintf(uid, sizeof(uid), "uid:%u", (unsigned)getuid());
     struct rig_request r = rig_last(&rig);
     assert_int_equal(r.request.by, REQUEST_BY_VERSION);
     assert_int_equal(r.request.body, REQUEST_BODY_HANDLE);
     assert_string_equal(r.request.version, "4.2.1");
     assert_string_equal(r.request.slot, "kernel");
     assert_string_equal(r.request.request_id, "ci-1");
-    assert_string_equal(r.request.requester, uid);
+    assert_string_equal(r.request.requester, RIG_LOCAL);
     assert_int_equal(r.request.body_len, 3);
     assert_int_equal(r.body_len, 3);
     assert_true(r.request.digest_claimed);
@@ -249,7 +247,7 @@ static void test_tcp(void **state)
     struct answered a CLEANUP(answered_free) = client_read(fd, false, 5000);
     assert_int_equal(a.status, 201);
     struct rig_request r = rig_last(&rig);
-    assert_string_equal(r.request.requester, "tcp:127.0.0.1");
+    assert_string_equal(r.request.requester, RIG_TCP);
     assert_int_equal(strlen(r.request.request_id), 32); /* made, since none was sent */
     check_header(&a, "Request-Id", r.request.request_id);
 }

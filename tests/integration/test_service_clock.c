@@ -50,10 +50,16 @@ static uint16_t free_port(void)
 static void make(struct service *s, uint16_t port)
 {
     char http[80];
+    char identities[160];
     char plan[1024];
     char start[RFC3339_SIZE];
     (void)snprintf(http, sizeof(http), "'tcp_address':'127.0.0.1','tcp_port':%u", port);
-    service_make(s, "jump", &clocks, &(struct service_options){.http = http});
+    (void)snprintf(identities, sizeof(identities),
+                   "'all':{'match':[{'uid':%u},{'tcp':'loopback'}],'roles':['signer','auditor',"
+                   "'operator']}",
+                   (unsigned)geteuid());
+    service_make(s, "jump", &clocks,
+                 &(struct service_options){.http = http, .identities = identities});
     rfc3339_print(start, now_s() - DAY - DAY / 2);
     (void)snprintf(plan, sizeof(plan),
                    "{'tidemark_plan':1,'key':'nightly','profile':'sp800-208'," LMS

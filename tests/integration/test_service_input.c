@@ -266,6 +266,8 @@ static void test_bad_configuration(void **state)
         {{.limits = "'fw':{'bursts':2}"}, "limits.fw: has an unknown member"},
         {{.signing = "'idle_ms':1"}, "signing.idle_ms: not a whole number in range"},
         {{.restart = "'delay_ms_max':1},'colour':{"}, "colour: unknown member"},
+        {{.identities = "'ci':{'match':[{'uid':-1}],'roles':['signer']}"},
+         "identities.ci.match.uid: cannot be matched"},
         {{.http = "'tcp_address':'0.0.0.0'"}, "http.tcp_address: not a loopback address"},
     };
     struct service s;

@@ -508,9 +508,25 @@ struct rig_request rig_next(struct rig *rig)
 /* Life -------------------------------------------------------------------------------------------
  */
 
+/* Everything for us over the unix socket, and the same under another name over TCP. */
+static const struct access *rig_access(void)
+{
+    static struct access access;
+    access = (struct access){.identity_count = 2, .selector_count = 2};
+    access.identities[0] =
+        (struct access_identity){.name = RIG_LOCAL, .roles = ROLES_ALL, .every_key = true};
+    access.identities[1] =
+        (struct access_identity){.name = RIG_TCP, .roles = ROLES_ALL, .every_key = true};
+    access.selectors[0] =
+        (struct access_selector){.identity = 0, .kind = ACCESS_UID, .number = geteuid()};
+    access.selectors[1] = (struct access_selector){.identity = 1, .kind = ACCESS_LOOPBACK};
+    return &access;
+}
+
 struct front_config rig_config(void)
 {
-    return (struct front_config){.connections_max = 64,
+    return (struct front_config){.access = rig_access(),
+                                 .connections_max = 64,
                                  .requests_max = 16,
                                  .settings = {.body_max = 64 << 20,
                                               .body_memory_max = 1 << 20,

@@ -19,6 +19,8 @@
 
 #define RIG_VERSION_KEY "router-fw" /* version plan: major.minor.patch, slots bootloader kernel */
 #define RIG_TIME_KEY "nightly"      /* time plan of weekly windows */
+#define RIG_LOCAL "here"            /* identity of whoever comes over the unix socket */
+#define RIG_TCP "loopback"          /* over TCP */
 #define RIG_SIGNATURE_LEN 1144
 #define RIG_PENDING_MAX 64
 

@@ -897,7 +897,23 @@ static size_t operations(const json_t *paths)
     return count;
 }
 
-/* The description has exactly the operations of the route table, each with roles and states. */
+/* The roles of a route, as the description names them. */
+static unsigned described_roles(const json_t *operation)
+{
+    const json_t *names = json_object_get(operation, "x-tidemark-roles");
+    unsigned set = 0;
+    for (size_t i = 0; i < json_array_size(names); i++) {
+        enum access_role role = ROLE_PUBLIC;
+        const char *name = json_string_value(json_array_get(names, i));
+        if (!access_role_find(&role, name))
+            assert_string_equal(name, "public");
+        set |= role;
+    }
+    return set;
+}
+
+/* The description has exactly the operations of the route table, each with its roles, and states.
+ */
 static void test_openapi_routes(void **state)
 {
     (void)state;
@@ -909,8 +925,11 @@ static void test_openapi_routes(void **state)
     for (; routes_at(count) != NULL; count++) {
         const struct route *route = routes_at(count);
         const char *method = strcmp(route->method, "GET") == 0 ? "get" : "post";
-        if (json_object_get(json_object_get(paths, route->pattern), method) == NULL)
+        const json_t *operation = json_object_get(json_object_get(paths, route->pattern), method);
+        if (operation == NULL)
             fail_msg("not described: %s %s", route->method, route->pattern);
+        if (route->roles == 0 || described_roles(operation) != route->roles)
+            fail_msg("other roles: %s %s", route->method, route->pattern);
     }
     assert_int_equal(operations(paths), count);
 }
