@@ -24,11 +24,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     MUST(c.state_dir[0] == '/');
     MUST(c.http_unix[0] == '/' || c.http_tcp_address[0] != '\0');
     MUST(c.front.connections_max >= 1 && c.front.requests_max >= 1);
-    MUST(c.front.header_deadline_s >= 1 && c.front.body_deadline_s >= 1);
-    MUST(c.front.core_deadline_s >= 1 && c.front.body_max >= 1);
+    const struct front_settings *f = &c.front.settings;
+    MUST(f->header_deadline_s >= 1 && f->body_deadline_s >= 1);
+    MUST(f->core_deadline_s >= 1 && f->body_max >= 1);
     MUST(c.tpm.tcti == c.tcti && c.tpm.watchdog_s <= TPM_WATCHDOG_S_MAX);
-    MUST(c.limits_count <= SIGNER_KEYS_MAX + 1);
-    for (size_t i = 0; i < c.limits_count; i++)
-        MUST(strlen(c.limits[i].name) <= NAME_LEN_MAX);
+    MUST(c.core.limits_count <= SIGNER_KEYS_MAX + 1);
+    for (size_t i = 0; i < c.core.limits_count; i++)
+        MUST(strlen(c.core.limits[i].name) <= NAME_LEN_MAX);
+    for (size_t i = 0; i < c.access.identity_count; i++)
+        MUST(name_valid(c.access.identities[i].name) && c.access.identities[i].roles != 0);
     return 0;
 }
