@@ -61,14 +61,27 @@ void tpm_tr_flush(struct tpm *tpm, ESYS_TR *object)
     *object = ESYS_TR_NONE;
 }
 
+TSS2_RC tpm_capability(struct tpm *tpm, TPM2_CAP kind, uint32_t first, uint32_t count,
+                       TPMI_YES_NO *more, TPMS_CAPABILITY_DATA **data)
+{
+    *data = NULL;
+    TSS2_RC r = TPM_RUN(tpm, "GetCapability",
+                        Esys_GetCapability(tpm->esys, NO_SESSIONS, kind, first, count, more, data));
+    if (r != TSS2_RC_SUCCESS || (*data)->capability == kind)
+        return r;
+    /* The library unpacks whatever list came, and only its kind tells which member of the union
+     * holds it: counting one list with the length of another leads behind its end. */
+    Esys_Free(*data);
+    *data = NULL;
+    return tpm_malformed(tpm);
+}
+
 TSS2_RC tpm_property(struct tpm *tpm, TPM2_PT property, uint32_t *value)
 {
     *value = 0;
     TPMS_CAPABILITY_DATA *data = NULL;
     TPMI_YES_NO more = 0;
-    TSS2_RC r = TPM_RUN(tpm, "GetCapability",
-                        Esys_GetCapability(tpm->esys, NO_SESSIONS, TPM2_CAP_TPM_PROPERTIES,
-                                           property, 1, &more, &data));
+    TSS2_RC r = tpm_capability(tpm, TPM2_CAP_TPM_PROPERTIES, property, 1, &more, &data);
     if (r != TSS2_RC_SUCCESS)
         return r;
     /* A TPM without this property answers with the next one that it has. */
@@ -130,9 +143,8 @@ static TSS2_RC flush_listed(struct tpm *tpm, TPM2_HANDLE first, TPM2_HANDLE keep
 {
     TPMS_CAPABILITY_DATA *data = NULL;
     TPMI_YES_NO more_data = 0;
-    TSS2_RC r = TPM_RUN(tpm, "GetCapability",
-                        Esys_GetCapability(tpm->esys, NO_SESSIONS, TPM2_CAP_HANDLES, first,
-                                           TPM2_MAX_CAP_HANDLES, &more_data, &data));
+    TSS2_RC r =
+        tpm_capability(tpm, TPM2_CAP_HANDLES, first, TPM2_MAX_CAP_HANDLES, &more_data, &data);
     if (r != TSS2_RC_SUCCESS)
         return r;
     const TPML_HANDLE *list = &data->data.handles;

@@ -145,6 +145,14 @@ void tpm_tr_flush(struct tpm *tpm, ESYS_TR *object);
  */
 TSS2_RC tpm_flush_sessions(struct tpm *tpm) MUST_CHECK;
 
+/**
+ * TPM2_GetCapability (TPM 2.0 Part 3, 30.2), and the answer is of the kind that was asked for: if
+ * it is not, the connection is dead.
+ * @param[out] data  Esys_Free() it. NULL unless TSS2_RC_SUCCESS.
+ */
+TSS2_RC tpm_capability(struct tpm *tpm, TPM2_CAP kind, uint32_t first, uint32_t count,
+                       TPMI_YES_NO *more, TPMS_CAPABILITY_DATA **data) MUST_CHECK;
+
 /** One property of TPM2_CAP_TPM_PROPERTIES; 0 where the TPM does not have it. */
 TSS2_RC tpm_property(struct tpm *tpm, TPM2_PT property, uint32_t *value) MUST_CHECK;
 

@@ -67,9 +67,8 @@ static enum rc find_handles(struct tpm *tpm, uint32_t *first, struct err *err)
     TPMI_YES_NO more = TPM2_YES;
     for (int round = 0; !found && more != 0 && round < LIST_ROUNDS_MAX; round++) {
         TPMS_CAPABILITY_DATA *data = NULL;
-        TSS2_RC r = TPM_RUN(tpm, "GetCapability",
-                            Esys_GetCapability(tpm->esys, NO_SESSIONS, TPM2_CAP_HANDLES, *first,
-                                               TPM2_MAX_CAP_HANDLES, &more, &data));
+        TSS2_RC r =
+            tpm_capability(tpm, TPM2_CAP_HANDLES, *first, TPM2_MAX_CAP_HANDLES, &more, &data);
         if (r != TSS2_RC_SUCCESS)
             return TPM_FAIL(TPM_RUNNING, r, "GetCapability of the NV indexes", err);
         found = find_gap(&data->data.handles, first);

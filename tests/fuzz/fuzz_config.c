@@ -33,5 +33,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         MUST(strlen(c.core.limits[i].name) <= NAME_LEN_MAX);
     for (size_t i = 0; i < c.access.identity_count; i++)
         MUST(name_valid(c.access.identities[i].name) && c.access.identities[i].roles != 0);
+    MUST(config_change(&c, &c, NULL) == RC_OK);
     return 0;
 }
