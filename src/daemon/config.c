@@ -158,6 +158,16 @@ static void describe(struct config *c, struct members *m)
     live(m);
     number(c, m, "http.body_memory_max", 1 << 20, 0, UINT64_C(1) << 30, "bytes, 0 to 2^30");
     live(m);
+    number(c, m, "http.memory_max", UINT64_C(256) << 20, 0, UINT64_C(1) << 50,
+           "bytes, 0 to 2^50; 0 for no limit");
+    number(c, m, "http.spool_max", UINT64_C(64) << 30, 0, UINT64_C(1) << 50,
+           "bytes, 0 to 2^50; 0 for no limit");
+    number(c, m, "http.spool_keep_free", UINT64_C(256) << 20, 0, UINT64_C(1) << 50,
+           "bytes, 0 to 2^50; 0 for none");
+    number(c, m, "http.body_rate_min", 65536, 0, UINT64_C(1) << 30,
+           "bytes a second, 0 to 2^30; 0 for none");
+    number(c, m, "http.peer_connections", 500, 0, 100000, "0 to 100000; 0 for no limit");
+    number(c, m, "http.peer_requests", 200, 0, 10000, "0 to 10000; 0 for no limit");
     number(c, m, "http.connections_max", 1000, 8, 100000, "8 to 100000");
     number(c, m, "http.requests_max", 256, 1, 10000, "1 to 10000");
     number(c, m, "http.header_deadline_s", 10, 1, 3600, "seconds, 1 to 3600");
@@ -201,6 +211,12 @@ static void put_numbers(struct config *c, const struct members *m)
     c->http_tcp_port = (uint16_t)got(m, "http.tcp_port");
     c->restart_delay_ms_max = (int64_t)got(m, "restart.delay_ms_max");
     struct front_config *f = &c->front;
+    f->memory_max = got(m, "http.memory_max");
+    f->spool_max = got(m, "http.spool_max");
+    f->spool_keep_free = got(m, "http.spool_keep_free");
+    f->body_rate_min = (uint32_t)got(m, "http.body_rate_min");
+    f->peer_connections = (uint32_t)got(m, "http.peer_connections");
+    f->peer_requests = (uint32_t)got(m, "http.peer_requests");
     f->connections_max = (uint32_t)got(m, "http.connections_max");
     f->requests_max = (uint32_t)got(m, "http.requests_max");
     f->settings = (struct front_settings){

@@ -36,16 +36,13 @@ static bool check_headers(struct exchange *x, uint64_t max)
 void body_begin(struct exchange *x, uint64_t max)
 {
     struct err err = {0};
-    const struct front_config *config = x->front->config;
     if (!check_headers(x, max))
         return;
     if (content_digest_parse(&x->promised, guard_value(&x->guard, GUARD_CONTENT_DIGEST), &err) !=
         RC_OK)
         exchange_fail(x, &err);
-    else if (spool_open(&x->spool, x->guard.content_length,
-                        atomic_load(&x->front->live.body_memory_max), config->spool_dirfd,
-                        x->promised.has_sha512, &err) != RC_OK)
-        exchange_problem(x, PROBLEM_SPOOL_FULL, "%s", err_text(&err));
+    else
+        exchange_expect_body(x, x->promised.has_sha512);
 }
 
 static enum rc read_back(struct exchange *x, char **text, size_t *len, struct err *err)

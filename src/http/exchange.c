@@ -22,9 +22,22 @@ static uint64_t now(const struct exchange *x)
     return atomic_load(&x->front->now);
 }
 
-static void deadline_in(struct exchange *x, uint32_t seconds)
+static void deadline_in(struct exchange *x, uint64_t seconds)
 {
-    conns_set_deadline(x->front->conns, x->conn, now(x) + (uint64_t)seconds * TICKS_PER_S);
+    conns_set_deadline(x->front->conns, x->conn, now(x) + seconds * TICKS_PER_S);
+}
+
+/* A body has an absolute deadline, and a small one a near one: a byte now and then is not enough.
+ */
+static uint64_t body_seconds(const struct exchange *x)
+{
+    const struct front_config *config = x->front->config;
+    uint64_t seconds = atomic_load(&x->front->live.body_deadline_s);
+    if (config->body_rate_min == 0)
+        return seconds;
+    uint64_t needed = atomic_load(&x->front->live.header_deadline_s) +
+                      x->guard.content_length / config->body_rate_min;
+    return needed < seconds ? needed : seconds;
 }
 
 /* Answers ----------------------------------------------------------------------------------------
@@ -43,6 +56,45 @@ void exchange_problem(struct exchange *x, enum problem_id id, const char *format
 void exchange_fail(struct exchange *x, const struct err *err)
 {
     exchange_problem(x, problem_of_rc(err->rc), "%s", err_text(err));
+}
+
+/* A place for the body: in memory while the budget of all lasts, else in the spool folder. */
+static bool take_room(struct exchange *x)
+{
+    struct front *front = x->front;
+    const struct front_config *config = front->config;
+    uint64_t len = x->guard.content_length;
+    if (len <= atomic_load(&front->live.body_memory_max) && budget_take(&front->memory, len)) {
+        x->in_memory += len;
+        return true;
+    }
+    if (!budget_take(&front->spool, len))
+        return false;
+    x->in_spool = len;
+    x->unwritten = len;
+    uint64_t promised = atomic_fetch_add(&front->unwritten, len) + len;
+    return budget_fits_disk(config->spool_dirfd, promised, config->spool_keep_free);
+}
+
+void exchange_expect_body(struct exchange *x, bool sha512)
+{
+    struct err err = {0};
+    const struct front_config *config = x->front->config;
+    uint64_t len = x->guard.content_length;
+    if (!take_room(x))
+        exchange_problem(x, PROBLEM_SPOOL_FULL,
+                         "the bodies of other requests leave no room for %" PRIu64 " bytes now",
+                         len);
+    else if (spool_open(&x->spool, len, x->in_spool > 0 ? 0 : len, config->spool_dirfd, sha512,
+                        &err) != RC_OK)
+        exchange_problem(x, PROBLEM_SPOOL_FULL, "%s", err_text(&err));
+}
+
+static void give_room(struct exchange *x)
+{
+    budget_give(&x->front->memory, x->in_memory);
+    budget_give(&x->front->spool, x->in_spool);
+    atomic_fetch_sub(&x->front->unwritten, x->unwritten);
 }
 
 void exchange_answer_payload(struct exchange *x, unsigned status, const char *type)
@@ -109,6 +161,10 @@ static enum rc load_payload(struct exchange *x, struct err *err)
         return RC_OK;
     if (fstat(fd, &status) != 0 || (uint64_t)status.st_size != len || len > PAYLOAD_MAX)
         return FAIL(err, RC_HALT_INVARIANT, "", 0, "the core's payload is not what it says");
+    /* A list becomes text of about its size. What a signature was spent on is never refused. */
+    if (!x->used && !budget_take(&x->front->memory, 2 * len))
+        return FAIL(err, RC_RETRY_BUSY, "", 0, "too many answers are being read by others");
+    x->in_memory += x->used ? 0 : 2 * len;
     x->payload = malloc(len);
     if (x->payload == NULL || !pread_full(fd, x->payload, len, 0))
         return FAIL(err, RC_RETRY_SYSTEM, "errno", errno, "cannot read the core's payload");
@@ -206,11 +262,22 @@ static void resumed(struct exchange *x)
 /* The first call: headers are there --------------------------------------------------------------
  */
 
+struct headers {
+    struct guard *guard;
+    bool in_place; /* the library leaves them where they came in */
+    uintptr_t at;  /* where the next one must begin */
+};
+
 static enum MHD_Result show_header(void *cls, enum MHD_ValueKind kind, const char *name,
                                    size_t name_len, const char *value, size_t value_len)
 {
+    struct headers *h = cls;
     (void)kind;
-    guard_header(cls, name, name_len, value == NULL ? "" : value, value == NULL ? 0 : value_len);
+    value_len = value == NULL ? 0 : value_len;
+    value = value == NULL ? "" : value;
+    if (h->in_place)
+        guard_line(h->guard, &h->at, name, name_len, value, value_len);
+    guard_header(h->guard, name, name_len, value, value_len);
     return MHD_YES;
 }
 
@@ -241,7 +308,12 @@ static bool choose_request_id(struct exchange *x)
 /* May we believe what the headers say about where the request ends? */
 static bool pass_guard(struct exchange *x, const char *version)
 {
-    (void)MHD_get_connection_values_n(x->connection, MHD_HEADER_KIND, show_header, &x->guard);
+    /* Versions from 1.0 on refuse folded lines and lone line feeds themselves. What counts is the
+     * library that runs, not the one that was built with. */
+    struct headers headers = {.guard = &x->guard,
+                              .in_place = strncmp(MHD_get_version(), "0.", 2) == 0,
+                              .at = (uintptr_t)version + strlen(version) + strlen("\r\n")};
+    (void)MHD_get_connection_values_n(x->connection, MHD_HEADER_KIND, show_header, &headers);
     bool pass = guard_finish(&x->guard, version);
     if (pass && !x->too_long)
         return true;
@@ -258,6 +330,11 @@ static bool find_route(struct exchange *x, const char *method)
 {
     struct err err = {0};
     char allow[ROUTES_ALLOW_SIZE];
+    if (!target_agrees(x->raw, guard_value(&x->guard, GUARD_HOST))) {
+        exchange_problem(x, PROBLEM_BAD_REQUEST, "the address names another host than Host does");
+        x->answer.close = true;
+        return false;
+    }
     if (target_parse(&x->target, x->raw, &err) != RC_OK) {
         exchange_fail(x, &err);
         return false;
@@ -307,9 +384,13 @@ static bool pass_gate(struct exchange *x)
 
 static void begin(struct exchange *x, const char *method, const char *version)
 {
+    bool within = conns_busy(x->front->conns, x->conn);
     if (!pass_guard(x, version) || !choose_request_id(x) || !find_route(x, method) || !pass_gate(x))
         return;
-    if (atomic_load(&x->front->stopping)) {
+    if (!within) {
+        exchange_problem(x, PROBLEM_BUSY,
+                         "as many requests as one client may have are in progress");
+    } else if (atomic_load(&x->front->stopping)) {
         exchange_problem(x, PROBLEM_STARTING, "the service is stopping");
         x->answer.close = true;
     } else if (x->route->begin != NULL) {
@@ -345,6 +426,9 @@ static void take_body(struct exchange *x, const char *data, size_t len)
         return;
     if (spool_write(&x->spool, data, len, &x->spool_err) != RC_OK)
         spool_close(&x->spool);
+    uint64_t written = len < x->unwritten ? len : x->unwritten;
+    x->unwritten -= written;
+    atomic_fetch_sub(&x->front->unwritten, written);
 }
 
 static enum MHD_Result add_headers(const struct exchange *x, struct MHD_Response *response)
@@ -431,8 +515,8 @@ static enum MHD_Result first_call(struct exchange *x, const char *method, const 
     x->counted = true;
     atomic_fetch_add(&x->front->active, 1);
     x->phase = EXCHANGE_BODY;
-    deadline_in(x, atomic_load(&x->front->live.body_deadline_s));
     begin(x, method, version);
+    deadline_in(x, body_seconds(x));
     bool body_comes = x->guard.content_length > 0 || x->answer.close;
     return x->answer.ready && body_comes ? queue_answer(x) : MHD_YES;
 }
@@ -477,10 +561,12 @@ void exchange_close(void *cls, struct MHD_Connection *connection, void **con_cls
     if (x->conn != NULL) {
         log_end(x, "the client went away before it had an answer");
         deadline_in(x, atomic_load(&x->front->live.header_deadline_s));
+        conns_idle(x->front->conns, x->conn, now(x));
     }
     if (x->counted)
         atomic_fetch_sub(&x->front->active, 1);
     spool_close(&x->spool);
+    give_room(x);
     fd_close(&x->job.payload);
     free(x->payload);
     free(x->signature);

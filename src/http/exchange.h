@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #include "http/answer.h"
+#include "http/budget.h"
 #include "http/conns.h"
 #include "http/core_link.h"
 #include "http/fields.h"
@@ -42,7 +43,10 @@ struct front {
     struct core_link *link;
     struct conns *conns;
     struct plans *plans;
-    atomic_uint_fast64_t now; /* ticks since the start */
+    struct budget memory;           /* bodies and answers */
+    struct budget spool;            /* bodies in the spool folder */
+    atomic_uint_fast64_t unwritten; /* of these: promised, and not there yet */
+    atomic_uint_fast64_t now;       /* ticks since the start */
     atomic_bool stopping;
     atomic_uint active; /* exchanges between first header and last byte */
 };
@@ -84,6 +88,7 @@ struct exchange {
 
     /* the body */
     struct spool spool;
+    uint64_t in_memory, in_spool, unwritten; /* what it has taken of the budgets of the front */
     struct content_digest promised;
     struct err spool_err; /* why the rest of the body is thrown away */
     uint8_t sha256[SHA256_LEN];
@@ -133,6 +138,13 @@ bool exchange_key_allowed(struct exchange *x, const char *key) MUST_CHECK;
 
 /** Answer with the problem that err->rc is, its text as detail. */
 void exchange_fail(struct exchange *x, const struct err *err);
+
+/**
+ * Make room for the body that the headers promise, in memory or in the spool folder, or answer that
+ * there is none. For begin().
+ * @param[in] sha512  Compute that, too.
+ */
+void exchange_expect_body(struct exchange *x, bool sha512);
 
 /** Start x->job.request: zero but for the operation, the key of the path, and who asks. */
 void exchange_request(struct exchange *x, enum request_op op);

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -22,15 +23,19 @@
 #define JOBS_MAX 65536U
 #define CONNECTIONS_MAX 100000U /* far above what handles allow */
 #define ACCEPT_BATCH 32         /* of one listener, before timer and control are looked at again */
+#define EVICT_TICKS TICKS_PER_S /* so long everyone may be silent, also when others wait */
+#define EVICT_PART 16           /* of all connections, that are closed for others in one tick */
+#define REFUSED_TICKS (60 * TICKS_PER_S) /* between two lines about clients beyond their share */
 
 struct service {
     struct front front;
     struct MHD_Daemon *daemon;
     int timer;
     int control;
-    int room;           /* eventfd: a connection was closed while there was no room */
-    atomic_bool full;   /* connections_max reached: listeners are not polled */
-    bool accept_paused; /* accept() failed for want of handles: not before the next tick */
+    int room;            /* eventfd: a connection was closed while there was no room */
+    atomic_bool full;    /* connections_max reached: listeners are not polled */
+    bool accept_paused;  /* accept() failed for want of handles: not before the next tick */
+    uint64_t refused_at; /* tick of the last line about refused connections */
 };
 
 /* Connections come and go ------------------------------------------------------------------------
@@ -51,9 +56,31 @@ static void on_connection(void *cls, struct MHD_Connection *connection, void **c
     }
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-    uint64_t deadline = atomic_load(&s->front.now) +
-                        (uint64_t)atomic_load(&s->front.live.header_deadline_s) * TICKS_PER_S;
-    *context = info == NULL ? NULL : conns_add(s->front.conns, info->connect_fd, false, deadline);
+    *context = info == NULL ? NULL : conns_begin(s->front.conns, info->connect_fd);
+}
+
+/* Somebody waits and there is no room: whoever keeps connections open without a request makes some,
+ * the greediest first. So slow clients that hold all of them hold them for a second. */
+static void make_room(struct service *s)
+{
+    uint32_t count = 1 + s->front.config->connections_max / EVICT_PART;
+    atomic_store(&s->full, true);
+    (void)conns_make_room(s->front.conns, atomic_load(&s->front.now), EVICT_TICKS,
+                          count < ACCEPT_BATCH ? count : ACCEPT_BATCH);
+}
+
+static void give_to_library(struct service *s, int fd, const struct sockaddr_storage *address,
+                            socklen_t len)
+{
+    uint64_t now = atomic_load(&s->front.now);
+    uint64_t deadline = now + (uint64_t)atomic_load(&s->front.live.header_deadline_s) * TICKS_PER_S;
+    if (!conns_admit(s->front.conns, fd, false, now, deadline)) {
+        (void)close(fd);
+        return;
+    }
+    /* Takes the handle, and closes it when it fails. */
+    if (MHD_add_connection(s->daemon, fd, (const struct sockaddr *)address, len) != MHD_YES)
+        conns_forget(s->front.conns, fd);
 }
 
 /*
@@ -67,7 +94,7 @@ static void accept_some(struct service *s, int listener)
         struct sockaddr_storage address;
         socklen_t len = sizeof(address);
         if (conns_count(s->front.conns) >= s->front.config->connections_max) {
-            atomic_store(&s->full, true);
+            make_room(s);
             return;
         }
         int fd = accept4(listener, (struct sockaddr *)&address, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -75,8 +102,7 @@ static void accept_some(struct service *s, int listener)
             s->accept_paused = errno == EMFILE || errno == ENFILE || errno == ENOMEM;
             return;
         }
-        /* Takes the handle, and closes it when it fails. */
-        (void)MHD_add_connection(s->daemon, fd, (struct sockaddr *)&address, len);
+        give_to_library(s, fd, &address, len);
     }
 }
 
@@ -164,6 +190,19 @@ static bool read_control(struct service *s)
 /* Time -------------------------------------------------------------------------------------------
  */
 
+static void tell_refused(struct service *s, uint64_t now)
+{
+    if (s->refused_at != 0 && now - s->refused_at < REFUSED_TICKS)
+        return;
+    uint64_t refused = conns_take_refused(s->front.conns);
+    if (refused == 0)
+        return;
+    s->refused_at = now;
+    log_event(LOG_LEVEL_WARNING, &LOG_NOTHING,
+              "%" PRIu64 " connections were closed at once: their clients had their share already",
+              refused);
+}
+
 /* The front asks no clock: it counts the ticks of one timer, which is all that deadlines need. */
 static void read_timer(struct service *s)
 {
@@ -174,6 +213,7 @@ static void read_timer(struct service *s)
     atomic_store(&s->full, false);
     s->accept_paused = false;
     conns_reap(s->front.conns, now);
+    tell_refused(s, now);
     core_link_tick(s->front.link, now);
     pulse_beat(s->front.config->pulse);
 }
@@ -213,7 +253,10 @@ static enum rc open_all(struct service *s, struct err *err)
     uint32_t signs_max = config->requests_max < jobs_max ? config->requests_max : jobs_max;
     enum rc rc = prepare_listeners(config, err);
     if (rc == RC_OK)
-        rc = conns_open(&s->front.conns, config->access, err);
+        rc = conns_open(&s->front.conns, config->access,
+                        &(struct conns_share){.connections = config->peer_connections,
+                                              .requests = config->peer_requests},
+                        err);
     if (rc == RC_OK)
         rc = plans_open(&s->front.plans, err);
     if (rc == RC_OK)
@@ -286,7 +329,12 @@ enum rc front_run(const struct front_config *config, int control, struct err *er
     MUST(config->connections_max >= 1);
     MUST(config->connections_max <= CONNECTIONS_MAX);
     MUST(config->requests_max >= 1);
-    struct service s = {.front = {.config = config}, .timer = -1, .room = -1, .control = control};
+    struct service s = {.front = {.config = config,
+                                  .memory = {.max = config->memory_max},
+                                  .spool = {.max = config->spool_max}},
+                        .timer = -1,
+                        .room = -1,
+                        .control = control};
     /* A peer that goes away while it is written to is an error of that write, not a signal. */
     (void)signal(SIGPIPE, SIG_IGN);
     take_settings(&s.front, &config->settings);

@@ -31,11 +31,18 @@ struct front_config {
     int listeners[FRONT_LISTENERS_MAX]; /* bound, listening sockets (unix or loopback
                                            TCP); borrowed, made non-blocking */
     size_t listener_count;
-    const struct access *access;    /* identities; borrowed. Empty: root and our own user, as
-                                       identity.h says */
-    int spool_dirfd;                /* folder for bodies that do not fit in memory (O_TMPFILE) */
-    uint32_t connections_max;       /* of all listeners together; more wait in the backlog */
-    uint32_t requests_max;          /* signing requests in flight; more get 503 with Retry-After */
+    const struct access *access; /* identities; borrowed. Empty: root and our own user, as
+                                    identity.h says */
+    int spool_dirfd;             /* folder for bodies that do not fit in memory (O_TMPFILE) */
+    uint64_t memory_max;         /* bytes of bodies and answers in memory, of all; 0: no limit */
+    uint64_t spool_max;          /* bytes of bodies in the spool folder, of all; 0: no limit */
+    uint64_t spool_keep_free;    /* bytes that they leave on its file system; 0: not looked at */
+    uint32_t connections_max;    /* of all listeners together; more wait in the backlog */
+    uint32_t requests_max;       /* signing requests in flight; more get 503 with Retry-After */
+    uint32_t peer_connections;   /* of one address or user; more are closed at once; 0: no limit */
+    uint32_t peer_requests;      /* in flight, of one address or user; more get 503; 0: no limit */
+    uint32_t body_rate_min;      /* bytes a second that a body must come with at least, beside the
+                                    header deadline; 0: only body_deadline_s counts */
     struct front_settings settings; /* to begin with */
     struct pulse *pulse;            /* beats while the front goes round; NULL: nobody watches */
 };

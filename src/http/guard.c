@@ -7,6 +7,8 @@
 
 #include "base/text.h"
 
+#define LINE_MAX_LEN 32768 /* no line is longer than the buffer that the library has */
+
 static const struct {
     const char *name;
     bool list; /* may be there more than once: the values are joined (RFC 9110 §5.3) */
@@ -82,6 +84,18 @@ static void keep(struct guard *g, size_t which, const char *value, size_t len)
     (void)snprintf(kept + at, GUARD_VALUE_MAX + 1 - at, "%s%.*s", comma, (int)len, value);
 }
 
+void guard_line(struct guard *guard, uintptr_t *at, const char *name, size_t name_len,
+                const char *value, size_t value_len)
+{
+    uintptr_t begin = (uintptr_t)name;
+    uintptr_t behind_colon = begin + name_len + 1;
+    uintptr_t text = (uintptr_t)value;
+    if ((*at != 0 && begin != *at) || text < behind_colon || text - behind_colon > LINE_MAX_LEN)
+        refuse(guard, PROBLEM_BAD_REQUEST,
+               "a header is folded, holds a NUL, or its line does not end with CR LF");
+    *at = text + value_len + strlen("\r\n");
+}
+
 void guard_header(struct guard *guard, const char *name, size_t name_len, const char *value,
                   size_t value_len)
 {
@@ -117,6 +131,8 @@ bool guard_finish(struct guard *guard, const char *version)
         refuse(guard, PROBLEM_HTTP_VERSION, "the version of the request is not HTTP/1.1");
     if (guard->seen[GUARD_HOST] != 1)
         refuse(guard, PROBLEM_BAD_REQUEST, "exactly one Host header is needed");
+    else if (guard->values[GUARD_HOST][strcspn(guard->values[GUARD_HOST], " \t,/@?#")] != '\0')
+        refuse(guard, PROBLEM_BAD_REQUEST, "Host is not a name or address with a port");
     check_length(guard);
     if (guard->seen[GUARD_EXPECT] > 0 &&
         strcasecmp(guard->values[GUARD_EXPECT], "100-continue") != 0)

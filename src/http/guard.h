@@ -49,6 +49,18 @@ struct guard {
 };
 
 /**
+ * Does this header stand in one line of its own, directly behind the one before it?
+ *
+ * For libraries before 1.0: they join folded lines ("obs-fold", RFC 9112 §5.2), which makes one
+ * header name out of two, end a line at a line feed alone (§2.2), and cut a value at a NUL. All of
+ * it shows in where names and values lie in the buffer that they came in: they were not copied. The
+ * end of the last line cannot be seen. Call it before guard_header().
+ * @param[in,out] at  Address at which the name must begin, 0 if any will do; moved behind the line.
+ */
+void guard_line(struct guard *guard, uintptr_t *at, const char *name, size_t name_len,
+                const char *value, size_t value_len);
+
+/**
  * Look at one header.
  * @param[in,out] guard  Zeroed before the first.
  * @param[in] name, value  As sent, with their lengths, since they may contain anything.

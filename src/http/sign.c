@@ -101,7 +101,6 @@ static bool check_core(struct exchange *x)
 void sign_begin(struct exchange *x)
 {
     struct err err = {0};
-    const struct front_config *config = x->front->config;
     x->signing = true;
     if (!body_no_page(x) || !check_media(x) || !check_length(x) || !check_accept(x))
         return;
@@ -111,9 +110,7 @@ void sign_begin(struct exchange *x)
     }
     if (!check_slot(x) || !check_core(x))
         return;
-    if (spool_open(&x->spool, x->guard.content_length, atomic_load(&x->front->live.body_memory_max),
-                   config->spool_dirfd, x->promised.has_sha512, &err) != RC_OK)
-        exchange_problem(x, PROBLEM_SPOOL_FULL, "%s", err_text(&err));
+    exchange_expect_body(x, x->promised.has_sha512);
 }
 
 /* With the body ----------------------------------------------------------------------------------

@@ -99,16 +99,26 @@ static enum rc parse_query(struct target *t, char **out, const char *raw, struct
 }
 
 /* RFC 9112 §3.2.2: "a server MUST accept the absolute-form in requests". */
+static const char *skip_scheme(const char *raw)
+{
+    if (strncasecmp(raw, "http://", 7) == 0)
+        return raw + 7;
+    return strncasecmp(raw, "https://", 8) == 0 ? raw + 8 : NULL;
+}
+
 static const char *skip_origin(const char *raw)
 {
-    size_t scheme = 0;
-    if (strncasecmp(raw, "http://", 7) == 0)
-        scheme = 7;
-    else if (strncasecmp(raw, "https://", 8) == 0)
-        scheme = 8;
-    if (scheme == 0)
-        return raw;
-    return raw + scheme + strcspn(raw + scheme, "/");
+    const char *authority = skip_scheme(raw);
+    return authority == NULL ? raw : authority + strcspn(authority, "/");
+}
+
+bool target_agrees(const char *raw, const char *host)
+{
+    const char *authority = skip_scheme(raw);
+    if (authority == NULL)
+        return true;
+    size_t len = strcspn(authority, "/?#");
+    return strlen(host) == len && strncasecmp(authority, host, len) == 0;
 }
 
 enum rc target_parse(struct target *target, const char *raw, struct err *err)

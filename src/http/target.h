@@ -42,6 +42,13 @@ struct target {
  */
 enum rc target_parse(struct target *target, const char *raw, struct err *err) MUST_CHECK;
 
+/**
+ * Does a target in absolute form name the host that the Host header names? Two readers could
+ * understand it differently otherwise (RFC 9112 §3.2.2). Any other form agrees.
+ * @param[in] raw, host  NUL-terminated.
+ */
+bool target_agrees(const char *raw, const char *host) MUST_CHECK;
+
 /** Value of a parameter, or NULL if it was not sent. Borrowed from *target. */
 const char *target_param(const struct target *target, const char *name) MUST_CHECK;
 
