@@ -59,7 +59,7 @@ static void wake(struct core_link *link)
 
 static bool is_sign(const struct core_job *job)
 {
-    return job->request.op == REQUEST_SIGN;
+    return request_may_sign(&job->request);
 }
 
 /* Give the job a number whose slot is free. There is one: jobs < jobs_max. */

@@ -45,7 +45,7 @@ struct core_link; /* opaque: core_link_open() makes it, core_link_close() ends i
 
 /**
  * @param[in] jobs_max   Jobs of all kinds in flight, 1 … 65536.
- * @param[in] signs_max  REQUEST_SIGN jobs in flight, 1 … jobs_max.
+ * @param[in] signs_max  Jobs in flight that may sign, 1 … jobs_max.
  * @retval RC_RETRY_SYSTEM  No memory, handle or thread.
  */
 enum rc core_link_open(struct core_link **link, uint32_t jobs_max, uint32_t signs_max,

@@ -15,8 +15,6 @@
 #include "base/text.h"
 #include "http/routes.h"
 
-#define PAYLOAD_MAX (UINT64_C(4) << 20) /* the longest list is about 0.7 MiB, a plan 1 MiB */
-
 static uint64_t now(const struct exchange *x)
 {
     return atomic_load(&x->front->now);
@@ -159,7 +157,7 @@ static enum rc load_payload(struct exchange *x, struct err *err)
     struct stat status;
     if (len == 0)
         return RC_OK;
-    if (fstat(fd, &status) != 0 || (uint64_t)status.st_size != len || len > PAYLOAD_MAX)
+    if (fstat(fd, &status) != 0 || (uint64_t)status.st_size != len || len > REQUEST_PAYLOAD_MAX)
         return FAIL(err, RC_HALT_INVARIANT, "", 0, "the core's payload is not what it says");
     /* A list becomes text of about its size. What a signature was spent on is never refused. */
     if (!x->used && !budget_take(&x->front->memory, 2 * len))
@@ -194,7 +192,7 @@ static void unsent(struct exchange *x)
 
 static void unanswered(struct exchange *x, bool late)
 {
-    if (x->used || x->job.request.op == REQUEST_SIGN)
+    if (x->used || request_may_sign(&x->job.request))
         outcome_unknown(x, late ? "the signing process has not answered in time"
                                 : "the signing process went away before it answered");
     else if (late)
@@ -225,7 +223,7 @@ static void answered(struct exchange *x)
         refused(x);
         return;
     }
-    if (x->job.request.op == REQUEST_SIGN)
+    if (request_may_sign(&x->job.request))
         x->used = true;
     if (load_payload(x, &err) == RC_OK)
         x->then(x);
@@ -467,7 +465,7 @@ static void log_end(struct exchange *x, const char *what)
     struct log_fields fields = LOG_NOTHING;
     fields.key = x->key;
     fields.request_id = x->request_id;
-    if (x->signature != NULL)
+    if (x->signature != NULL && x->item_count == 0)
         fields.index = (int64_t)s->index;
     enum log_level level = x->answer.status >= 500 ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO;
     uint64_t ticks = now(x) - x->started;
@@ -481,6 +479,8 @@ static void log_end(struct exchange *x, const char *what)
 
 static const char *end_name(const struct exchange *x)
 {
+    if (x->ended[0] != '\0')
+        return x->ended;
     if (x->signature != NULL && x->answer.status < 300)
         return x->made.replayed ? "stored signature returned" : "signed";
     return "no signature";

@@ -108,12 +108,14 @@ struct exchange {
     struct reply made;  /* the reply that brought the signature */
     uint8_t *signature; /* malloc'ed */
     size_t signature_len;
+    size_t item_count;            /* of a batch; then signature holds the core's results */
     struct view_key *keys;        /* GET /v1/keys; malloc'ed */
     struct plan_facts *key_facts; /* one for each; malloc'ed */
     size_t key_count, key_at;
     bool signing; /* a signing request: its end is logged */
     bool used;    /* the core has signed for it: from here on a failure is not "nothing" */
     bool logged;
+    char ended[80]; /* a batch: what became of it, for the log */
 
     struct answer answer;
 };

@@ -14,6 +14,7 @@
 static const struct route routes[] = {
     {"POST", "/v1/keys/{key}/signatures", ROLE_SIGNER, "version slot window", sign_begin,
      sign_start},
+    {"POST", "/v1/keys/{key}/signatures:batch", ROLE_SIGNER, "", batch_begin, batch_start},
     {"POST", "/v1/keys/{key}/signatures:preview", ROLE_SIGNER, "version slot window", preview_begin,
      preview_start},
     {"GET", "/v1/keys/{key}/signatures/{id}", READ_OWN, "", NULL, signature_start},

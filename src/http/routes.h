@@ -32,6 +32,10 @@ void sign_start(struct exchange *x);
 void signature_start(struct exchange *x); /* GET …/signatures/{id} */
 void receipt_start(struct exchange *x);
 
+/* batch.c */
+void batch_begin(struct exchange *x);
+void batch_start(struct exchange *x);
+
 /* preview.c */
 void preview_begin(struct exchange *x);
 void preview_start(struct exchange *x);

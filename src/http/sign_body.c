@@ -5,6 +5,7 @@
 
 #include "base/bytes.h"
 #include "base/digest.h"
+#include "http/fields.h"
 
 static void json_release(json_t **json)
 {
@@ -70,15 +71,14 @@ static enum rc take_text(const json_t *root, const char *name, const char **text
     return RC_OK;
 }
 
-static enum rc check_members(json_t *root, struct err *err)
+static enum rc check_members(json_t *root, const char *const *known, struct err *err)
 {
-    static const char *const known[] = {"digest", "version", "slot", "window"};
     const char *name;
     json_t *value;
     json_object_foreach(root, name, value)
     {
         bool found = false;
-        for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+        for (size_t i = 0; known[i] != NULL; i++)
             found = found || strcmp(known[i], name) == 0;
         if (!found)
             return FAIL(err, RC_REFUSED_INPUT, "", 0, "member '%.60s' is not known", name);
@@ -86,26 +86,18 @@ static enum rc check_members(json_t *root, struct err *err)
     return RC_OK;
 }
 
-/* All of a body; a digest is there, or must be. */
-static enum rc parse(struct request *request, const char *text, size_t len, bool must_have_digest,
-                     struct err *err)
+/* One object that says what is to be signed, and where. */
+static enum rc take_request(struct request *request, json_t *root, bool must_have_digest,
+                            struct err *err)
 {
-    if (len > SIGN_BODY_MAX)
-        return FAIL(err, RC_REFUSED_TOO_LARGE, "", 0, "JSON of more than %d bytes", SIGN_BODY_MAX);
-    json_error_t error = {0};
-    json_t *root CLEANUP(json_release) = json_loadb(text, len, JSON_REJECT_DUPLICATES, &error);
-    if (!json_is_object(root))
-        return FAIL(err, RC_REFUSED_INPUT, "jansson", error.line, "not a JSON object: %.120s",
-                    root == NULL ? error.text : "another type");
-    struct request copy = *request;
     const json_t *digest = json_object_get(root, "digest");
     const char *version = NULL;
     const char *slot = NULL;
     const char *window = NULL;
-    enum rc rc = check_members(root, err);
-    if (rc == RC_OK && (must_have_digest || digest != NULL)) {
-        rc = take_digest(&copy, digest, err);
-        copy.digest_claimed = !must_have_digest;
+    enum rc rc = RC_OK;
+    if (must_have_digest || digest != NULL) {
+        rc = take_digest(request, digest, err);
+        request->digest_claimed = !must_have_digest;
     }
     if (rc == RC_OK)
         rc = take_text(root, "version", &version, err);
@@ -113,8 +105,33 @@ static enum rc parse(struct request *request, const char *text, size_t len, bool
         rc = take_text(root, "slot", &slot, err);
     if (rc == RC_OK)
         rc = take_text(root, "window", &window, err);
+    return rc == RC_OK ? sign_place(request, version, slot, window, err) : rc;
+}
+
+static enum rc load(json_t **root, const char *text, size_t len, struct err *err)
+{
+    json_error_t error = {0};
+    if (len > SIGN_BODY_MAX)
+        return FAIL(err, RC_REFUSED_TOO_LARGE, "", 0, "JSON of more than %d bytes", SIGN_BODY_MAX);
+    *root = json_loadb(text, len, JSON_REJECT_DUPLICATES, &error);
+    if (!json_is_object(*root))
+        return FAIL(err, RC_REFUSED_INPUT, "jansson", error.line, "not a JSON object: %.120s",
+                    *root == NULL ? error.text : "another type");
+    return RC_OK;
+}
+
+static const char *const members[] = {"digest", "version", "slot", "window", NULL};
+
+static enum rc parse(struct request *request, const char *text, size_t len, bool must_have_digest,
+                     struct err *err)
+{
+    json_t *root CLEANUP(json_release) = NULL;
+    struct request copy = *request;
+    enum rc rc = load(&root, text, len, err);
     if (rc == RC_OK)
-        rc = sign_place(&copy, version, slot, window, err);
+        rc = check_members(root, members, err);
+    if (rc == RC_OK)
+        rc = take_request(&copy, root, must_have_digest, err);
     if (rc == RC_OK)
         *request = copy;
     return rc;
@@ -128,4 +145,65 @@ enum rc sign_body_parse(struct request *request, const char *text, size_t len, s
 enum rc preview_body_parse(struct request *request, const char *text, size_t len, struct err *err)
 {
     return parse(request, text, len, false, err);
+}
+
+/* Batches --------------------------------------------------------------------------------------
+ */
+
+static enum rc take_item(struct request_item *item, json_t *value, struct err *err)
+{
+    static const char *const known[] = {"digest", "version",         "slot",
+                                        "window", "idempotency_key", NULL};
+    struct request r = {0};
+    const char *key = NULL;
+    if (!json_is_object(value))
+        return FAIL(err, RC_REFUSED_INPUT, "", 0, "not a JSON object");
+    enum rc rc = check_members(value, known, err);
+    if (rc == RC_OK)
+        rc = take_request(&r, value, true, err);
+    if (rc == RC_OK)
+        rc = take_text(value, "idempotency_key", &key, err);
+    /* Here it stands in JSON, so a quote would be part of it; the reader of the header takes none.
+     */
+    if (rc == RC_OK && key != NULL && key[0] == '"')
+        rc = FAIL(err, RC_REFUSED_INPUT, "", 0, "member 'idempotency_key' holds a quote");
+    if (rc == RC_OK && key != NULL)
+        rc = idempotency_key_parse(item->idempotency_key, key, err);
+    if (rc != RC_OK)
+        return rc;
+    item->by = r.by;
+    item->digest_kind = r.digest_kind;
+    memcpy(item->digest, r.digest, sizeof(item->digest));
+    memcpy(item->version, r.version, sizeof(item->version));
+    memcpy(item->slot, r.slot, sizeof(item->slot));
+    return RC_OK;
+}
+
+enum rc batch_body_parse(struct request_item items[REQUEST_BATCH_MAX], size_t *count,
+                         const char *text, size_t len, struct err *err)
+{
+    static const char *const known[] = {"requests", NULL};
+    json_t *root CLEANUP(json_release) = NULL;
+    *count = 0;
+    memset(items, 0, REQUEST_BATCH_MAX * sizeof(*items));
+    enum rc rc = load(&root, text, len, err);
+    if (rc == RC_OK)
+        rc = check_members(root, known, err);
+    if (rc != RC_OK)
+        return rc;
+    json_t *list = json_object_get(root, "requests");
+    size_t n = json_array_size(list);
+    if (n == 0 || n > REQUEST_BATCH_MAX)
+        return FAIL(err, RC_REFUSED_INPUT, "", 0, "requests must be a list of 1 to %d objects",
+                    REQUEST_BATCH_MAX);
+    for (size_t i = 0; i < n; i++) {
+        struct err e = {0};
+        rc = take_item(&items[i], json_array_get(list, i), &e);
+        if (rc == RC_OK)
+            continue;
+        memset(items, 0, REQUEST_BATCH_MAX * sizeof(*items));
+        return FAIL(err, rc, "", 0, "requests[%zu]: %s", i, err_text(&e));
+    }
+    *count = n;
+    return RC_OK;
 }

@@ -29,6 +29,16 @@ enum rc preview_body_parse(struct request *request, const char *text, size_t len
                            struct err *err) MUST_CHECK;
 
 /**
+ * Read {"requests": [{"digest": …, "version": …, "slot": …}, {"digest": …, "window": "current",
+ * "idempotency_key": "…"}]}.
+ * @param[out] items  Zeroed behind *count, and all of them unless RC_OK.
+ * @retval RC_REFUSED_INPUT      Not of this form, or no or too many requests; the text says which.
+ * @retval RC_REFUSED_TOO_LARGE  More than SIGN_BODY_MAX bytes.
+ */
+enum rc batch_body_parse(struct request_item items[REQUEST_BATCH_MAX], size_t *count,
+                         const char *text, size_t len, struct err *err) MUST_CHECK;
+
+/**
  * Where the signature belongs, from either form of a request: by version (with or without a slot)
  * or by the current window, never both.
  * @param[in] version, slot, window  NULL where it was not said.

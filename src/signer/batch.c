@@ -20,16 +20,15 @@ static void finish(struct job *job, enum request_life life, enum rc rc, const st
     job->reply->rc = (int32_t)rc;
     if (rc != RC_OK && err != NULL)
         text_copy(job->reply->text, sizeof(job->reply->text), err_text(err));
+    if (job->preview)
+        return;
     log_event(rc == RC_OK || rc_class(rc) == RC_CLASS_REFUSED ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING,
               &(struct log_fields){.key = job->request->key,
                                    .index = job->reserved ? (int64_t)job->place.index : -1,
                                    .state = request_life_name(life),
                                    .request_id = job->request->request_id,
                                    .err = rc == RC_OK ? NULL : err},
-              "%s",
-              job->preview           ? "preview of a signing request"
-              : job->reply->replayed ? "stored signature returned"
-                                     : "signing request");
+              "%s", job->reply->replayed ? "stored signature returned" : "signing request");
 }
 
 /* What a client is told about the service beside the refusal itself. */

@@ -549,7 +549,8 @@ enum rc batch_preview_window(struct batch *b, struct job *job, struct err *err)
         return RC_OK;
     }
     /* Without key or digest there is nothing that could have been signed before. */
-    if (job->request->idempotency_key[0] != '\0' && job->request->digest_claimed) {
+    bool known = job->request->op != REQUEST_PREVIEW || job->request->digest_claimed;
+    if (known && job->request->idempotency_key[0] != '\0') {
         enum rc rc = look_up(b, job, err);
         if (rc != RC_REFUSED_NOT_FOUND)
             return rc;

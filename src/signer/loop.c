@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "signer/bulk.h"
 
 #define TICK_MS 500
 #define REOPEN_MS_MIN 500
@@ -98,6 +99,61 @@ static enum rc sign_items(struct loop *loop, struct item **items, size_t count, 
     return rc;
 }
 
+/* A batch that is refused as a whole is answered like a single request. */
+static void refuse_bulk(struct loop *loop, struct item *item, enum rc rc, const struct err *err)
+{
+    struct reply *r = &item->reply;
+    r->rc = (int32_t)rc;
+    text_copy(r->text, sizeof(r->text), err_text(err));
+    r->state = rc == RC_RETRY_WINDOW_FULL      ? STATE_WINDOW_FULL
+               : rc_class(rc) == RC_CLASS_HALT ? STATE_HALTED
+                                               : STATE_OPERATIONAL;
+    answer(loop, item, NULL, 0);
+}
+
+static void answer_bulk(struct loop *loop, struct item *item, struct bulk *bulk)
+{
+    struct err err = {0};
+    void *payload = NULL;
+    size_t len = 0;
+    if (bulk_refused_whole(bulk)) {
+        item->reply = bulk->replies[0];
+        item->reply.op = item->request.op;
+        answer(loop, item, NULL, 0);
+        return;
+    }
+    enum rc rc = bulk_pack(bulk, &payload, &len, &err);
+    if (rc != RC_OK) {
+        refuse_bulk(loop, item, rc, &err);
+        return;
+    }
+    item->reply.rc = RC_OK;
+    item->reply.tpm_virtual = bulk->replies[0].tpm_virtual;
+    answer(loop, item, payload, len);
+    free(payload);
+}
+
+static enum rc sign_bulk(struct loop *loop, struct item *item, struct err *err)
+{
+    struct bulk *bulk CLEANUP(bulk_free) = NULL;
+    struct err e = {0};
+    reply_init(&item->reply, &item->request);
+    enum rc rc = bulk_read(&bulk, &item->request, item->fd, &e);
+    if (rc != RC_OK) {
+        refuse_bulk(loop, item, rc, &e);
+        return RC_OK;
+    }
+    rc = signer_sign_bulk(loop->signer, bulk->jobs, bulk->count, &item->reply, &e);
+    /* Behind a halt every job has its answer; where the look before found it, nothing was begun. */
+    if (bulk_done(bulk))
+        answer_bulk(loop, item, bulk);
+    else
+        refuse_bulk(loop, item, rc, &e);
+    if (rc_class(rc) != RC_CLASS_HALT)
+        return RC_OK;
+    return FAIL(err, rc, e.origin, e.native, "%s", err_text(&e));
+}
+
 static void read_item(struct loop *loop, struct item *item)
 {
     void *payload = NULL;
@@ -120,8 +176,8 @@ static enum rc acknowledge(struct loop *loop, struct item *item, struct err *err
 
 static enum rc serve(struct loop *loop, struct item **items, size_t count, struct err *err)
 {
-    struct item *to_sign[BATCH_MAX], *to_attest[BATCH_MAX];
-    size_t n = 0, later = 0;
+    struct item *to_sign[BATCH_MAX], *to_attest[BATCH_MAX], *bulks[BATCH_MAX];
+    size_t n = 0, later = 0, bulk_count = 0;
     enum rc rc = RC_OK;
     for (size_t i = 0; i < count; i++) {
         if (items[i]->rc != RC_OK)
@@ -130,6 +186,8 @@ static enum rc serve(struct loop *loop, struct item **items, size_t count, struc
             refuse(loop, items[i], loop->why.rc, &loop->why);
         else if (items[i]->request.op == REQUEST_SIGN)
             to_sign[n++] = items[i];
+        else if (items[i]->request.op == REQUEST_BATCH)
+            bulks[bulk_count++] = items[i];
         else if (items[i]->request.op == REQUEST_ATTEST)
             to_attest[later++] = items[i];
         else if (items[i]->request.op == REQUEST_CLOCK_ACK && rc == RC_OK)
@@ -144,6 +202,12 @@ static enum rc serve(struct loop *loop, struct item **items, size_t count, struc
         refuse(loop, to_sign[i], rc, err);
     if (rc == RC_OK && n > 0)
         rc = sign_items(loop, to_sign, n, err);
+    for (size_t i = 0; i < bulk_count; i++) {
+        if (rc != RC_OK)
+            refuse(loop, bulks[i], rc, err);
+        else
+            rc = sign_bulk(loop, bulks[i], err);
+    }
     /* What asks the TPM for a while comes behind every signature that is waiting. */
     for (size_t i = 0; i < later; i++) {
         if (rc != RC_OK)
@@ -227,7 +291,7 @@ static enum rc tick(struct loop *loop, int64_t now, struct err *err)
 static bool any_signing(struct item *const *items, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        if (items[i]->request.op == REQUEST_SIGN)
+        if (request_may_sign(&items[i]->request))
             return true;
     return false;
 }

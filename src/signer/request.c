@@ -78,6 +78,17 @@ static enum rc check_sign(const struct request *r, bool has_handle, struct err *
     return RC_OK;
 }
 
+/* The items themselves are checked when they are read (bulk_read()). */
+static enum rc check_batch(const struct request *r, bool has_handle, struct err *err)
+{
+    const uint64_t size = sizeof(struct request_item);
+    if (!has_handle)
+        return FAIL(err, RC_REFUSED_INPUT, "", 0, "message lacks a file handle");
+    if (r->body_len == 0 || r->body_len % size != 0 || r->body_len > REQUEST_BATCH_MAX * size)
+        return FAIL(err, RC_REFUSED_INPUT, "", 0, "message field body_len");
+    return RC_OK;
+}
+
 static enum rc check_preview(const struct request *r, struct err *err)
 {
     if (r->by != REQUEST_BY_VERSION && r->by != REQUEST_BY_WINDOW)
@@ -104,6 +115,8 @@ enum rc request_check(const struct request *r, uint64_t generation, bool has_han
         return FAIL(err, RC_REFUSED_INPUT, "", 0, "message field %s does not end", field);
     if (r->op == REQUEST_SIGN)
         return check_sign(r, has_handle, err);
+    if (r->op == REQUEST_BATCH)
+        return check_batch(r, has_handle, err);
     if (has_handle)
         return FAIL(err, RC_REFUSED_INPUT, "", 0, "message has a file handle that it needs not");
     if (r->op == REQUEST_PREVIEW)
@@ -118,6 +131,11 @@ enum rc request_check(const struct request *r, uint64_t generation, bool has_han
         return FAIL(err, RC_REFUSED_INPUT, "", 0, "windows from %lld to %lld", (long long)r->from,
                     (long long)r->to);
     return RC_OK;
+}
+
+bool request_may_sign(const struct request *r)
+{
+    return r->op == REQUEST_SIGN || r->op == REQUEST_BATCH;
 }
 
 const char *request_life_name(enum request_life life)

@@ -29,7 +29,9 @@
 #define REQUEST_VERSION_MAX 63
 #define REQUEST_LIST_MAX 1000 /* entries of one list; the client asks again from `next` */
 #define REQUEST_NONE INT64_C(-1)
-#define REQUEST_NONCE_MIN 8 /* bytes of a nonce for an attestation */
+#define REQUEST_BATCH_MAX 64                     /* items of one REQUEST_BATCH */
+#define REQUEST_PAYLOAD_MAX (UINT64_C(12) << 20) /* of any reply */
+#define REQUEST_NONCE_MIN 8                      /* bytes of a nonce for an attestation */
 #define REQUEST_NONCE_MAX 64
 
 enum request_op {
@@ -46,6 +48,7 @@ enum request_op {
     REQUEST_CLOCK,   /* payload: struct view_clock[1] */
     REQUEST_CLOCK_ACK, /* the same, afterwards */
     REQUEST_PREVIEW,   /* payload: none; what REQUEST_SIGN would do now, in `signature` */
+    REQUEST_BATCH,     /* handle: struct request_item[]; payload: struct reply[], signatures */
     REQUEST_OP_END
 };
 
@@ -67,7 +70,7 @@ struct request {
     char request_id[REQUEST_TEXT_MAX + 1];
     char requester[REQUEST_TEXT_MAX + 1]; /* every op: the identity's name, as http/identity.h says;
                                              kept in receipts, looked up in policy/access.h */
-    uint64_t body_len;                    /* bytes of the artifact behind the handle */
+    uint64_t body_len;                    /* bytes behind the handle: artifact, or items */
     uint32_t digest_kind;                 /* REQUEST_BODY_DIGEST: enum digest_kind */
     uint8_t digest[64];  /* the digest to sign, or the front's claim for a handle's SHA-256 */
     bool digest_claimed; /* handle: digest[0..31] is what the front (or client) says it is.
@@ -80,6 +83,16 @@ struct request {
     uint8_t id[16];
     uint8_t nonce[REQUEST_NONCE_MAX]; /* REQUEST_ATTEST */
     uint32_t nonce_len;               /* REQUEST_NONCE_MIN … REQUEST_NONCE_MAX */
+};
+
+/** One of the requests of a REQUEST_BATCH: what is its own. All else is that of the message. */
+struct request_item {
+    uint32_t by; /* enum request_by */
+    uint32_t digest_kind;
+    uint8_t digest[64];
+    char version[REQUEST_VERSION_MAX + 1];
+    char slot[NAME_LEN_MAX + 1];
+    char idempotency_key[REQUEST_TEXT_MAX + 1];
 };
 
 enum service_state {
@@ -276,6 +289,9 @@ const char *index_state_name(uint32_t state);
  */
 enum rc request_check(const struct request *request, uint64_t generation, bool has_handle,
                       struct err *err) MUST_CHECK;
+
+/** May this request use an index? If its answer is lost, its outcome is unknown. */
+bool request_may_sign(const struct request *request);
 
 /* The life of a signing request --------------------------------------------------------------- */
 

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "policy/wear.h"
 #include "signer/attest.h"
+#include "signer/bulk.h"
 #include "signer/catchup.h"
 #include "signer/clockbook.h"
 #include "signer/tpmwatch.h"
@@ -362,6 +363,19 @@ enum rc signer_sign(struct signer *s, struct job *jobs, size_t count, struct err
         return FAIL(err, rc, e.origin, e.native, "%s", err_text(&e));
     }
     return RC_OK;
+}
+
+enum rc signer_sign_bulk(struct signer *s, struct job *jobs, size_t count, struct reply *whole,
+                         struct err *err)
+{
+    struct key *key = find_key(s, jobs[0].request->key);
+    enum rc rc = RC_OK;
+    if (key != NULL && key->rc == RC_OK) {
+        struct batch batch = batch_of(s, key);
+        rc = bulk_fits(&batch, jobs, count, whole, err);
+        whole->tpm_virtual = key->is_virtual;
+    }
+    return rc == RC_OK ? signer_sign(s, jobs, count, err) : rc;
 }
 
 /* Attesting ----------------------------------------------------------------------------------- */

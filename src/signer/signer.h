@@ -92,6 +92,16 @@ enum rc signer_sign(struct signer *signer, struct job *jobs, size_t count,
                     struct err *err) MUST_CHECK;
 
 /**
+ * The same for the jobs of one message (bulk.h), all of one key: all of them, or none if a window
+ * cannot hold what is new.
+ * @param[in,out] whole  bulk_fits().
+ * @retval RC_RETRY_WINDOW_FULL  None was signed; whole says why. Jobs are not answered.
+ * @return otherwise as signer_sign().
+ */
+enum rc signer_sign_bulk(struct signer *signer, struct job *jobs, size_t count, struct reply *whole,
+                         struct err *err) MUST_CHECK;
+
+/**
  * Answer a request that only reads.
  * @param[out] payload  malloc'ed bytes for the attached memfd, or NULL; the caller frees them.
  */

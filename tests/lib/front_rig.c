@@ -172,6 +172,39 @@ static void answer_preview(struct rig *rig, const struct request *request)
     rig_send(rig, &reply, NULL, 0);
 }
 
+/* Items of even number are signed, the others are bound to something else. */
+static void answer_batch(struct rig *rig, struct rig_request *r)
+{
+    static struct request_item items[REQUEST_BATCH_MAX];
+    static uint8_t payload[REQUEST_BATCH_MAX * (sizeof(struct reply) + RIG_SIGNATURE_LEN)];
+    size_t count = (size_t)(r->body_len / sizeof(items[0]));
+    size_t len = count * sizeof(struct reply);
+    if (count > REQUEST_BATCH_MAX || !pread_full(r->body, items, r->body_len, 0))
+        abort();
+    fd_close(&r->body);
+    for (size_t i = 0; i < count; i++) {
+        struct rig_request one = {.request = r->request, .body = -1};
+        one.request.op = REQUEST_SIGN;
+        memcpy(one.request.version, items[i].version, sizeof(items[i].version));
+        memcpy(one.request.slot, items[i].slot, sizeof(items[i].slot));
+        memcpy(one.request.digest, items[i].digest, sizeof(items[i].digest));
+        struct reply reply = rig_reply(rig, &one.request, RC_REFUSED_BOUND);
+        if (i % 2 == 0) {
+            reply = rig_signed(rig, &one);
+            reply.replayed = items[i].digest[0] == 0xcc;
+            reply.payload_len = RIG_SIGNATURE_LEN;
+            rig_signature(payload + len, reply.signature.index);
+            len += RIG_SIGNATURE_LEN;
+        }
+        memcpy(payload + i * sizeof(reply), &reply, sizeof(reply));
+    }
+    pthread_mutex_lock(&rig->lock);
+    len -= rig->bad_batch ? 1 : 0;
+    pthread_mutex_unlock(&rig->lock);
+    struct reply whole = rig_reply(rig, &r->request, RC_OK);
+    rig_send(rig, &whole, payload, len);
+}
+
 static void answer_signature(struct rig *rig, const struct request *request)
 {
     uint8_t signature[RIG_SIGNATURE_LEN];
@@ -351,6 +384,8 @@ static void answer_by_itself(struct rig *rig, struct rig_request *r)
         rig_send(rig, &reply, NULL, 0);
     else if (request->op == REQUEST_SIGN)
         answer_sign(rig, r);
+    else if (request->op == REQUEST_BATCH)
+        answer_batch(rig, r);
     else if (request->op == REQUEST_PREVIEW)
         answer_preview(rig, request);
     else if (request->op == REQUEST_SIGNATURE || request->op == REQUEST_RECEIPT)
@@ -462,7 +497,7 @@ static void *core_run(void *arg)
         look_at_body(&r);
         pthread_mutex_lock(&rig->lock);
         rig->counts[r.request.op]++;
-        bool hold = rig->manual && r.request.op == REQUEST_SIGN;
+        bool hold = rig->manual && request_may_sign(&r.request);
         if (hold && rig->pending_count < RIG_PENDING_MAX)
             rig->pending[rig->pending_count++] = r;
         else if (r.request.op == REQUEST_SIGN)

@@ -46,12 +46,13 @@ struct rig {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     /* under the lock */
-    bool manual; /* SIGN requests wait for rig_next(); all others are answered */
+    bool manual; /* SIGN and BATCH requests wait for rig_next(); all others are answered */
     bool deaf;   /* the core reads nothing, so that its socket fills up */
     bool tpm_virtual;
     bool wrong_plan;         /* plans come from the other key */
     bool wrong_hash;         /* replies name another plan than the key has */
     const char *attestation; /* what every question for one is answered with; NULL: {} */
+    bool bad_batch;          /* results of a batch end early */
     uint32_t state;          /* said in every reply */
     struct rig_request pending[RIG_PENDING_MAX];
     size_t pending_count;

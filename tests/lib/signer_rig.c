@@ -18,6 +18,7 @@
 #include "base/file.h"
 #include "base/secmem.h"
 #include "lib/plan_text.h"
+#include "signer/bulk.h"
 #include "signer/clockfile.h"
 #include "signer/escrow.h"
 #include "signer/scheme.h"
@@ -595,6 +596,47 @@ enum rc rig_sign(struct rig *rig, struct ask *asks, size_t count)
         take_answer(rig, sent[i], &jobs[i]);
     oracle_check();
     assert_int_equal(rig->fake.tpm->unanchored, 0); /* nothing is computed that is not anchored */
+    return rc;
+}
+
+static void write_item(struct request_item *item, const struct request *r)
+{
+    item->by = r->by;
+    item->digest_kind = r->digest_kind;
+    memcpy(item->digest, r->digest, sizeof(item->digest));
+    memcpy(item->version, r->version, sizeof(item->version));
+    memcpy(item->slot, r->slot, sizeof(item->slot));
+    memcpy(item->idempotency_key, r->idempotency_key, sizeof(item->idempotency_key));
+}
+
+enum rc rig_sign_bulk(struct rig *rig, struct ask *asks, size_t count, struct reply *whole)
+{
+    static struct request_item items[REQUEST_BATCH_MAX];
+    struct bulk *bulk CLEANUP(bulk_free) = NULL;
+    struct job unused;
+    assert_true(count >= 1 && count <= REQUEST_BATCH_MAX);
+    memset(items, 0, sizeof(items));
+    for (size_t i = 0; i < count; i++) {
+        write_request(rig, &asks[i], &unused);
+        write_item(&items[i], &asks[i].request);
+    }
+    struct request message = asks[0].request;
+    message.op = REQUEST_BATCH;
+    message.body_len = count * sizeof(items[0]);
+    int fd CLEANUP(fd_close) = memfd_create("items", MFD_CLOEXEC);
+    assert_true(fd >= 0 && pwrite_full(fd, items, message.body_len, 0));
+    rig->err = (struct err){0};
+    assert_int_equal(request_check(&message, 1, true, &rig->err), RC_OK);
+    assert_int_equal(bulk_read(&bulk, &message, fd, &rig->err), RC_OK);
+    reply_init(whole, &message);
+    enum rc rc = signer_sign_bulk(rig->signer, bulk->jobs, bulk->count, whole, &rig->err);
+    for (size_t i = 0; bulk_done(bulk) && i < count; i++) {
+        asks[i].reply = bulk->replies[i];
+        take_answer(rig, &asks[i], &bulk->jobs[i]);
+        bulk->jobs[i].signature = NULL;
+    }
+    oracle_check();
+    assert_int_equal(rig->fake.tpm->unanchored, 0);
     return rc;
 }
 

@@ -129,6 +129,13 @@ struct ask {
  */
 enum rc rig_sign(struct rig *rig, struct ask *asks, size_t count);
 
+/**
+ * The same as one message of a batch: through its file, and with the look before. All of them ask
+ * by digest, for one key. @return what signer_sign_bulk() said: on a refusal of all, *whole has it
+ * and no ask is filled in.
+ */
+enum rc rig_sign_bulk(struct rig *rig, struct ask *asks, size_t count, struct reply *whole);
+
 /** One request; fails the test unless it is answered with `expected`. */
 void rig_ask(struct rig *rig, struct ask *ask, enum rc expected);
 

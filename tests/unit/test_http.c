@@ -437,7 +437,7 @@ static void test_routes(void **state)
         "/v1/keys/a/windows/9223372036854775808",
         "/v1/keys/a/signatures/00112233445566778899aabbccddeef",
         "/v1/keys/a/signatures/00112233445566778899aabbccddeeff/x",
-        "/v1/keys/a/signatures:batch",
+        "/v1/keys/a/signatures:pack",
         "/V1/keys",
         "/v1/keys/0123456789012345678901234567890123456789012345678901234567890123",
     };
