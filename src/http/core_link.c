@@ -188,6 +188,7 @@ static enum rc may_enter(const struct core_link *link, const struct core_job *jo
 enum rc core_link_submit(struct core_link *link, struct core_job *job, struct err *err)
 {
     job->payload = -1;
+    job->bytes = NULL;
     job->reply = (struct reply){0};
     job->sent = false;
     job->next = NULL;
@@ -232,15 +233,22 @@ static int take_handles(struct msghdr *msg)
     return kept;
 }
 
-static ssize_t receive(int fd, struct reply *reply, int *handle)
+/* A reply, and what may stand behind it. */
+struct parcel {
+    struct reply reply;
+    uint8_t bytes[REPLY_BEHIND_MAX];
+};
+
+static ssize_t receive(int fd, struct parcel *parcel, int *handle)
 {
     union {
         struct cmsghdr align;
         char space[CMSG_SPACE(HANDLES_MAX * sizeof(int))];
     } control;
-    struct iovec iov = {.iov_base = reply, .iov_len = sizeof(*reply)};
-    struct msghdr msg = {.msg_iov = &iov,
-                         .msg_iovlen = 1,
+    struct iovec iov[2] = {{.iov_base = &parcel->reply, .iov_len = sizeof(parcel->reply)},
+                           {.iov_base = parcel->bytes, .iov_len = sizeof(parcel->bytes)}};
+    struct msghdr msg = {.msg_iov = iov,
+                         .msg_iovlen = 2,
                          .msg_control = &control,
                          .msg_controllen = sizeof(control)};
     ssize_t got;
@@ -248,12 +256,24 @@ static ssize_t receive(int fd, struct reply *reply, int *handle)
         got = recvmsg(fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     } while (got < 0 && errno == EINTR);
     *handle = got < 0 ? -1 : take_handles(&msg);
-    /* A longer message than a reply is no reply. */
-    return got > 0 && (msg.msg_flags & MSG_TRUNC) != 0 ? (ssize_t)sizeof(*reply) + 1 : got;
+    /* A longer message than a reply and its payload can be is no reply. */
+    if (got <= 0 || ((msg.msg_flags & MSG_TRUNC) == 0 && (size_t)got >= sizeof(parcel->reply)))
+        return got;
+    parcel->reply.magic = 0;
+    return (ssize_t)sizeof(parcel->reply);
+}
+
+/* The payload is in the message or in a handle, and nothing is where it should not be. */
+static bool whole(const struct reply *reply, size_t behind, int handle)
+{
+    if (handle >= 0)
+        return behind == 0 && reply->payload_len > 0;
+    return behind == reply->payload_len;
 }
 
 /* The job that this reply belongs to, or NULL. */
-static struct core_job *match(const struct core_link *link, const struct reply *reply, int handle)
+static struct core_job *match(const struct core_link *link, const struct reply *reply,
+                              size_t behind, int handle)
 {
     if (reply->magic != REPLY_MAGIC || reply->generation != link->generation ||
         !rc_known(reply->rc))
@@ -262,18 +282,22 @@ static struct core_job *match(const struct core_link *link, const struct reply *
     if (job == NULL || !job->sent || job->request.number != reply->number ||
         job->request.op != reply->op)
         return NULL;
-    return (handle >= 0) == (reply->payload_len > 0) ? job : NULL;
+    return whole(reply, behind, handle) ? job : NULL;
 }
 
-static void deliver(struct core_link *link, struct reply *reply, int handle)
+static void deliver(struct core_link *link, struct parcel *parcel, size_t behind, int handle)
 {
     struct core_job *finished = NULL;
     lock(link);
-    struct core_job *job = match(link, reply, handle);
+    struct core_job *job = match(link, &parcel->reply, behind, handle);
     if (job != NULL) {
-        reply_terminate(reply);
-        job->reply = *reply;
+        reply_terminate(&parcel->reply);
+        job->reply = parcel->reply;
         job->payload = handle;
+        /* Without memory the job ends without its payload, and whoever reads it sees that. */
+        job->bytes = behind > 0 ? malloc(behind) : NULL;
+        if (job->bytes != NULL)
+            memcpy(job->bytes, parcel->bytes, behind);
         finish(link, job, JOB_ANSWERED, &finished);
     }
     unlock(link);
@@ -289,18 +313,16 @@ static void deliver(struct core_link *link, struct reply *reply, int handle)
 static bool drain(struct core_link *link, int fd)
 {
     for (;;) {
-        struct reply reply;
+        struct parcel parcel;
         int handle = -1;
-        ssize_t got = receive(fd, &reply, &handle);
+        ssize_t got = receive(fd, &parcel, &handle);
         if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
             return true;
         if (got <= 0) {
             fd_close(&handle);
             return false;
         }
-        if ((size_t)got != sizeof(reply))
-            reply.magic = 0;
-        deliver(link, &reply, handle);
+        deliver(link, &parcel, (size_t)got - sizeof(parcel.reply), handle);
     }
 }
 

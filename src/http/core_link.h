@@ -35,7 +35,8 @@ struct core_job {
     /* by the link, readable from done() on */
     enum job_end end;
     struct reply reply;
-    int payload; /* sealed memory file, or -1. The caller closes it */
+    int payload;    /* sealed memory file, or -1. The caller closes it */
+    uint8_t *bytes; /* payload that came in the reply's message, or NULL. The caller frees it */
     /* the link's own */
     bool sent;
     struct core_job *next;

@@ -154,17 +154,19 @@ static enum rc load_payload(struct exchange *x, struct err *err)
     x->payload = NULL;
     x->payload_len = 0;
     uint64_t len = x->job.reply.payload_len;
-    struct stat status;
+    struct stat status = {0};
     if (len == 0)
         return RC_OK;
-    if (fstat(fd, &status) != 0 || (uint64_t)status.st_size != len || len > REQUEST_PAYLOAD_MAX)
+    if (fd >= 0 &&
+        (fstat(fd, &status) != 0 || (uint64_t)status.st_size != len || len > REQUEST_PAYLOAD_MAX))
         return FAIL(err, RC_HALT_INVARIANT, "", 0, "the core's payload is not what it says");
     /* A list becomes text of about its size. What a signature was spent on is never refused. */
     if (!x->used && !budget_take(&x->front->memory, 2 * len))
         return FAIL(err, RC_RETRY_BUSY, "", 0, "too many answers are being read by others");
     x->in_memory += x->used ? 0 : 2 * len;
-    x->payload = malloc(len);
-    if (x->payload == NULL || !pread_full(fd, x->payload, len, 0))
+    x->payload = fd >= 0 ? malloc(len) : x->job.bytes; /* or it came in the message itself */
+    x->job.bytes = NULL;
+    if (x->payload == NULL || (fd >= 0 && !pread_full(fd, x->payload, len, 0)))
         return FAIL(err, RC_RETRY_SYSTEM, "errno", errno, "cannot read the core's payload");
     x->payload_len = len;
     return RC_OK;
@@ -220,6 +222,8 @@ static void answered(struct exchange *x)
     struct err err = {0};
     if (x->job.reply.rc != RC_OK) {
         fd_close(&x->job.payload);
+        free(x->job.bytes);
+        x->job.bytes = NULL;
         refused(x);
         return;
     }
@@ -568,6 +572,7 @@ void exchange_close(void *cls, struct MHD_Connection *connection, void **con_cls
     spool_close(&x->spool);
     give_room(x);
     fd_close(&x->job.payload);
+    free(x->job.bytes);
     free(x->payload);
     free(x->signature);
     free(x->keys);

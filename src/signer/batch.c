@@ -8,8 +8,11 @@
 #include "base/log.h"
 #include "signer/branches.h"
 #include "signer/catchup.h"
+#include "signer/crew.h"
 #include "signer/scheme.h"
 #include "signer/view.h"
+
+#define STRETCH_MIN 8 /* signatures for one pair of hands */
 
 /* Ends of a job ------------------------------------------------------------------------------- */
 
@@ -259,6 +262,31 @@ static size_t make_room(struct batch *b, struct job **jobs, struct outcome *outc
     return count;
 }
 
+/* A run of one branch, which several hands compute: a stretch of it each. */
+struct stretch {
+    const struct hbs_branch *branch;
+    const struct hbs_branch_signing *signings;
+    bool *good;
+    size_t sig_len, count, parts;
+};
+
+static void compute_part(void *arg, size_t i)
+{
+    const struct stretch *s = arg;
+    size_t from = s->count * i / s->parts;
+    size_t to = s->count * (i + 1) / s->parts;
+    sign_checked(s->branch, s->signings + from, s->sig_len, to - from, s->good + from);
+}
+
+/* As many hands as there are, but none for so little work that its lanes would stay empty. */
+static size_t parts_for(const struct hands *hands, size_t count)
+{
+    size_t most = count / STRETCH_MIN;
+    size_t parts = hands != NULL ? hands->count : 1;
+    parts = parts < most ? parts : most;
+    return parts > 1 ? parts : 1;
+}
+
 /* Jobs of one branch: all chains of all signatures together, so that every lane is full. */
 static void compute_run(struct batch *b, const struct hbs_branch *branch, struct job **jobs,
                         struct outcome *outcomes, size_t count, struct err *err)
@@ -271,7 +299,13 @@ static void compute_run(struct batch *b, const struct hbs_branch *branch, struct
                                                   .c = jobs[i]->c,
                                                   .value = jobs[i]->value,
                                                   .sig = jobs[i]->signature};
-    sign_checked(branch, signings, hbs_key_sig_len(&b->key->hbs), count, good);
+    struct stretch stretch = {.branch = branch,
+                              .signings = signings,
+                              .good = good,
+                              .sig_len = hbs_key_sig_len(&b->key->hbs),
+                              .count = count,
+                              .parts = parts_for(b->world->hands, count)};
+    hands_run(b->world->hands, stretch.parts, compute_part, &stretch);
     for (size_t i = 0; i < count; i++) {
         if (good[i]) {
             request_move(&jobs[i]->life, LIFE_SIGNED);
@@ -302,6 +336,9 @@ static void compute(struct batch *b, struct job **jobs, struct outcome *outcomes
         outcomes[i] = (struct outcome){.rc = RC_OK};
         lease_of(b, jobs[i], &outcomes[i].lease);
         MUST(outcomes[i].lease.index == jobs[i]->place.index);
+        /* hbs looks at this too, but sees only what one pair of hands was given. */
+        for (size_t other = 0; other < i; other++)
+            MUST(outcomes[other].lease.index != outcomes[i].lease.index);
     }
     for (size_t i = 0; i < count;) {
         const struct hbs_branch *branch = NULL;

@@ -16,6 +16,7 @@
 #include "base/file.h"
 #include "base/lock.h"
 #include "base/log.h"
+#include "signer/crew.h"
 #include "signer/loop.h"
 
 #define QUEUE_MAX 1024
@@ -24,6 +25,9 @@
 #define STUCK_MS 5000 /* no command of a TPM in order takes that long */
 #define STUCK_RETRY_S 10
 #define LOOK_MS 500
+#define NS_PER_S INT64_C(1000000000)
+#define PATIENCE_PART 4 /* of the last turn's time is waited for more requests */
+#define PATIENCE_NS_MAX INT64_C(50000000)
 
 struct fifo {
     struct item *first;
@@ -49,6 +53,12 @@ struct core {
         enum plan_message mode;
     } modes[SIGNER_KEYS_MAX];
     size_t mode_count;
+
+    /* Set by the signer thread; the lock is for who reads them while pushing. */
+    size_t expected;     /* so many requests are likely to come for the next turn */
+    int64_t patience_ns; /* and so long they are waited for */
+    bool answered;       /* somebody was, in this turn */
+    size_t behind;       /* so many requests were waiting then */
 };
 
 /* Queue --------------------------------------------------------------------------------------- */
@@ -103,19 +113,21 @@ static int payload_fd(const void *data, size_t len)
 static void send_reply(struct core *core, struct reply *reply, const void *payload, size_t len)
 {
     int fd CLEANUP(fd_close) = -1;
-    if (len > 0) {
+    reply->payload_len = len;
+    bool behind = len > 0 && len <= REPLY_BEHIND_MAX;
+    if (len > 0 && !behind) {
         fd = payload_fd(payload, len);
         if (fd < 0) {
             /* Not RETRY, which says that nothing was used: the signature may be made and stored. */
             reply->rc = RC_HALT_SYSTEM;
+            reply->payload_len = 0;
             strcpy(reply->text, "no memory for the answer: send the same request again");
-        } else {
-            reply->payload_len = len;
         }
     }
     char control[CMSG_SPACE(sizeof(int))] = {0};
-    struct iovec data = {.iov_base = reply, .iov_len = sizeof(*reply)};
-    struct msghdr message = {.msg_iov = &data, .msg_iovlen = 1};
+    struct iovec data[2] = {{.iov_base = reply, .iov_len = sizeof(*reply)},
+                            {.iov_base = (void *)(uintptr_t)payload, .iov_len = len}};
+    struct msghdr message = {.msg_iov = data, .msg_iovlen = behind ? 2 : 1};
     if (fd >= 0) {
         message.msg_control = control;
         message.msg_controllen = sizeof(control);
@@ -170,12 +182,13 @@ static void look_after_queue(struct core *core)
     }
 }
 
-/* Wait for the next message, and look after those that were taken before. */
-static void wait_message(struct core *core)
+/* Wait for the next message, and look after those that were taken before. Always true. */
+static bool wait_message(struct core *core)
 {
     struct pollfd p = {.fd = core->front, .events = POLLIN};
     while (poll(&p, 1, LOOK_MS) == 0)
         look_after_queue(core);
+    return true;
 }
 
 /* Intake and hashing -------------------------------------------------------------------------- */
@@ -214,7 +227,9 @@ static void push_ready(struct core *core, struct item *item)
     while (core->ready.count >= QUEUE_MAX)
         (void)pthread_cond_wait(&core->room_cond, &core->lock);
     fifo_push(&core->ready, item);
-    (void)pthread_cond_signal(&core->ready_cond);
+    /* The signer thread is woken for the first, and then for the last that it waits for. */
+    if (core->ready.count == 1 || core->ready.count >= core->expected)
+        (void)pthread_cond_signal(&core->ready_cond);
     (void)pthread_mutex_unlock(&core->lock);
 }
 
@@ -229,7 +244,7 @@ static void push_hash(struct core *core, struct item *item)
 }
 
 /* One message and the handle that may come with it. @return bytes, 0 at the end, -1 on error. */
-static ssize_t receive(int socket, struct request *request, int *fd)
+static ssize_t receive(struct core *core, struct request *request, int *fd)
 {
     char control[CMSG_SPACE(sizeof(int))] = {0};
     struct iovec data = {.iov_base = request, .iov_len = sizeof(*request)};
@@ -240,8 +255,8 @@ static ssize_t receive(int socket, struct request *request, int *fd)
     *fd = -1;
     ssize_t got = 0;
     do
-        got = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
-    while (got < 0 && errno == EINTR);
+        got = recvmsg(core->front, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+    while (got < 0 && (errno == EINTR || (errno == EAGAIN && wait_message(core))));
     for (struct cmsghdr *c = CMSG_FIRSTHDR(&message); got > 0 && c != NULL;
          c = CMSG_NXTHDR(&message, c)) {
         if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS &&
@@ -260,8 +275,7 @@ static void *intake(void *argument)
             (void)usleep(10000); /* the front keeps its messages until there is memory */
             continue;
         }
-        wait_message(core);
-        ssize_t got = receive(core->front, &item->request, &item->fd);
+        ssize_t got = receive(core, &item->request, &item->fd);
         if (got <= 0) {
             item_free(item);
             break;
@@ -313,22 +327,47 @@ static void *hasher(void *argument)
 
 /* Signer thread ------------------------------------------------------------------------------- */
 
+static int64_t now_ns(void)
+{
+    struct timespec t = {0};
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * NS_PER_S + t.tv_nsec;
+}
+
+/* Until so many are ready, or that moment. The lock is held. */
+static void wait_ready(struct core *core, size_t count, int64_t until_ns)
+{
+    const struct timespec until = {.tv_sec = until_ns / NS_PER_S,
+                                   .tv_nsec = (long)(until_ns % NS_PER_S)};
+    while (core->ready.count < count && !core->hasher_done)
+        if (pthread_cond_timedwait(&core->ready_cond, &core->lock, &until) == ETIMEDOUT)
+            return;
+}
+
+/* Who was answered in the last turn, or waited then, is likely to be there again at once. Begun
+ * with the first of them, the next turn would leave the others to the one behind it, and each turn
+ * costs its TPM commands and syncs however many it serves. One client waits for nobody. */
+static void expect_more(struct core *core, size_t count, int64_t began_ns)
+{
+    if (count == 0)
+        return;
+    int64_t patience_ns = (now_ns() - began_ns) / PATIENCE_PART;
+    (void)pthread_mutex_lock(&core->lock);
+    size_t expected = count + core->behind;
+    core->expected = expected < BATCH_MAX ? expected : BATCH_MAX;
+    core->patience_ns = patience_ns < PATIENCE_NS_MAX ? patience_ns : PATIENCE_NS_MAX;
+    core->answered = false;
+    (void)pthread_mutex_unlock(&core->lock);
+}
+
 /* Everything that is ready, at most BATCH_MAX. @return false at the end of all work. */
 static bool take_ready(struct core *core, struct item **items, size_t *count, uint32_t wait_ms)
 {
-    struct timespec until;
-    (void)clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += wait_ms / 1000;
-    until.tv_nsec += (long)(wait_ms % 1000) * 1000000;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000;
-    }
     *count = 0;
     (void)pthread_mutex_lock(&core->lock);
-    while (core->ready.first == NULL && !core->hasher_done)
-        if (pthread_cond_timedwait(&core->ready_cond, &core->lock, &until) == ETIMEDOUT)
-            break;
+    wait_ready(core, 1, now_ns() + (int64_t)wait_ms * 1000000);
+    if (core->ready.count > 0)
+        wait_ready(core, core->expected, now_ns() + core->patience_ns);
     while (*count < BATCH_MAX && core->ready.first != NULL)
         items[(*count)++] = fifo_pop(&core->ready);
     bool more = *count > 0 || !core->hasher_done;
@@ -339,7 +378,14 @@ static bool take_ready(struct core *core, struct item **items, size_t *count, ui
 
 static void answer(void *ctx, struct item *item, const void *payload, size_t len)
 {
-    send_reply(ctx, &item->reply, payload, len);
+    struct core *core = ctx;
+    if (!core->answered) {
+        (void)pthread_mutex_lock(&core->lock);
+        core->behind = core->ready.count;
+        (void)pthread_mutex_unlock(&core->lock);
+        core->answered = true;
+    }
+    send_reply(core, &item->reply, payload, len);
     item_free(item);
 }
 
@@ -407,7 +453,9 @@ static enum core_exit run(struct core *core)
         beat(core, &loop);
         more = take_ready(core, items, &count, (uint32_t)loop_wait_ms(&loop));
         take_settings(core, &loop);
+        int64_t began_ns = now_ns();
         rc = loop_turn(&loop, items, count, &err);
+        expect_more(core, count, began_ns);
         if (rc != RC_OK)
             log_event(LOG_LEVEL_ERROR, &(struct log_fields){.index = -1, .err = &err},
                       "the core ends: the next one decides from ledger and TPM");
@@ -451,6 +499,15 @@ enum core_exit core_run(const struct core_config *config, const struct world *wo
         return CORE_EXIT_BUSY;
     }
     core_init(&core);
+    struct crew *crew = NULL;
+    if (crew_open(&crew, &err) != RC_OK) {
+        log_event(LOG_LEVEL_ERROR, &(struct log_fields){.index = -1, .err = &err}, "no threads");
+        return CORE_EXIT_HALT;
+    }
+    static struct world staffed;
+    staffed = *world;
+    staffed.hands = crew_hands(crew);
+    core.world = &staffed;
     pthread_t threads[2];
     if (pthread_create(&threads[0], NULL, intake, &core) != 0 ||
         pthread_create(&threads[1], NULL, hasher, &core) != 0) {

@@ -3,7 +3,8 @@
  *
  * The front parses what comes from outside and sends a struct request over a SOCK_SEQPACKET pair;
  * the core answers each with one struct reply of the same number. Bodies travel as file handles
- * (SCM_RIGHTS): the artifact with a request, lists and signatures as a sealed memfd with a reply.
+ * (SCM_RIGHTS): the artifact with a request, long lists and signatures as a sealed memfd with a
+ * reply. What is short goes behind the reply itself.
  * Both processes are forks of one program, so the structs are sent as they lie in memory; the core
  * re-checks every field all the same (request_check), since a front that was taken over may send
  * anything.
@@ -31,6 +32,7 @@
 #define REQUEST_NONE INT64_C(-1)
 #define REQUEST_BATCH_MAX 64                     /* items of one REQUEST_BATCH */
 #define REQUEST_PAYLOAD_MAX (UINT64_C(12) << 20) /* of any reply */
+#define REPLY_BEHIND_MAX 16384                   /* bytes of it in the reply's own message */
 #define REQUEST_NONCE_MIN 8                      /* bytes of a nonce for an attestation */
 #define REQUEST_NONCE_MAX 64
 
@@ -137,8 +139,10 @@ struct reply {
     char text[ERR_TEXT_MAX]; /* for people; "" on RC_OK */
     bool replayed; /* REQUEST_SIGN: a stored signature, no index was used. PREVIEW: it would be */
     struct signature_view signature; /* SIGN, SIGNATURE, RECEIPT; PREVIEW: what would be signed */
-    uint64_t payload_len;            /* bytes in the attached memfd; 0: nothing is attached */
-    int64_t next;                    /* lists: continue from here, or REQUEST_NONE */
+    /* Up to REPLY_BEHIND_MAX bytes of payload stand behind the reply in its message; more of them
+     * are in a memfd that is attached. 0: neither. */
+    uint64_t payload_len;
+    int64_t next; /* lists: continue from here, or REQUEST_NONE */
     /* refusals: what the client needs to do the next thing; REQUEST_NONE or "" where unknown */
     int64_t retry_after_s; /* from now */
     int64_t burned_index;

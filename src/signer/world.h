@@ -56,6 +56,13 @@ struct tpm_ops {
     void (*latency)(void *tpm, struct tpm_latency *latency);
 };
 
+/** Who computes beside the signer thread (crew.h). */
+struct hands {
+    void *ctx;
+    size_t count; /* how many work at once, the signer thread among them */
+    void (*run)(void *ctx, size_t parts, void (*part)(void *arg, size_t i), void *arg);
+};
+
 struct world {
     const struct time_source *time;
     const struct tpm_ops *tpm;
@@ -64,6 +71,7 @@ struct world {
     void (*clock_sample)(void *ctx, struct clk_sample *sample);
     void *clock_ctx;                       /* world_clock_sample: struct clk * */
     const struct clk_policy *clock_policy; /* by which offline tools judge it */
+    const struct hands *hands;             /* NULL: the signer thread alone */
 };
 
 /**

@@ -41,10 +41,10 @@ TSS2_RC nv_find(struct tpm *tpm, uint32_t handle, ESYS_TR *index, TPMS_NV_PUBLIC
     return TSS2_RC_SUCCESS;
 }
 
-TSS2_RC nv_read(struct tpm *tpm, ESYS_TR index, void *data, uint16_t len)
+static TSS2_RC read_as(struct tpm *tpm, ESYS_TR index, void *data, uint16_t len, TPMA_SESSION how)
 {
     memset(data, 0, len);
-    TSS2_RC r = tpm_session_use(tpm, TPMA_SESSION_ENCRYPT);
+    TSS2_RC r = tpm_session_use(tpm, how);
     if (r != TSS2_RC_SUCCESS)
         return r;
     TPM2B_MAX_NV_BUFFER *answer = NULL;
@@ -60,10 +60,18 @@ TSS2_RC nv_read(struct tpm *tpm, ESYS_TR index, void *data, uint16_t len)
     return r;
 }
 
+TSS2_RC nv_read(struct tpm *tpm, ESYS_TR index, void *data, uint16_t len)
+{
+    return read_as(tpm, index, data, len, TPMA_SESSION_ENCRYPT);
+}
+
+/* A count is no secret, so its answer is not encrypted, only authenticated: one is read before
+ * every batch, and the library's key derivation for it costs more than all the rest of the command.
+ */
 TSS2_RC nv_read_counter(struct tpm *tpm, ESYS_TR index, uint64_t *value)
 {
     uint8_t bytes[COUNTER_LEN];
-    TSS2_RC r = nv_read(tpm, index, bytes, sizeof(bytes));
+    TSS2_RC r = read_as(tpm, index, bytes, sizeof(bytes), 0);
     *value = be_get64(bytes);
     return r;
 }

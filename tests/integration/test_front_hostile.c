@@ -792,7 +792,7 @@ static void test_core_lies(void **state)
     rig_set(&rig, &rig.manual, true);
     int fd CLEANUP(fd_close) = send_request(SIGN_ABC);
     struct rig_request r = rig_next(&rig);
-    for (int lie = 0; lie < 9; lie++) {
+    for (int lie = 0; lie < 11; lie++) {
         struct reply reply[2] = {rig_signed(&rig, &r)};
         reply[0].magic += lie == 0 ? 1 : 0;
         reply[0].generation += lie == 1 ? 1 : 0;
@@ -801,12 +801,19 @@ static void test_core_lies(void **state)
         reply[0].op = lie == 4 ? REQUEST_RECEIPT : reply[0].op;
         reply[0].rc = lie == 5 ? 7777 : reply[0].rc;
         reply[0].payload_len = lie == 6 ? sizeof(signature) : 0; /* and nothing is attached */
+        reply[0].payload_len = lie == 9 || lie == 10 ? 8 : reply[0].payload_len;
         if (lie < 6)
             rig_send(&rig, reply, signature, sizeof(signature));
         else if (lie == 6)
             rig_send(&rig, reply, NULL, 0);
         else
-            assert_true(send(rig.core, reply, sizeof(reply[0]) + (lie == 7 ? 8 : -8UL), 0) > 0);
+            /* More than a reply, less of one; more behind it than it says, less of that. */
+            assert_true(send(rig.core, reply,
+                             sizeof(reply[0]) + (lie == 7   ? 8
+                                                 : lie == 8 ? -8UL
+                                                 : lie == 9 ? 9
+                                                            : 7),
+                             0) > 0);
         if (client_closed(fd, 50))
             fail_msg("lie %d was believed", lie);
     }

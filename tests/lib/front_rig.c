@@ -69,6 +69,16 @@ static void send_message(int fd, const void *data, size_t len, int handle)
 void rig_send(struct rig *rig, struct reply *reply, const void *payload, size_t len)
 {
     int fd CLEANUP(fd_close) = -1;
+    /* Both ways in turn: behind the reply, and in a handle. */
+    if (payload != NULL && reply->payload_len == 0 && len <= REPLY_BEHIND_MAX &&
+        reply->number % 2 == 1) {
+        uint8_t whole[sizeof(*reply) + REPLY_BEHIND_MAX];
+        reply->payload_len = len;
+        memcpy(whole, reply, sizeof(*reply));
+        memcpy(whole + sizeof(*reply), payload, len);
+        send_message(rig->core, whole, sizeof(*reply) + len, -1);
+        return;
+    }
     if (payload != NULL) {
         fd = memfd_create("payload", MFD_CLOEXEC);
         if (fd < 0 || !pwrite_full(fd, payload, len, 0))
