@@ -55,7 +55,8 @@ static bool tpm_jumped(const struct clk_tpm *before, const struct clk_tpm *now)
         return true;
     int64_t raw = minus(now->raw_ns, before->raw_ns);
     int64_t apart = minus(minus(tpm_ns(now), tpm_ns(before)), raw);
-    int64_t limit = plus(raw / TPM_DIVISOR, TPM_SLACK_NS);
+    int64_t off = plus(before->off_ns, now->off_ns);
+    int64_t limit = plus(raw / TPM_DIVISOR, plus(TPM_SLACK_NS, off));
     return raw < 0 || apart > limit || apart < -limit;
 }
 
@@ -77,7 +78,8 @@ static void remember_sample(struct clk_machine *m, const struct clk_sample *s)
     m->seen = true;
     m->raw_ns = s->evidence.raw_ns;
     m->asleep_ns = minus(s->boot_ns, s->mono_ns);
-    if (s->tpm.read)
+    /* For want of a better one even a reading that is off is a measure. */
+    if (s->tpm.read && (s->tpm.off_ns == 0 || !m->tpm.read))
         m->tpm = s->tpm;
 }
 
@@ -139,11 +141,11 @@ static bool too_early(const struct clk_machine *m, const struct clk_policy *poli
 }
 
 /* The TPM's reading was taken a while ago, and it has counted on since: without that, what is held
- * against it later would say that it counts faster than time goes by. */
+ * against it later would say that it counts faster than time goes by. So would one that is off. */
 static struct clk_tpm counted_on(const struct clk_tpm *tpm, int64_t raw_ns)
 {
     struct clk_tpm now = *tpm;
-    int64_t since_ns = minus(raw_ns, tpm->raw_ns);
+    int64_t since_ns = plus(minus(raw_ns, tpm->raw_ns), tpm->off_ns);
     if (tpm->read && since_ns > 0)
         now.clock_ms += (uint64_t)(since_ns / NS_PER_MS) + 1;
     return now;
@@ -177,7 +179,7 @@ static bool tpm_counted_more(struct clk_machine *m, const struct clk_sample *s,
         s->tpm.clock_ms < from->clock_ms)
         return false;
     int64_t counted = minus(tpm_ns(&s->tpm), tpm_ns(from));
-    int64_t least = minus(counted - counted / TPM_DIVISOR, TPM_SLACK_NS);
+    int64_t least = minus(counted - counted / TPM_DIVISOR, plus(TPM_SLACK_NS, s->tpm.off_ns));
     if (minus(r->latest_ns, from_ns) >= least)
         return false;
     m->refused_until_ns = plus(from_ns, least);
@@ -302,6 +304,7 @@ static void disrupt(struct clk_machine *m, int64_t raw_ns)
     m->judged.fresh = 0;     /* updates from before do not count */
     m->fixed = false;        /* the raw clock stood still: predictions are over */
     m->refused_until_ns = 0; /* the TPM did not: more is due now */
+    m->tpm.read = false;     /* and what it said before is no measure any more */
 }
 
 static void unsafe(struct clk_reading *r, uint32_t reasons, int64_t real_ns)

@@ -59,6 +59,8 @@ struct clk_tpm {
     uint32_t resets, restarts;
     bool safe; /* false: after an unclean stop the clock may have fallen back */
     int64_t raw_ns;
+    int64_t off_ns; /* raw_ns may be off by so much, either way; 0: by little. A reading that is
+                     * off shows what is larger than that, and is no measure for later ones */
 };
 
 /** Evidence of one sample, beside that of clock.h. */

@@ -132,15 +132,19 @@ void timekeeper_tpm(struct timekeeper *tk, const struct tpm_time *time, int64_t 
     int64_t took_ns = now_ns - asked_raw_ns;
     tk->tpm_asked_ns = now_ns;
     tk->tpm_slow++;
-    if (took_ns < 0 || took_ns > TIMEKEEPER_TPM_MS_MAX * NS_PER_MS)
+    if (took_ns < 0)
         return;
-    tk->tpm_slow = 0;
+    /* Told at any moment in between: that still shows a host that stood still for longer. */
+    bool slow = took_ns > TIMEKEEPER_TPM_MS_MAX * NS_PER_MS;
+    if (!slow)
+        tk->tpm_slow = 0;
     tk->tpm = (struct clk_tpm){.read = true,
                                .clock_ms = time->clock_ms,
                                .resets = time->reset_count,
                                .restarts = time->restart_count,
                                .safe = time->safe,
-                               .raw_ns = asked_raw_ns + took_ns / 2};
+                               .raw_ns = asked_raw_ns + took_ns / 2,
+                               .off_ns = slow ? took_ns / 2 + 1 : 0};
 }
 
 bool timekeeper_tpm_due(const struct timekeeper *tk)

@@ -17,7 +17,7 @@
 /** How often the TPM's clock is read when no signature is made. */
 #define TIMEKEEPER_TPM_S 10
 
-/** A TPM that took longer than this to tell its time has told nothing: when in between was it? */
+/** A TPM that took longer than this told a time that is off: when in between was it? */
 #define TIMEKEEPER_TPM_MS_MAX 250
 
 /** How often the record of the clock is renewed. */

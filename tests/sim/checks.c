@@ -142,8 +142,11 @@ static void check_anchor(const struct machine *m, const struct oracle_key *key, 
  * one the windows that had begun before stay closed. */
 static bool was_put_aside(const struct machine *m, int64_t start_ns)
 {
-    if (m->truth.aside_ns == 0 || !m->port.chip->identity.is_virtual)
-        return m->truth.aside_ns != 0;
+    /* The TPM has just told its time, with the proof: at any moment between question and answer. */
+    if (m->truth.aside_ns == 0 || m->truth.aside_more_ns <= 2 * m->loop.clock.tpm.off_ns)
+        return false;
+    if (!m->port.chip->identity.is_virtual)
+        return true;
     return m->truth.base_honest && start_ns < m->truth.aside_ns;
 }
 

@@ -162,9 +162,12 @@ void truth_put_aside(struct machine *m, int64_t span_ns)
     t->base_undisturbed = false;
     t->undisturbed = false; /* the next look is behind it, the last may be unseen yet */
     int64_t since = host_clock_raw_ns(&sim->clocks[m->number], sim->now_ns) - tpm->raw_ns;
-    if (tpm->read && since >= 0 &&
-        span_ns > HIDDEN_NS + (since + span_ns + NEXT_READING_NS) / HIDDEN_DIVISOR)
-        t->aside_ns = sim->now_ns;
+    int64_t more_ns = span_ns - HIDDEN_NS - (since + span_ns + NEXT_READING_NS) / HIDDEN_DIVISOR;
+    if (!tpm->read || since < 0 || more_ns <= 0)
+        return;
+    t->aside_ns = sim->now_ns;
+    if (more_ns > t->aside_more_ns)
+        t->aside_more_ns = more_ns;
 }
 
 void truth_acknowledged(struct machine *m)

@@ -36,6 +36,8 @@ struct truth {
     bool aside;       /* it was put aside, and has not noticed (yet) */
     int64_t aside_ns; /* true time at which this process went on after it had been put aside for
                        * so long that its TPM told; 0: never */
+    int64_t aside_more_ns; /* for so much longer than the TPM's clock hides: one that was slow to
+                            * answer hides more */
 };
 
 /** What outlives the processes of one machine, as long as its disk is not put back. */

@@ -662,6 +662,34 @@ static void case_29_pause(void **state)
     expect_recovery(&h);
 }
 
+/* A reading that took two seconds may be off by one: it shows what is longer than that, at once. It
+ * is no measure for what comes next, but the only one behind the disruption that it showed. */
+static void case_29_pause_and_a_slow_tpm(void **state)
+{
+    (void)state;
+    struct host h = synced();
+    struct clk_tpm good = h.tpm;
+    for (int64_t paused_ms = 1000; paused_ms <= 7000; paused_ms += 6000) {
+        struct host p = h;
+        p.true_ns += paused_ms * MS;
+        p.real_off_ns -= paused_ms * MS;
+        p.tpm.clock_ms += (uint64_t)paused_ms;
+        p.tpm.off_ns = SECOND;
+        look(&p);
+        if (paused_ms == 7000) {
+            expect_recovery(&p);
+            assert_int_equal(p.machine.tpm.off_ns, SECOND);
+        } else {
+            assert_int_equal(p.verdict.mode, CLK_SYNCED);
+            assert_int_equal(p.machine.tpm.clock_ms, good.clock_ms);
+        }
+        p.tpm.off_ns = 0;
+        look(&p);
+        assert_int_equal(p.verdict.mode, paused_ms == 7000 ? CLK_SYNCED : CLK_DISRUPTED);
+        assert_int_equal(p.machine.tpm.off_ns, 0);
+    }
+}
+
 static void case_30_restored_twice(void **state)
 {
     (void)state;
@@ -921,6 +949,7 @@ int main(void)
         cmocka_unit_test(case_25_lie_while_time_catches_up),
         cmocka_unit_test(case_28_suspend),
         cmocka_unit_test(case_29_pause),
+        cmocka_unit_test(case_29_pause_and_a_slow_tpm),
         cmocka_unit_test(case_30_restored_twice),
         cmocka_unit_test(case_27_without_tpm_readings),
         cmocka_unit_test(case_31_window_edge),
