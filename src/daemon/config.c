@@ -5,6 +5,7 @@
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "base/log.h"
@@ -33,6 +34,7 @@ struct members {
 
 static const char *const virtual_choices[] = {"refuse", "wait", "demo", NULL};
 static const char *const log_choices[] = {"error", "warning", "notice", "info", NULL};
+static const char tls_file[] = "an absolute path of a PEM file, or \"\" for the credential";
 static const int log_levels[] = {LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_NOTICE,
                                  LOG_LEVEL_INFO};
 #define LOG_CHOICE_INFO 3
@@ -150,6 +152,14 @@ static void describe(struct config *c, struct members *m)
     text(m, "http.unix", c->http_unix, sizeof(c->http_unix), "an absolute path, or \"\" for none");
     text(m, "http.tcp_address", c->http_tcp_address, sizeof(c->http_tcp_address),
          "\"127.0.0.1\", \"::1\", or \"\" for none");
+    text(m, "tls.address", c->tls_address, sizeof(c->tls_address),
+         "an IPv4 or IPv6 address to listen on, or \"\" for none");
+    number(c, m, "tls.port", 8794, 0, 65535, "a port, 0 to 65535");
+    text(m, "tls.certificate_file", c->front.tls.certificate, sizeof(c->front.tls.certificate),
+         tls_file);
+    text(m, "tls.key_file", c->front.tls.key, sizeof(c->front.tls.key), tls_file);
+    text(m, "tls.trust_file", c->front.tls.trust, sizeof(c->front.tls.trust), tls_file);
+    text(m, "tls.crl_file", c->front.tls.crl, sizeof(c->front.tls.crl), tls_file);
     number(c, m, "attest.period_s", 86400, 0, UINT64_C(366) * 86400,
            "seconds, 60 to 31622400, or 0 for never");
     number(c, m, "attest.per_minute", 12, 1, 600, "attestations, 1 to 600");
@@ -209,6 +219,7 @@ static void put_numbers(struct config *c, const struct members *m)
     c->attest_per_minute = got(m, "attest.per_minute");
     c->idle_ms = (uint32_t)got(m, "signing.idle_ms");
     c->http_tcp_port = (uint16_t)got(m, "http.tcp_port");
+    c->tls_port = (uint16_t)got(m, "tls.port");
     c->restart_delay_ms_max = (int64_t)got(m, "restart.delay_ms_max");
     struct front_config *f = &c->front;
     f->memory_max = got(m, "http.memory_max");
@@ -375,6 +386,49 @@ static bool loopback(const char *address)
     return inet_pton(AF_INET6, address, &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
 }
 
+/* Files that the configuration does not name are looked for among the credentials that the service
+ * manager hands over. */
+static void find_tls_files(struct config *c)
+{
+    const struct {
+        char *path;
+        const char *credential;
+    } files[] = {{c->front.tls.certificate, "tidemark-tls-certificate"},
+                 {c->front.tls.key, "tidemark-tls-key"},
+                 {c->front.tls.trust, "tidemark-tls-trust"},
+                 {c->front.tls.crl, "tidemark-tls-crl"}};
+    const char *dir = getenv("CREDENTIALS_DIRECTORY");
+    for (size_t i = 0; dir != NULL && i < sizeof(files) / sizeof(files[0]); i++) {
+        char path[TLS_PATH_MAX];
+        int len = snprintf(path, sizeof(path), "%s/%s", dir, files[i].credential);
+        if (files[i].path[0] == '\0' && len < (int)sizeof(path) && access(path, F_OK) == 0)
+            strcpy(files[i].path, path);
+    }
+}
+
+static enum rc check_tls(const struct config *c, const char *file, struct err *err)
+{
+    const struct tls_files *f = &c->front.tls;
+    const struct {
+        const char *name, *path;
+        bool needed;
+    } files[] = {{"tls.certificate_file", f->certificate, true},
+                 {"tls.key_file", f->key, true},
+                 {"tls.trust_file", f->trust, true},
+                 {"tls.crl_file", f->crl, false}};
+    struct in6_addr any;
+    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+        if (files[i].path[0] != '\0' && files[i].path[0] != '/')
+            return refuse(err, file, files[i].name, "not an absolute path", tls_file);
+        if (files[i].path[0] == '\0' && files[i].needed && c->tls_address[0] != '\0')
+            return refuse(err, file, files[i].name, "is needed for tls.address", tls_file);
+    }
+    if (c->tls_address[0] != '\0' && inet_pton(AF_INET, c->tls_address, &any) != 1 &&
+        inet_pton(AF_INET6, c->tls_address, &any) != 1)
+        return refuse(err, file, "tls.address", "not an address", "\"0.0.0.0\" or \"::\"");
+    return RC_OK;
+}
+
 static enum rc check(const struct config *c, const char *file, struct err *err)
 {
     struct tpm_pcrs pcrs;
@@ -398,9 +452,10 @@ static enum rc check(const struct config *c, const char *file, struct err *err)
     if (c->http_tcp_address[0] != '\0' && !loopback(c->http_tcp_address))
         return refuse(err, file, "http.tcp_address", "not a loopback address",
                       "\"127.0.0.1\": without TLS nothing leaves this machine");
-    if (c->http_unix[0] == '\0' && c->http_tcp_address[0] == '\0')
-        return refuse(err, file, "http", "neither unix nor tcp_address is set", "one of the two");
-    return RC_OK;
+    if (c->http_unix[0] == '\0' && c->http_tcp_address[0] == '\0' && c->tls_address[0] == '\0')
+        return refuse(err, file, "http", "neither unix nor tcp_address is set, and no tls.address",
+                      "one of the three");
+    return check_tls(c, file, err);
 }
 
 enum rc config_read(struct config *config, const char *path, struct err *err)
@@ -429,6 +484,7 @@ enum rc config_read(struct config *config, const char *path, struct err *err)
         return rc;
     config->settings.virtual_policy = (enum virtual_policy)config->virtual_choice;
     put_numbers(config, &members);
+    find_tls_files(config);
     return check(config, file, err);
 }
 

@@ -34,6 +34,8 @@ struct config {
     char http_unix[CONFIG_PATH_MAX]; /* "" for none */
     char http_tcp_address[64];       /* "" for none; loopback only */
     uint16_t http_tcp_port;
+    char tls_address[64]; /* "" for none; any address */
+    uint16_t tls_port;
     struct front_config front; /* listeners and spool are filled by the supervisor */
     /* as they were read, for config_change(): numbers, and which of the choices */
     uint64_t numbers[CONFIG_MEMBERS_MAX];

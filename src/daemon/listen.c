@@ -13,16 +13,17 @@
 
 /* Which kinds were handed over. */
 struct given {
-    bool unix_, tcp;
+    bool unix_, tcp, tls;
 };
 
-static enum rc add(struct front_config *front, int fd, struct err *err)
+static enum rc add(struct front_config *front, int fd, bool tls, struct err *err)
 {
     if (front->listener_count == FRONT_LISTENERS_MAX) {
         (void)close(fd);
         return FAIL(err, RC_REFUSED_CONFIG, "", 0, "more than %d sockets to listen on",
                     FRONT_LISTENERS_MAX);
     }
+    front->listener_tls[front->listener_count] = tls;
     front->listeners[front->listener_count++] = fd;
     return RC_OK;
 }
@@ -43,13 +44,21 @@ static bool is_loopback(int fd)
            IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)&address)->sin6_addr);
 }
 
-static enum rc take_one(struct given *given, int fd, const char *name, struct err *err)
+static enum rc take_one(const struct config *config, struct given *given, int fd, const char *name,
+                        struct err *err)
 {
     bool is_unix = strcmp(name, LISTEN_NAME_UNIX) == 0;
-    if (!is_unix && strcmp(name, LISTEN_NAME_TCP) != 0)
+    bool is_tls = strcmp(name, LISTEN_NAME_TLS) == 0;
+    if (!is_unix && !is_tls && strcmp(name, LISTEN_NAME_TCP) != 0)
+        return FAIL(
+            err, RC_REFUSED_CONFIG, "", 0,
+            "a socket named '%.40s' was handed over; FileDescriptorName= must be %s, %s or %s",
+            name, LISTEN_NAME_UNIX, LISTEN_NAME_TCP, LISTEN_NAME_TLS);
+    if (is_tls && config->front.tls.certificate[0] == '\0')
         return FAIL(err, RC_REFUSED_CONFIG, "", 0,
-                    "a socket named '%.40s' was handed over; FileDescriptorName= must be %s or %s",
-                    name, LISTEN_NAME_UNIX, LISTEN_NAME_TCP);
+                    "the socket '%s' was handed over, and the configuration names no certificate "
+                    "for it (tls.certificate_file)",
+                    name);
     bool right = is_unix ? sd_is_socket(fd, AF_UNIX, SOCK_STREAM, 1) > 0
                          : sd_is_socket(fd, AF_INET, SOCK_STREAM, 1) > 0 ||
                                sd_is_socket(fd, AF_INET6, SOCK_STREAM, 1) > 0;
@@ -57,15 +66,17 @@ static enum rc take_one(struct given *given, int fd, const char *name, struct er
         return FAIL(err, RC_REFUSED_CONFIG, "", 0,
                     "the socket '%s' that was handed over is no listening %s stream socket", name,
                     is_unix ? "Unix" : "TCP");
-    if (!is_unix && !is_loopback(fd))
+    if (!is_unix && !is_tls && !is_loopback(fd))
         return FAIL(err, RC_REFUSED_CONFIG, "", 0,
                     "the socket '%s' that was handed over is not at a loopback address", name);
     given->unix_ = given->unix_ || is_unix;
-    given->tcp = given->tcp || !is_unix;
+    given->tls = given->tls || is_tls;
+    given->tcp = given->tcp || (!is_unix && !is_tls);
     return RC_OK;
 }
 
-static enum rc take_given(struct front_config *front, struct given *given, struct err *err)
+static enum rc take_given(const struct config *config, struct front_config *front,
+                          struct given *given, struct err *err)
 {
     char **names = NULL;
     int count = sd_listen_fds_with_names(1, &names);
@@ -75,9 +86,9 @@ static enum rc take_given(struct front_config *front, struct given *given, struc
                     "the sockets of the service manager cannot be taken: %s", strerror(-count));
     for (int i = 0; i < count; i++) {
         if (rc == RC_OK)
-            rc = take_one(given, SD_LISTEN_FDS_START + i, names[i], err);
+            rc = take_one(config, given, SD_LISTEN_FDS_START + i, names[i], err);
         if (rc == RC_OK)
-            rc = add(front, SD_LISTEN_FDS_START + i, err);
+            rc = add(front, SD_LISTEN_FDS_START + i, strcmp(names[i], LISTEN_NAME_TLS) == 0, err);
         free(names[i]);
     }
     free(names);
@@ -108,24 +119,25 @@ static enum rc listen_unix(const char *path, struct front_config *front, struct 
     if (rc != RC_OK)
         return rc;
     (void)chmod(path, 0660);
-    return add(front, fd, err);
+    return add(front, fd, false, err);
 }
 
-static enum rc listen_tcp(const char *text, uint16_t port, struct front_config *front,
+static enum rc listen_tcp(const char *text, uint16_t port, bool tls, struct front_config *front,
                           struct err *err)
 {
     struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons(port)};
     struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
     bool is_v4 = inet_pton(AF_INET, text, &v4.sin_addr) == 1;
     if (!is_v4 && inet_pton(AF_INET6, text, &v6.sin6_addr) != 1)
-        return FAIL(err, RC_REFUSED_CONFIG, "", 0, "http.tcp_address: %s is no address", text);
+        return FAIL(err, RC_REFUSED_CONFIG, "", 0, "%s.%s: %s is no address", tls ? "tls" : "http",
+                    tls ? "address" : "tcp_address", text);
     int fd = socket(is_v4 ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     int on = 1;
     if (fd >= 0)
         (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
     enum rc rc = is_v4 ? listen_on(fd, (struct sockaddr *)&v4, sizeof(v4), text, err)
                        : listen_on(fd, (struct sockaddr *)&v6, sizeof(v6), text, err);
-    return rc == RC_OK ? add(front, fd, err) : rc;
+    return rc == RC_OK ? add(front, fd, tls, err) : rc;
 }
 
 enum rc listen_open(const struct config *config, struct front_config *front, bool *ours,
@@ -133,13 +145,15 @@ enum rc listen_open(const struct config *config, struct front_config *front, boo
 {
     struct given given = {0};
     *ours = false;
-    enum rc rc = take_given(front, &given, err);
+    enum rc rc = take_given(config, front, &given, err);
     if (rc == RC_OK && !given.unix_ && config->http_unix[0] != '\0') {
         rc = listen_unix(config->http_unix, front, err);
         *ours = rc == RC_OK;
     }
     if (rc == RC_OK && !given.tcp && config->http_tcp_address[0] != '\0')
-        rc = listen_tcp(config->http_tcp_address, config->http_tcp_port, front, err);
+        rc = listen_tcp(config->http_tcp_address, config->http_tcp_port, false, front, err);
+    if (rc == RC_OK && !given.tls && config->tls_address[0] != '\0')
+        rc = listen_tcp(config->tls_address, config->tls_port, true, front, err);
     return rc;
 }
 

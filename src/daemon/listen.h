@@ -12,12 +12,14 @@
 /* Names of handed-over sockets (FileDescriptorName= of systemd.socket(5)). */
 #define LISTEN_NAME_UNIX "unix"
 #define LISTEN_NAME_TCP "tcp"
+#define LISTEN_NAME_TLS "tls"
 
 /**
  * Open all listeners. A socket that was handed over takes the place of the one that the
  * configuration names for its kind; it belongs to the service manager, whose file stays.
  *
- * @param[in]     config  http_unix, http_tcp_address and http_tcp_port.
+ * @param[in]     config  http_unix, http_tcp_address and http_tcp_port, tls_address and
+ *                        tls_port; front.tls, which a socket for TLS needs.
  * @param[in,out] front   Its listeners; owned by the caller whatever is returned.
  * @param[out]    ours    The Unix socket's file was made here: listen_close() removes it.
  * @retval RC_REFUSED_CONFIG  A handed-over socket has another name or is of another kind, or is

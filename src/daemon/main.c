@@ -101,6 +101,10 @@ int main(int argc, char **argv)
     if (rc != RC_OK)
         return stop(&err, rc);
     if (check_only) {
+        if (config.front.tls.certificate[0] != '\0')
+            rc = tls_check(&config.front.tls, &err);
+        if (rc != RC_OK)
+            return stop(&err, rc);
         (void)printf("configuration is good: %s\n", path != NULL ? path : CONFIG_DEFAULT_PATH);
         return 0;
     }

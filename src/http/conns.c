@@ -30,6 +30,8 @@ struct conn {
     uint64_t since; /* tick: admitted, or the last request ended */
     uint64_t deadline;
     struct identity identity;
+    bool speaks_tls;
+    struct tls_session *tls;
 };
 
 struct conns {
@@ -190,6 +192,7 @@ bool conns_admit(struct conns *conns, int fd, bool tls, uint64_t now, uint64_t d
     conn->fd = fd;
     conn->since = now;
     conn->deadline = deadline;
+    conn->speaks_tls = tls;
     identity_of_socket(&conn->identity, conns->access, fd, tls);
     name_peer(conn, name);
     lock(conns);
@@ -287,6 +290,16 @@ static void shut(struct conn *conn)
     conn->peer->leaving += conn->shut ? 0 : 1;
     conn->shut = true;
     (void)shutdown(conn->fd, SHUT_RDWR);
+}
+
+struct tls_session **conn_tls(struct conn *conn)
+{
+    return &conn->tls;
+}
+
+bool conn_speaks_tls(const struct conn *conn)
+{
+    return conn->speaks_tls;
 }
 
 void conns_reap(struct conns *conns, uint64_t now)

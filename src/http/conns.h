@@ -21,6 +21,7 @@
 
 #include "base/rc.h"
 #include "http/identity.h"
+#include "http/tls.h"
 
 #define CONNS_NO_DEADLINE UINT64_MAX
 
@@ -84,6 +85,12 @@ bool conns_busy(struct conns *conns, struct conn *conn) MUST_CHECK;
 
 /** The request has ended; the next one on this connection is waited for since now. */
 void conns_idle(struct conns *conns, struct conn *conn, uint64_t now);
+
+/** Its TLS session: NULL until somebody puts one there, who also ends it. */
+struct tls_session **conn_tls(struct conn *conn);
+
+/** As it was admitted. */
+bool conn_speaks_tls(const struct conn *conn) MUST_CHECK;
 
 /** Shut down what is past its deadline. */
 void conns_reap(struct conns *conns, uint64_t now);

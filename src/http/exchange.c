@@ -505,6 +505,22 @@ static enum MHD_Result queue_answer(struct exchange *x)
     return ok;
 }
 
+/* A certificate is looked at with each request, since it may have run out or been revoked while the
+ * connection was open. */
+static bool know_peer(struct exchange *x, struct conn *conn)
+{
+    struct tls_session *session = *conn_tls(conn);
+    if (!conn_speaks_tls(conn))
+        return true;
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(x->connection, MHD_CONNECTION_INFO_GNUTLS_SESSION);
+    if (session == NULL || info == NULL)
+        return false;
+    tls_identify(x->front->tls, session, info->tls_session, now(x) / (60 * TICKS_PER_S),
+                 x->front->config->access, conn_identity(conn));
+    return true;
+}
+
 /* The first call. An answer that comes before the body makes the library close the connection
  * behind it, so with no body on the way it waits for the second call, and the connection stays
  * open. */
@@ -514,6 +530,8 @@ static enum MHD_Result first_call(struct exchange *x, const char *method, const 
         MHD_get_connection_info(x->connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
     if (info == NULL || info->socket_context == NULL)
         return MHD_NO; /* no memory when it was opened */
+    if (!know_peer(x, info->socket_context))
+        return MHD_NO;
     x->conn = info->socket_context;
     x->started = now(x);
     x->counted = true;

@@ -43,6 +43,7 @@ struct front {
     struct core_link *link;
     struct conns *conns;
     struct plans *plans;
+    struct tls *tls;                /* NULL: no listener speaks it */
     struct budget memory;           /* bodies and answers */
     struct budget spool;            /* bodies in the spool folder */
     atomic_uint_fast64_t unwritten; /* of these: promised, and not there yet */

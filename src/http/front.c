@@ -22,6 +22,7 @@
 #define LAST_WORD_TICKS TICKS_PER_S /* to send what core_link_stop() made everyone say */
 #define JOBS_MAX 65536U
 #define CONNECTIONS_MAX 100000U /* far above what handles allow */
+#define TLS_LOOK_TICKS (2 * TICKS_PER_S)
 #define ACCEPT_BATCH 32         /* of one listener, before timer and control are looked at again */
 #define EVICT_TICKS TICKS_PER_S /* so long everyone may be silent, also when others wait */
 #define EVICT_PART 16           /* of all connections, that are closed for others in one tick */
@@ -29,7 +30,8 @@
 
 struct service {
     struct front front;
-    struct MHD_Daemon *daemon;
+    struct MHD_Daemon *daemon;     /* unix sockets and loopback */
+    struct MHD_Daemon *tls_daemon; /* NULL: there is no listener for TLS */
     int timer;
     int control;
     int room;            /* eventfd: a connection was closed while there was no room */
@@ -59,6 +61,21 @@ static void on_connection(void *cls, struct MHD_Connection *connection, void **c
     *context = info == NULL ? NULL : conns_begin(s->front.conns, info->connect_fd);
 }
 
+/* Before the handshake: from here on it is ours who gets through it. A connection that is given no
+ * credentials has a handshake that fails (tls_no_certificate()), and its deadline, too. */
+static void on_tls_connection(void *cls, struct MHD_Connection *connection, void **context,
+                              enum MHD_ConnectionNotificationCode what)
+{
+    struct service *s = cls;
+    if (what == MHD_CONNECTION_NOTIFY_CLOSED && *context != NULL)
+        tls_end(s->front.tls, conn_tls(*context));
+    on_connection(cls, connection, context, what);
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_GNUTLS_SESSION);
+    if (what == MHD_CONNECTION_NOTIFY_STARTED && *context != NULL && info != NULL)
+        *conn_tls(*context) = tls_begin(s->front.tls, info->tls_session);
+}
+
 /* Somebody waits and there is no room: whoever keeps connections open without a request makes some,
  * the greediest first. So slow clients that hold all of them hold them for a second. */
 static void make_room(struct service *s)
@@ -69,17 +86,18 @@ static void make_room(struct service *s)
                           count < ACCEPT_BATCH ? count : ACCEPT_BATCH);
 }
 
-static void give_to_library(struct service *s, int fd, const struct sockaddr_storage *address,
-                            socklen_t len)
+static void give_to_library(struct service *s, bool tls, int fd,
+                            const struct sockaddr_storage *address, socklen_t len)
 {
+    struct MHD_Daemon *daemon = tls ? s->tls_daemon : s->daemon;
     uint64_t now = atomic_load(&s->front.now);
     uint64_t deadline = now + (uint64_t)atomic_load(&s->front.live.header_deadline_s) * TICKS_PER_S;
-    if (!conns_admit(s->front.conns, fd, false, now, deadline)) {
+    if (!conns_admit(s->front.conns, fd, tls, now, deadline)) {
         (void)close(fd);
         return;
     }
     /* Takes the handle, and closes it when it fails. */
-    if (MHD_add_connection(s->daemon, fd, (const struct sockaddr *)address, len) != MHD_YES)
+    if (MHD_add_connection(daemon, fd, (const struct sockaddr *)address, len) != MHD_YES)
         conns_forget(s->front.conns, fd);
 }
 
@@ -88,7 +106,7 @@ static void give_to_library(struct service *s, int fd, const struct sockaddr_sto
  * told to stop accepting (MHD_quiesce_daemon() races with its own threads and then aborts the
  * process, seen with 0.9.75), nor does it share one limit between listeners and threads.
  */
-static void accept_some(struct service *s, int listener)
+static void accept_some(struct service *s, bool tls, int listener)
 {
     for (int i = 0; i < ACCEPT_BATCH; i++) {
         struct sockaddr_storage address;
@@ -102,7 +120,7 @@ static void accept_some(struct service *s, int listener)
             s->accept_paused = errno == EMFILE || errno == ENFILE || errno == ENOMEM;
             return;
         }
-        give_to_library(s, fd, &address, len);
+        give_to_library(s, tls, fd, &address, len);
     }
 }
 
@@ -116,19 +134,35 @@ static void accept_some(struct service *s, int listener)
 #define STRICTNESS MHD_OPTION_STRICT_FOR_CLIENT
 #endif
 
-static enum rc start_daemon(struct service *s, struct err *err)
+static struct MHD_Daemon *start_daemon(struct service *s, unsigned flags,
+                                       MHD_NotifyConnectionCallback notify,
+                                       const struct MHD_OptionItem *more)
 {
     /* Its limit is divided among its threads, and only backs up the one in accept_some(). */
     unsigned limit = (s->front.config->connections_max + ACCEPT_BATCH) * THREADS;
-    s->daemon = MHD_start_daemon(
-        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_NO_LISTEN_SOCKET, 0,
-        NULL, NULL, exchange_handle, &s->front, MHD_OPTION_THREAD_POOL_SIZE, THREADS,
+    return MHD_start_daemon(
+        flags | MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_NO_LISTEN_SOCKET,
+        0, NULL, NULL, exchange_handle, &s->front, MHD_OPTION_THREAD_POOL_SIZE, THREADS,
         MHD_OPTION_CONNECTION_LIMIT, limit, MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY,
         STRICTNESS, 1, MHD_OPTION_URI_LOG_CALLBACK, exchange_open, &s->front,
         MHD_OPTION_NOTIFY_COMPLETED, exchange_close, &s->front, MHD_OPTION_NOTIFY_CONNECTION,
-        on_connection, s, MHD_OPTION_END);
-    if (s->daemon == NULL)
-        return FAIL(err, RC_HALT_SYSTEM, "microhttpd", 0, "cannot start the HTTP library");
+        notify, s, MHD_OPTION_ARRAY, more, MHD_OPTION_END);
+}
+
+static enum rc start_daemons(struct service *s, struct err *err)
+{
+    struct MHD_OptionItem none[] = {{MHD_OPTION_END, 0, NULL}};
+    char priorities[] = TLS_PRIORITIES;
+    struct MHD_OptionItem tls[] = {
+        {MHD_OPTION_HTTPS_CERT_CALLBACK, 0, (void *)tls_no_certificate()},
+        {MHD_OPTION_HTTPS_PRIORITIES, 0, priorities},
+        {MHD_OPTION_END, 0, NULL}};
+    s->daemon = start_daemon(s, 0, on_connection, none);
+    if (s->daemon != NULL && s->front.tls != NULL)
+        s->tls_daemon = start_daemon(s, MHD_USE_TLS, on_tls_connection, tls);
+    if (s->daemon == NULL || (s->front.tls != NULL && s->tls_daemon == NULL))
+        return FAIL(err, RC_HALT_SYSTEM, "microhttpd", 0, "cannot start the HTTP library%s",
+                    s->daemon != NULL ? " for TLS" : "");
     return RC_OK;
 }
 
@@ -182,6 +216,8 @@ static bool read_control(struct service *s)
     fd_close(&fd);
     if (got == (ssize_t)sizeof(control) && control.op == FRONT_SETTINGS) {
         take_settings(&s->front, &control.settings);
+        if (s->front.tls != NULL)
+            tls_look(s->front.tls, true);
         return true;
     }
     return false;
@@ -215,6 +251,8 @@ static void read_timer(struct service *s)
     conns_reap(s->front.conns, now);
     tell_refused(s, now);
     core_link_tick(s->front.link, now);
+    if (s->front.tls != NULL && now / TLS_LOOK_TICKS != (now - count) / TLS_LOOK_TICKS)
+        tls_look(s->front.tls, false);
     pulse_beat(s->front.config->pulse);
 }
 
@@ -246,6 +284,15 @@ static void wait_idle(struct service *s, uint64_t ticks)
 /* Life -------------------------------------------------------------------------------------------
  */
 
+static enum rc open_tls(struct service *s, struct err *err)
+{
+    const struct front_config *config = s->front.config;
+    for (size_t i = 0; i < config->listener_count; i++)
+        if (config->listener_tls[i])
+            return tls_open(&s->front.tls, &config->tls, err);
+    return RC_OK;
+}
+
 static enum rc open_all(struct service *s, struct err *err)
 {
     const struct front_config *config = s->front.config;
@@ -264,7 +311,9 @@ static enum rc open_all(struct service *s, struct err *err)
     if (rc == RC_OK)
         rc = open_timer(s, err);
     if (rc == RC_OK)
-        rc = start_daemon(s, err);
+        rc = open_tls(s, err);
+    if (rc == RC_OK)
+        rc = start_daemons(s, err);
     return rc == RC_RETRY_SYSTEM ? RC_HALT_SYSTEM : rc;
 }
 
@@ -276,14 +325,18 @@ static void close_all(struct service *s)
         wait_idle(s, LAST_WORD_TICKS);
     if (s->daemon != NULL)
         MHD_stop_daemon(s->daemon);
+    if (s->tls_daemon != NULL)
+        MHD_stop_daemon(s->tls_daemon);
     core_link_close(&s->front.link);
     plans_close(&s->front.plans);
     conns_close(&s->front.conns);
+    tls_close(&s->front.tls);
     fd_close(&s->timer);
     fd_close(&s->room);
 }
 
-/* Control, timer, room and then the listeners, unless nobody can be let in just now. */
+/* Control, timer, room and then the listeners: those through which somebody can be let in just now.
+ * The others have the handle -1, which poll() leaves out. */
 static nfds_t watch(const struct service *s, struct pollfd fds[3 + FRONT_LISTENERS_MAX])
 {
     const struct front_config *config = s->front.config;
@@ -293,8 +346,11 @@ static nfds_t watch(const struct service *s, struct pollfd fds[3 + FRONT_LISTENE
     fds[2] = (struct pollfd){.fd = s->room, .events = POLLIN};
     if (atomic_load(&s->full) || s->accept_paused)
         return count;
-    for (size_t i = 0; i < config->listener_count; i++)
-        fds[count++] = (struct pollfd){.fd = config->listeners[i], .events = POLLIN};
+    bool tls = s->front.tls != NULL && tls_ready(s->front.tls);
+    for (size_t i = 0; i < config->listener_count; i++) {
+        bool in = !config->listener_tls[i] || tls;
+        fds[count++] = (struct pollfd){.fd = in ? config->listeners[i] : -1, .events = POLLIN};
+    }
     return count;
 }
 
@@ -317,7 +373,7 @@ static enum rc serve(struct service *s, struct err *err)
             return RC_OK;
         for (nfds_t i = 3; i < count; i++)
             if (fds[i].revents != 0)
-                accept_some(s, fds[i].fd);
+                accept_some(s, s->front.config->listener_tls[i - 3], fds[i].fd);
     }
 }
 

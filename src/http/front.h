@@ -13,6 +13,7 @@
 
 #include "base/pulse.h"
 #include "base/rc.h"
+#include "http/tls.h"
 #include "policy/access.h"
 
 #define FRONT_LISTENERS_MAX 4
@@ -28,9 +29,12 @@ struct front_settings {
 };
 
 struct front_config {
-    int listeners[FRONT_LISTENERS_MAX]; /* bound, listening sockets (unix or loopback
-                                           TCP); borrowed, made non-blocking */
+    int listeners[FRONT_LISTENERS_MAX];     /* bound, listening sockets (unix or loopback
+                                               TCP); borrowed, made non-blocking */
+    bool listener_tls[FRONT_LISTENERS_MAX]; /* which of them speak TLS: the only ones that may be
+                                               reached from other machines */
     size_t listener_count;
+    struct tls_files tls;        /* what these need */
     const struct access *access; /* identities; borrowed. Empty: root and our own user, as
                                     identity.h says */
     int spool_dirfd;             /* folder for bodies that do not fit in memory (O_TMPFILE) */

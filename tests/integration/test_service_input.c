@@ -266,6 +266,12 @@ static void test_bad_configuration(void **state)
         {{.limits = "'fw':{'bursts':2}"}, "limits.fw: has an unknown member"},
         {{.signing = "'idle_ms':1"}, "signing.idle_ms: not a whole number in range"},
         {{.restart = "'delay_ms_max':1},'colour':{"}, "colour: unknown member"},
+        {{.tls = "'address':'example.org','certificate_file':'/c','key_file':'/k',"
+                 "'trust_file':'/t'"},
+         "tls.address: not an address"},
+        {{.tls = "'address':'0.0.0.0','certificate_file':'/c','trust_file':'/t'"},
+         "tls.key_file: is needed for tls.address"},
+        {{.tls = "'crl_file':'list.pem'"}, "tls.crl_file: not an absolute path"},
         {{.identities = "'ci':{'match':[{'uid':-1}],'roles':['signer']}"},
          "identities.ci.match.uid: cannot be matched"},
         {{.http = "'tcp_address':'0.0.0.0'"}, "http.tcp_address: not a loopback address"},

@@ -592,7 +592,7 @@ static int listen_unix(struct rig *rig)
     return fd;
 }
 
-static int listen_tcp(struct rig *rig)
+static int listen_tcp(uint16_t *port)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t len = sizeof(address);
@@ -601,7 +601,7 @@ static int listen_tcp(struct rig *rig)
     assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
     assert_int_equal(listen(fd, 128), 0);
     assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &len), 0);
-    rig->port = ntohs(address.sin_port);
+    *port = ntohs(address.sin_port);
     return fd;
 }
 
@@ -636,13 +636,18 @@ static _Noreturn void run_front(const struct front_config *config, int control, 
 void rig_start_limited(struct rig *rig, struct front_config config, uint64_t file_max)
 {
     int pair[2];
-    *rig = (struct rig){.core = -1, .state = STATE_OPERATIONAL};
+    *rig = (struct rig){.core = -1, .state = STATE_OPERATIONAL, .settings = config.settings};
     hash_plans(rig);
     strcpy(rig->dir, "/tmp/tidemark-front-XXXXXX");
     assert_non_null(mkdtemp(rig->dir));
     config.listeners[0] = listen_unix(rig);
-    config.listeners[1] = listen_tcp(rig);
+    config.listeners[1] = listen_tcp(&rig->port);
     config.listener_count = 2;
+    if (config.tls.certificate[0] != '\0') {
+        config.listeners[2] = listen_tcp(&rig->tls_port);
+        config.listener_tls[2] = true;
+        config.listener_count = 3;
+    }
     rig->spool_dirfd = open(rig->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     config.spool_dirfd = rig->spool_dirfd;
     assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
@@ -654,8 +659,8 @@ void rig_start_limited(struct rig *rig, struct front_config config, uint64_t fil
         run_front(&config, pair[1], file_max);
     }
     (void)close(pair[1]);
-    (void)close(config.listeners[0]);
-    (void)close(config.listeners[1]);
+    for (size_t i = 0; i < config.listener_count; i++)
+        (void)close(config.listeners[i]);
     rig->control = pair[0];
     pthread_mutex_init(&rig->lock, NULL);
     pthread_cond_init(&rig->changed, NULL);
@@ -665,6 +670,12 @@ void rig_start_limited(struct rig *rig, struct front_config config, uint64_t fil
 void rig_start(struct rig *rig, struct front_config config)
 {
     rig_start_limited(rig, config, 0);
+}
+
+void rig_reload(struct rig *rig)
+{
+    struct front_control control = {.op = FRONT_SETTINGS, .settings = rig->settings};
+    send_message(rig->control, &control, sizeof(control), -1);
 }
 
 /* Until the front has asked the new core something. */

@@ -36,9 +36,11 @@ struct rig {
     pid_t front;
     int control;
     int spool_dirfd;
+    struct front_settings settings; /* that it was started with */
     char dir[64];
     char unix_path[96];
     uint16_t port;
+    uint16_t tls_port; /* if config.tls was given */
     /* the core */
     int core; /* our end of its socket, or -1 */
     uint64_t generation;
@@ -69,6 +71,9 @@ void rig_start(struct rig *rig, struct front_config config);
 
 /** Like rig_start(), but no file of the front may grow beyond this many bytes (RLIMIT_FSIZE). */
 void rig_start_limited(struct rig *rig, struct front_config config, uint64_t file_max);
+
+/** Tell the front what the supervisor tells it after SIGHUP: the same settings again. */
+void rig_reload(struct rig *rig);
 
 /** Stop both; the front must end by itself and without complaint. */
 void rig_stop(struct rig *rig);

@@ -81,7 +81,7 @@ void clocks_shift(struct clocks *c, int64_t shift_s);
 
 /** Members for sections of the configuration, with ' for "; each NULL or like "'a':1,'b':2". */
 struct service_options {
-    const char *clock, *http, *signing, *limits, *restart, *tpm, *attest, *identities;
+    const char *clock, *http, *signing, *limits, *restart, *tpm, *attest, *identities, *tls;
 };
 
 struct service {
