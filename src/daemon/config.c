@@ -294,6 +294,50 @@ static bool is_section(const struct members *m, const char *name)
     return false;
 }
 
+static enum rc take_limit_number(struct key_limits *l, const char *name, const json_t *number_,
+                                 const char *file, const char *path, struct err *err)
+{
+    uint64_t *to = strcmp(name, "burst") == 0             ? &l->burst
+                   : strcmp(name, "per_hour") == 0        ? &l->per_hour
+                   : strcmp(name, "caller_burst") == 0    ? &l->caller_burst
+                   : strcmp(name, "caller_per_hour") == 0 ? &l->caller_per_hour
+                   : strcmp(name, "reserve") == 0         ? &l->reserve
+                   : strcmp(name, "window_max") == 0      ? &l->window_max
+                                                          : NULL;
+    json_int_t n = json_integer_value(number_);
+    if (to == NULL)
+        return refuse(err, file, path, "has an unknown member",
+                      "burst, per_hour, caller_burst, caller_per_hour, window_max, reserve, "
+                      "reserve_for");
+    if (!json_is_integer(number_) || n < 0 || n > 1000000000)
+        return refuse(err, file, path, "has a number out of range", "0 to 1000000000");
+    *to = (uint64_t)n;
+    return RC_OK;
+}
+
+static enum rc take_reserve_for(struct key_limits *l, const json_t *value, const char *file,
+                                const char *path, struct err *err)
+{
+    const char *name = json_string_value(value);
+    if (name == NULL || strlen(name) > NAME_LEN_MAX || name[0] == '\0')
+        return refuse(err, file, path, "has a wrong reserve_for", "the name of an identity");
+    strcpy(l->reserve_for, name);
+    return RC_OK;
+}
+
+static enum rc check_limit(const struct key_limits *l, const char *file, const char *path,
+                           struct err *err)
+{
+    if (l->burst != 0 && l->per_hour == 0)
+        return refuse(err, file, path, "has a burst but no rate", "\"per_hour\": 3600");
+    if (l->caller_burst != 0 && l->caller_per_hour == 0)
+        return refuse(err, file, path, "has a burst but no rate", "\"caller_per_hour\": 600");
+    if ((l->reserve != 0) != (l->reserve_for[0] != '\0'))
+        return refuse(err, file, path, "has a reserve for nobody, or none for somebody",
+                      "\"reserve\": 16, \"reserve_for\": \"incident\"");
+    return RC_OK;
+}
+
 /* "limits": {"default": {...}, "KEY": {...}} */
 static enum rc take_limit(struct config *c, const char *key, json_t *value, const char *file,
                           struct err *err)
@@ -307,23 +351,16 @@ static enum rc take_limit(struct config *c, const char *key, json_t *value, cons
     if (strcmp(key, "default") != 0)
         strcpy(l->name, key);
     const char *name = NULL;
-    json_t *number_ = NULL;
-    json_object_foreach(value, name, number_)
+    json_t *member = NULL;
+    json_object_foreach(value, name, member)
     {
-        uint64_t *to = strcmp(name, "burst") == 0        ? &l->limits.burst
-                       : strcmp(name, "per_hour") == 0   ? &l->limits.per_hour
-                       : strcmp(name, "window_max") == 0 ? &l->limits.window_max
-                                                         : NULL;
-        json_int_t n = json_integer_value(number_);
-        if (to == NULL)
-            return refuse(err, file, path, "has an unknown member", "burst, per_hour, window_max");
-        if (!json_is_integer(number_) || n < 0 || n > 1000000000)
-            return refuse(err, file, path, "has a number out of range", "0 to 1000000000");
-        *to = (uint64_t)n;
+        enum rc rc = strcmp(name, "reserve_for") == 0
+                         ? take_reserve_for(&l->limits, member, file, path, err)
+                         : take_limit_number(&l->limits, name, member, file, path, err);
+        if (rc != RC_OK)
+            return rc;
     }
-    if (l->limits.burst != 0 && l->limits.per_hour == 0)
-        return refuse(err, file, path, "has a burst but no rate", "\"per_hour\": 3600");
-    return RC_OK;
+    return check_limit(&l->limits, file, path, err);
 }
 
 static enum rc take_section(struct config *c, const struct members *m, const char *section,

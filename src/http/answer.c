@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define INTEGER_MAX UINT64_C(999999999999999)
 #define RETRY_DEFAULT_S 1 /* for refusals that pass by themselves and name no time */
 
 void answer_wipe(struct answer *a)
@@ -78,11 +79,14 @@ void answer_problem(struct answer *a, enum problem_id id, const char *detail,
     retry_after(a, problem, reply);
 }
 
-/* One item of a structured-field list: "name";q=10;w=60 or "name";r=3;t=20. */
+/* One item of a structured-field list: "name";q=10;w=60 or "name";r=3;t=20. Its integers have at
+ * most 15 digits (RFC 9651 §3.3.1). */
 static void item(char *list, size_t size, const char *name, char first, uint64_t value, char second,
                  int64_t seconds)
 {
     size_t at = strlen(list);
+    value = value < INTEGER_MAX ? value : INTEGER_MAX;
+    seconds = seconds < (int64_t)INTEGER_MAX ? seconds : (int64_t)INTEGER_MAX;
     (void)snprintf(list + at, size - at, "%s\"%s\";%c=%" PRIu64, at > 0 ? ", " : "", name, first,
                    value);
     at = strlen(list);
@@ -90,17 +94,28 @@ static void item(char *list, size_t size, const char *name, char first, uint64_t
         (void)snprintf(list + at, size - at, ";%c=%" PRId64, second, seconds);
 }
 
-void answer_limits(struct answer *a, const struct reply *reply, int64_t window_s)
+/* Both fields are lists of one item for each limit (draft-ietf-httpapi-ratelimit-headers-10 §3,
+ * §4). */
+void answer_limits(struct answer *a, const struct reply *r, int64_t window_s)
 {
-    char policy[160] = "";
-    char now[160] = "";
-    if (reply->window_limit > 0) {
-        item(policy, sizeof(policy), "window", 'q', reply->window_limit, 'w', window_s);
-        item(now, sizeof(now), "window", 'r', reply->window_remaining, 't', reply->window_reset_s);
-    }
-    if (reply->rate_limit > 0) {
-        item(policy, sizeof(policy), "rate", 'q', reply->rate_limit, 'w', 0);
-        item(now, sizeof(now), "rate", 'r', reply->rate_remaining, 't', reply->rate_reset_s);
+    const struct {
+        const char *name;
+        uint64_t limit, remaining;
+        int64_t window_s, reset_s;
+    } limits[] = {
+        {LIMIT_WINDOW, r->window_limit, r->window_remaining, window_s, r->window_reset_s},
+        {LIMIT_CALLER, r->share_limit, r->share_remaining, window_s, r->window_reset_s},
+        {LIMIT_RATE, r->rate_limit, r->rate_remaining, r->rate_window_s, r->rate_reset_s},
+        {LIMIT_CALLER_RATE, r->caller_rate_limit, r->caller_rate_remaining, r->caller_rate_window_s,
+         r->caller_rate_reset_s},
+    };
+    char policy[240] = "";
+    char now[240] = "";
+    for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
+        if (limits[i].limit == 0)
+            continue;
+        item(policy, sizeof(policy), limits[i].name, 'q', limits[i].limit, 'w', limits[i].window_s);
+        item(now, sizeof(now), limits[i].name, 'r', limits[i].remaining, 't', limits[i].reset_s);
     }
     if (policy[0] == '\0')
         return;

@@ -66,6 +66,6 @@ void answer_problem(struct answer *a, enum problem_id id, const char *detail,
 
 /** RateLimit-Policy and RateLimit from the limits in a reply. window_s: length of a window, or 0.
  */
-void answer_limits(struct answer *a, const struct reply *reply, int64_t window_s);
+void answer_limits(struct answer *a, const struct reply *r, int64_t window_s);
 
 #endif

@@ -356,6 +356,9 @@ void print_preview(struct jcs *j, const struct reply *reply, const struct plan_f
     print_clean(j, "key", view->key);
     jcs_key(j, "limits");
     jcs_object_open(j);
+    print_limit(j, LIMIT_CALLER, reply->share_limit, reply->share_remaining, reply->window_reset_s);
+    print_limit(j, LIMIT_CALLER_RATE, reply->caller_rate_limit, reply->caller_rate_remaining,
+                reply->caller_rate_reset_s);
     print_limit(j, "rate", reply->rate_limit, reply->rate_remaining, reply->rate_reset_s);
     print_limit(j, "window", reply->window_limit, reply->window_remaining, reply->window_reset_s);
     jcs_object_close(j);

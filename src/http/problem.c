@@ -106,6 +106,15 @@ static void print_bound(struct jcs *j, const struct reply *reply)
     jcs_object_close(j);
 }
 
+/* draft-ietf-httpapi-ratelimit-headers-10, appendix on problem types. */
+static void print_violated(struct jcs *j, const char *limit)
+{
+    jcs_key(j, "violated-policies");
+    jcs_array_open(j);
+    jcs_string(j, limit);
+    jcs_array_close(j);
+}
+
 static void member_known(struct jcs *j, const char *key, int64_t value)
 {
     if (value >= 0)
@@ -148,6 +157,8 @@ void problem_print(struct jcs *j, const struct problem *problem, const char *det
     if (reply != NULL && reply->tpm_state[0] != '\0' && reply->rc != RC_OK)
         print_clean(j, "tpm_state", reply->tpm_state);
     jcs_member_string(j, "type", type);
+    if (reply != NULL && reply->violated[0] != '\0' && reply->rc != RC_OK)
+        print_violated(j, reply->violated);
     if (reply != NULL)
         member_known(j, "window", reply->window);
     jcs_object_close(j);

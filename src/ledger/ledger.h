@@ -399,6 +399,19 @@ struct ledger_usage {
 enum rc ledger_window_usage(struct ledger *ledger, uint32_t key, uint64_t window,
                             struct ledger_usage *usage, struct err *err) MUST_CHECK;
 
+/** How many indices of a window are bound to versions for, or signed for, one requester. */
+enum rc ledger_used_by(struct ledger *ledger, uint32_t key, uint64_t window, const char *requester,
+                       uint64_t *used, struct err *err) MUST_CHECK;
+
+/**
+ * When the newest receipts of a key were written, newest first, back to since_s.
+ * @param[in]  requester  Only those for this one; NULL: all.
+ * @param[out] at_s       Room for max.
+ */
+enum rc ledger_receipt_times(struct ledger *ledger, uint32_t key, const char *requester,
+                             int64_t since_s, int64_t *at_s, size_t max, size_t *count,
+                             struct err *err) MUST_CHECK;
+
 /** Totals of a whole key, derived by counting. */
 struct ledger_totals {
     uint64_t receipts; /* signed */

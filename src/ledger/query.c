@@ -566,6 +566,57 @@ enum rc ledger_window_usage(struct ledger *ledger, uint32_t key, uint64_t window
     return rc;
 }
 
+enum rc ledger_used_by(struct ledger *ledger, uint32_t key, uint64_t window, const char *requester,
+                       uint64_t *used, struct err *err)
+{
+    *used = 0;
+    enum rc rc = ledger_usable_key(ledger, key, err);
+    if (rc != RC_OK || beyond(window))
+        return rc;
+    struct binder b CLEANUP(binder_done) = ask(ledger, STMT_USED_BY, key);
+    bind_u64(&b, window);
+    bind_text(&b, requester);
+    rc = one(ledger, &b, err);
+    if (rc != RC_OK)
+        return rc;
+    struct row r = {.stmt = b.stmt};
+    uint64_t bound = row_u64(&r);
+    uint64_t receipts = row_u64(&r);
+    rc = row_good(ledger, &r, err);
+    /* A bound version has its receipt in the same window, and plans without versions bind nothing.
+     */
+    if (rc == RC_OK)
+        *used = bound > receipts ? bound : receipts;
+    return rc;
+}
+
+enum rc ledger_receipt_times(struct ledger *ledger, uint32_t key, const char *requester,
+                             int64_t since_s, int64_t *at_s, size_t max, size_t *count,
+                             struct err *err)
+{
+    *count = 0;
+    enum rc rc = ledger_usable_key(ledger, key, err);
+    if (rc != RC_OK)
+        return rc;
+    struct binder b CLEANUP(binder_done) = ask(ledger, STMT_RECEIPT_TIMES, key);
+    while (*count < max) {
+        char who[LEDGER_TEXT_MAX + 1];
+        bool found = false;
+        rc = next(ledger, &b, &found, err);
+        if (rc != RC_OK || !found)
+            return rc;
+        struct row r = {.stmt = b.stmt};
+        int64_t at = row_i64(&r);
+        row_text(&r, who, sizeof(who));
+        rc = row_good(ledger, &r, err);
+        if (rc != RC_OK || at < since_s)
+            return rc;
+        if (requester == NULL || strcmp(requester, who) == 0)
+            at_s[(*count)++] = at;
+    }
+    return RC_OK;
+}
+
 static enum rc lease_below(struct ledger *l, uint32_t key, uint64_t index,
                            struct ledger_lease *lease, bool *found, struct err *err)
 {

@@ -335,6 +335,13 @@ const char *const ledger_sql[STMT_COUNT] = {
     [STMT_RECEIPT_BY_IDEMPOTENCY] =
         SELECT_RECEIPT " r.key = ?1 AND r.idempotency_key = ?2 AND r.idempotency_key <> ''"
                        " AND +r.window >= ?3 ORDER BY r.seq DESC LIMIT 1",
+    [STMT_RECEIPT_TIMES] = "SELECT e.at_s, r.requester FROM receipt AS r"
+                           " JOIN entry AS e ON e.seq = r.seq"
+                           " WHERE r.key = ?1 ORDER BY r.epoch DESC, r.seq DESC",
+    [STMT_USED_BY] = "SELECT (SELECT count(*) FROM binding AS b JOIN intent AS i ON i.seq = b.seq"
+                     " WHERE b.key = ?1 AND b.window = ?2 AND i.requester = ?3),"
+                     " (SELECT count(*) FROM receipt AS r"
+                     " WHERE r.key = ?1 AND r.window = ?2 AND r.requester = ?3)",
     [STMT_BRANCH_AT] = "SELECT " COLUMNS_BRANCH " FROM branch AS b"
                        " WHERE b.key = ?1 AND b.first = ?2",
     [STMT_BRANCH_LATEST] = "SELECT " COLUMNS_BRANCH " FROM branch AS b"

@@ -2,6 +2,7 @@
 
 #define TOKEN_PPM UINT64_C(1000000)
 #define NS_PER_S UINT64_C(1000000000)
+#define YEAR_S (366 * 86400)
 /* Nanoseconds in which a rate of one token an hour brings one millionth of a token. */
 #define NS_PER_PPM_HOUR UINT64_C(3600000)
 
@@ -57,6 +58,31 @@ void bucket_change(struct bucket *b, uint64_t capacity, uint64_t per_hour, int64
     bucket_init(b, capacity, per_hour, now_ns);
     if (!full && old.level_ppm < b->level_ppm)
         b->level_ppm = old.level_ppm;
+}
+
+int64_t bucket_fill_s(const struct bucket *b)
+{
+    if (b->capacity == 0)
+        return 0;
+    wide seconds = ((wide)b->capacity * 3600 + b->per_hour - 1) / b->per_hour;
+    return seconds > YEAR_S ? YEAR_S : (int64_t)seconds;
+}
+
+void bucket_replay(struct bucket *b, int64_t now_ns, int64_t now_s, const int64_t *taken_s,
+                   size_t count, bool cut)
+{
+    if (b->capacity == 0 || count == 0)
+        return;
+    int64_t oldest_s = now_s - taken_s[count - 1];
+    int64_t begin_s = cut ? oldest_s : bucket_fill_s(b);
+    b->level_ppm = 0;
+    b->at_ns = now_ns - (begin_s > 0 ? begin_s : 0) * (int64_t)NS_PER_S;
+    for (size_t i = count; i > 0; i--) {
+        int64_t ago_s = now_s - taken_s[i - 1];
+        refill(b, now_ns - (ago_s > 0 ? ago_s : 0) * (int64_t)NS_PER_S);
+        b->level_ppm -= b->level_ppm < TOKEN_PPM ? b->level_ppm : TOKEN_PPM;
+    }
+    refill(b, now_ns);
 }
 
 bool bucket_take(struct bucket *b, int64_t now_ns, uint64_t *wait_s, uint64_t *remaining)

@@ -6,6 +6,7 @@
 #define POLICY_BUCKET_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/rc.h"
@@ -25,6 +26,19 @@ void bucket_init(struct bucket *b, uint64_t capacity, uint64_t per_hour, int64_t
  * stay, as far as there is room. Switched on, it begins full. Parameters as bucket_init().
  */
 void bucket_change(struct bucket *b, uint64_t capacity, uint64_t per_hour, int64_t now_ns);
+
+/** Seconds in which an empty bucket is full again, rounded up, at most a year; 0 for capacity 0. */
+int64_t bucket_fill_s(const struct bucket *b) MUST_CHECK;
+
+/**
+ * Set the level to what is left after what was taken before: at most that much, and exactly that
+ * if the bucket was empty so long ago as it takes to fill it.
+ * @param[in] now_s   Clock of taken_s at the time now_ns of the raw clock.
+ * @param[in] taken_s  When tokens were taken, newest first, back to bucket_fill_s() ago.
+ * @param[in] cut     There were more than these: the bucket counts as empty before the oldest.
+ */
+void bucket_replay(struct bucket *b, int64_t now_ns, int64_t now_s, const int64_t *taken_s,
+                   size_t count, bool cut);
 
 /**
  * Take one token.

@@ -117,31 +117,6 @@ enum rc job_admit(const struct batch *b, const struct job *job, struct err *err)
                              job->slot, err);
 }
 
-bool job_rate(struct batch *b, struct job *job)
-{
-    struct key *key = b->key;
-    uint64_t wait_s = 0;
-    uint64_t remaining = 0;
-    const struct time_source *t = b->world->time;
-    struct bucket copy = key->bucket;
-    struct bucket *bucket = job->preview ? &copy : &key->bucket;
-    bool granted = bucket_take(bucket, t->raw_ns(t->ctx), &wait_s, &remaining);
-    job->reply->rate_limit = key->limits.burst;
-    job->reply->rate_remaining = key->limits.burst == 0 ? 0 : remaining;
-    job->reply->rate_reset_s = (int64_t)wait_s;
-    if (granted)
-        return true;
-    struct err err = {0};
-    job->reply->retry_after_s = (int64_t)wait_s;
-    job_refuse(job,
-               FAIL(&err, RC_RETRY_RATE, "", 0,
-                    "%" PRIu64 " signatures an hour are allowed for this key: try again in %" PRIu64
-                    " s",
-                    key->limits.per_hour, wait_s),
-               &err);
-    return false;
-}
-
 static struct allocator allocator_of(const struct batch *b)
 {
     return (struct allocator){

@@ -86,10 +86,6 @@ enum rc job_replay(struct batch *b, struct job *job, const struct ledger_receipt
  * @retval RC_REFUSED_ACCESS  As access_check_sign(). */
 enum rc job_admit(const struct batch *b, const struct job *job, struct err *err) MUST_CHECK;
 
-/** Take a token; refuse the job with RC_RETRY_RATE if there is none. @return true if it may go on.
- */
-bool job_rate(struct batch *b, struct job *job) MUST_CHECK;
-
 /** Derive C and the value that the job's index will sign. @retval as artifact_value(),
  * branches_of(). */
 enum rc job_value(struct batch *b, struct job *job, struct err *err) MUST_CHECK;

@@ -4,6 +4,7 @@
 
 #include "base/bytes.h"
 #include "signer/batch.h"
+#include "signer/limits.h"
 #include "signer/scheme.h"
 #include "signer/view.h"
 
@@ -168,8 +169,10 @@ static enum rc take(struct batch *b, struct job *job, struct job **taken, size_t
         job_refuse(job, rc, &e);
         return RC_OK;
     }
-    if (!job_rate(b, job))
-        return RC_OK;
+    bool granted = false;
+    rc = limits_rate(b, job, &granted, err);
+    if (rc != RC_OK || !granted)
+        return rc;
     request_move(&job->life, LIFE_PLACED);
     taken[(*count)++] = job;
     return RC_OK;
@@ -303,6 +306,8 @@ static enum rc apply_cap(struct batch *b, struct job **taken, size_t *count, str
         struct job *job = taken[--*count];
         set_window_limit(b, job);
         job->reply->window = (int64_t)window;
+        strcpy(job->reply->violated, LIMIT_WINDOW);
+        limits_refused(b, job, LIMIT_WINDOW);
         job_refuse(job,
                    FAIL(&e, RC_RETRY_WINDOW_FULL, "", 0,
                         "the configured limit of %" PRIu64 " signatures for window %" PRIu64
@@ -317,6 +322,8 @@ static enum rc sign_taken(struct batch *b, struct job **taken, size_t count, str
 {
     const struct window_secret *secret = NULL;
     enum rc rc = apply_cap(b, taken, &count, err);
+    if (rc == RC_OK && count > 0)
+        rc = limits_window(b, taken[0]->place.window, taken, &count, err);
     if (rc == RC_OK && count > 0)
         rc = may_step(b, (int64_t)taken[0]->place.window, err);
     /* The window's secret before anything is spent on it: no intent that only recovery could get
@@ -422,11 +429,14 @@ static enum rc preview_free(struct batch *b, struct job *job, struct err *err)
         job_refuse(job, rc, &e);
         return RC_OK;
     }
-    if (!job_rate(b, job))
-        return RC_OK;
+    bool granted = false;
+    rc = limits_rate(b, job, &granted, err);
+    if (rc != RC_OK || !granted)
+        return rc;
     size_t count = 1;
     set_window_limit(b, job);
-    return apply_cap(b, &job, &count, err);
+    rc = apply_cap(b, &job, &count, err);
+    return rc == RC_OK ? limits_window(b, job->place.window, &job, &count, err) : rc;
 }
 
 enum rc batch_preview_version(struct batch *b, struct job *job, struct err *err)

@@ -4,6 +4,7 @@
 
 #include "base/bytes.h"
 #include "signer/batch.h"
+#include "signer/limits.h"
 #include "signer/view.h"
 
 #define NS_PER_S INT64_C(1000000000)
@@ -335,6 +336,8 @@ static void refuse_full(struct batch *b, struct job *job)
     set_window_limit(b, job);
     job->reply->window_remaining = 0;
     job->reply->window = key_floor(b->key);
+    strcpy(job->reply->violated, LIMIT_WINDOW);
+    limits_refused(b, job, LIMIT_WINDOW);
     if (b->key->plan.kind == PLAN_TIME) {
         job->reply->retry_after_s = job->reply->window_reset_s;
         job->reply->window_opens_s = b->wall_s + job->reply->window_reset_s;
@@ -455,7 +458,11 @@ enum rc batch_by_window(struct batch *b, struct job *jobs, size_t count, struct 
                 &e);
             continue;
         }
-        if (job_rate(b, &jobs[i])) {
+        bool granted = false;
+        rc = limits_rate(b, &jobs[i], &granted, err);
+        if (rc != RC_OK)
+            return rc;
+        if (granted) {
             request_move(&jobs[i].life, LIFE_PLACED);
             waiting[n++] = &jobs[i];
         }
@@ -472,7 +479,10 @@ enum rc batch_by_window(struct batch *b, struct job *jobs, size_t count, struct 
         waiting[i]->reply->window_opens_s = opening.opens_s;
         job_refuse(waiting[i], rc, &e);
     }
-    return rc == RC_OK ? sign_waiting(b, waiting, n, err) : RC_OK;
+    if (rc != RC_OK)
+        return RC_OK;
+    rc = limits_window(b, (uint64_t)key_floor(b->key), waiting, &n, err);
+    return rc == RC_OK ? sign_waiting(b, waiting, n, err) : rc;
 }
 
 /* Preview -------------------------------------------------------------------------------------- */
@@ -527,7 +537,9 @@ static enum rc preview_place(struct batch *b, struct job *job, struct err *err)
         job->reply->window_opens_s = o.opens_s;
         job_refuse(job, rc, &e);
     } else {
+        size_t count = 1;
         preview_limits(b, job);
+        return limits_window(b, job->place.window, &job, &count, err);
     }
     return RC_OK;
 }
@@ -555,5 +567,7 @@ enum rc batch_preview_window(struct batch *b, struct job *job, struct err *err)
         if (rc != RC_REFUSED_NOT_FOUND)
             return rc;
     }
-    return job_rate(b, job) ? preview_place(b, job, err) : RC_OK;
+    bool granted = false;
+    enum rc rc = limits_rate(b, job, &granted, err);
+    return rc == RC_OK && granted ? preview_place(b, job, err) : rc;
 }

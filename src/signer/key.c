@@ -14,6 +14,7 @@
 #include "base/secmem.h"
 #include "signer/allocate.h"
 #include "signer/batch.h"
+#include "signer/limits.h"
 #include "signer/scheme.h"
 #include "signer/seeds.h"
 #include "signer/start.h"
@@ -469,6 +470,10 @@ void key_open(struct key *key, const struct ledger_key *record, int state_dirfd,
     bucket_init(&key->bucket, limits->burst, limits->per_hour,
                 world->time->raw_ns(world->time->ctx));
     key->rc = load(key, state_dirfd, world, tpm, &key->err);
+    if (key->rc == RC_OK)
+        key->rc =
+            limits_start(key, ledger, world,
+                         world->time->real_ns(world->time->ctx) / INT64_C(1000000000), &key->err);
     if (key->rc == RC_OK)
         key->rc = virtual_allowed(key, world, tpm, settings, &key->err);
     if (key->rc == RC_OK)

@@ -30,7 +30,28 @@ enum virtual_policy { VIRTUAL_REFUSE, VIRTUAL_WAIT, VIRTUAL_DEMO };
 struct key_limits {
     uint64_t burst; /* token bucket: 0 switches it off */
     uint64_t per_hour;
-    uint64_t window_max; /* signatures in one window; 0: what the plan gives */
+    uint64_t window_max;                /* signatures in one window; 0: what the plan gives */
+    uint64_t reserve;                   /* of these, the last so many are for reserve_for alone */
+    char reserve_for[NAME_LEN_MAX + 1]; /* name of an identity; not "" if reserve is not 0 */
+    uint64_t caller_burst, caller_per_hour; /* a bucket for each caller; 0: none */
+};
+
+#define KEY_CALLERS_MAX 32
+
+/** Tokens of one caller. */
+struct caller {
+    char name[NAME_LEN_MAX + 1];
+    uint64_t used; /* caller_clock when it last asked; 0: free */
+    struct bucket bucket;
+};
+
+/** What limits have refused since the last entry about it. */
+struct refusals {
+    uint64_t count;
+    const char *which; /* static */
+    char who[NAME_LEN_MAX + 1];
+    bool noted;       /* there is such an entry of this process */
+    int64_t noted_ns; /* raw time of that entry */
 };
 
 /** Settings of the core that a key needs. */
@@ -98,6 +119,9 @@ struct key {
     uint64_t secret_clock;
     struct key_limits limits;
     struct bucket bucket;
+    struct caller callers[KEY_CALLERS_MAX];
+    uint64_t caller_clock;
+    struct refusals refusals;
 
     struct attest_keys attest;    /* as recorded; all zero: this device attests nothing */
     int64_t attest_at_s;          /* when a receipt was last attested; -1: never */

@@ -36,6 +36,13 @@
 #define REQUEST_NONCE_MIN 8                      /* bytes of a nonce for an attestation */
 #define REQUEST_NONCE_MAX 64
 
+/* Names of limits, in RateLimit fields, problem documents and refusal entries. */
+#define LIMIT_WINDOW "window"
+#define LIMIT_RESERVE "reserve"
+#define LIMIT_CALLER "caller"
+#define LIMIT_RATE "rate"
+#define LIMIT_CALLER_RATE "caller-rate"
+
 enum request_op {
     REQUEST_STATE = 1, /* payload: none */
     REQUEST_KEYS,      /* payload: struct view_key[] (one if key is named) */
@@ -156,7 +163,11 @@ struct reply {
     uint64_t window_limit, window_remaining;
     int64_t window_reset_s;
     uint64_t rate_limit, rate_remaining;
-    int64_t rate_reset_s;
+    int64_t rate_reset_s, rate_window_s; /* window: an empty bucket is full again after it */
+    uint64_t caller_rate_limit, caller_rate_remaining; /* the same for the one who asks */
+    int64_t caller_rate_reset_s, caller_rate_window_s;
+    uint64_t share_limit, share_remaining; /* of the window, for the one who asks */
+    char violated[16];                     /* which limit refused: one of LIMIT_…; or "" */
     /* REQUEST_STATE, and the reason of refusals by state */
     uint32_t state;   /* enum service_state */
     bool tpm_virtual; /* every answer says so (DESIGN section 6 rule 11) */

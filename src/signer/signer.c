@@ -13,6 +13,7 @@
 #include "signer/bulk.h"
 #include "signer/catchup.h"
 #include "signer/clockbook.h"
+#include "signer/limits.h"
 #include "signer/tpmwatch.h"
 #include "signer/view.h"
 #include "signer/wear.h"
@@ -545,6 +546,8 @@ enum rc signer_watch(struct signer *s, struct err *err)
             continue;
         struct err why = {0};
         enum rc rc = wear_warn(key, s->ledger, s->config->settings.nv_endurance, now_s(s), &why);
+        if (rc == RC_OK)
+            rc = limits_note(key, s->ledger, s->world, now_s(s), &why);
         if (rc == RC_OK)
             continue;
         key->rc = rc;

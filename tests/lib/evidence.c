@@ -375,6 +375,7 @@ static const struct {
     {"operation-recover", on_recover},
     {"key-created", ignore},
     {"incident", ignore},
+    {"refusal", ignore},
     {"operation-advance-window", ignore},
     {"operation-backup-export", ignore},
     {"operation-recover-from-backup", ignore},

@@ -496,7 +496,7 @@ static void write_request(struct rig *rig, struct ask *ask, struct job *job)
     (void)snprintf(r->idempotency_key, sizeof(r->idempotency_key), "%s",
                    ask->idem ? ask->idem : "");
     (void)snprintf(r->request_id, sizeof(r->request_id), "req-%s", ask->idem ? ask->idem : "v");
-    strcpy(r->requester, "tester");
+    strcpy(r->requester, ask->who != NULL ? ask->who : "tester");
     ask->fd = -1;
     if (ask->digest != NULL) {
         r->digest_kind = ask->digest_kind;

@@ -103,6 +103,7 @@ struct ask {
     const char *version; /* version plans; NULL: by window */
     const char *slot;
     const char *idem;      /* NULL: none */
+    const char *who;       /* requester; NULL: "tester" */
     const char *text;      /* the artifact; with digest: what is hashed here */
     const uint8_t *digest; /* digest requests: these bytes instead */
     enum digest_kind digest_kind;

@@ -727,10 +727,27 @@ static void test_answer_limits(void **state)
                           .rate_reset_s = INT64_MAX};
     answer_limits(&a, &reply, 604800);
     assert_string_equal(header_of(&a, "RateLimit-Policy"),
-                        "\"window\";q=1023;w=604800, \"rate\";q=18446744073709551615");
+                        "\"window\";q=1023;w=604800, \"rate\";q=999999999999999");
     assert_string_equal(header_of(&a, "RateLimit"),
-                        "\"window\";r=7;t=3600, \"rate\";r=18446744073709551615;"
-                        "t=9223372036854775807");
+                        "\"window\";r=7;t=3600, \"rate\";r=999999999999999;"
+                        "t=999999999999999");
+    answer_wipe(&a);
+    reply = (struct reply){.window_limit = UINT64_MAX,
+                           .window_remaining = UINT64_MAX,
+                           .window_reset_s = INT64_MAX,
+                           .share_limit = UINT64_MAX,
+                           .share_remaining = 3,
+                           .rate_limit = UINT64_MAX,
+                           .rate_window_s = INT64_MAX,
+                           .rate_reset_s = INT64_MAX,
+                           .caller_rate_limit = 4,
+                           .caller_rate_remaining = 2,
+                           .caller_rate_window_s = 240,
+                           .caller_rate_reset_s = 30};
+    answer_limits(&a, &reply, INT64_MAX);
+    assert_non_null(strstr(header_of(&a, "RateLimit-Policy"), ", \"caller-rate\";q=4;w=240"));
+    assert_non_null(strstr(header_of(&a, "RateLimit"), ", \"caller\";r=3;t=999999999999999, "));
+    assert_non_null(strstr(header_of(&a, "RateLimit"), ", \"caller-rate\";r=2;t=30"));
     answer_wipe(&a);
     reply = (struct reply){.rate_limit = 60, .rate_remaining = 0, .rate_reset_s = REQUEST_NONE};
     answer_limits(&a, &reply, 0);
