@@ -213,10 +213,10 @@ static void slow(void **state)
     (void)state;
     struct fixture f;
     char check[256];
-    static const struct service_options options = {.tpm = "'slow_ms':40"};
+    static const struct service_options options = {.tpm = "'slow_ms':250"};
     make_behind(&f, "slow", &options);
     must_sign(&f);
-    const struct tpm_fault late = {.kind = FAULT_DELAY, .at = 1, .times = 1000000, .rc = 60};
+    const struct tpm_fault late = {.kind = FAULT_DELAY, .at = 1, .times = 1000000, .rc = 300};
     tpmproxy_set(&f.proxy, &late);
     for (int i = 0; i < 4; i++)
         must_sign(&f); /* it goes on, at its pace */
