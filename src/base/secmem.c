@@ -3,9 +3,31 @@
 #include <errno.h>
 #include <gcrypt.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
+#include <unistd.h>
 
 #define SECMEM_POOL_LEN (256 * 1024)
+
+static void *pool; /* where libgcrypt has put it; NULL: there is none */
+
+/* libgcrypt does not tell, but the first block that it gives lies on the first page of the pool,
+ * which is mapped by itself. */
+static void find_pool(void)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    void *first = gcry_malloc_secure(1);
+    pool = (void *)((uintptr_t)first / page * page);
+    gcry_free(first);
+}
+
+enum rc base_forked(struct err *err)
+{
+    if (pool == NULL || mlock(pool, SECMEM_POOL_LEN) == 0)
+        return RC_OK;
+    return FAIL(err, RC_HALT_SYSTEM, "errno", errno, "%d bytes of locked memory: %s (LimitMEMLOCK)",
+                SECMEM_POOL_LEN, strerror(errno));
+}
 
 static enum rc check_version(struct err *err)
 {
@@ -32,6 +54,7 @@ enum rc base_init(struct err *err)
                     "%d bytes of locked memory: %s (LimitMEMLOCK)", SECMEM_POOL_LEN,
                     gcry_strerror(e));
     gcry_control(GCRYCTL_RESUME_SECMEM_WARN);
+    find_pool();
     gcry_control(GCRYCTL_INITIALIZATION_FINISHED, 0);
     return RC_OK;
 }

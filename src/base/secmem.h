@@ -22,6 +22,13 @@
 enum rc base_init(struct err *err) MUST_CHECK;
 
 /**
+ * Lock the pool in a process that was forked behind base_init(): a child inherits no lock of memory
+ * (mlock(2)), and its pages could be swapped out. Before the first secret.
+ * @retval RC_HALT_SYSTEM  They cannot be locked (RLIMIT_MEMLOCK).
+ */
+enum rc base_forked(struct err *err) MUST_CHECK;
+
+/**
  * The same for a program into which no secret ever comes: no locked memory, which many containers
  * do not give, and no change to core dumps. secmem_alloc() is not for such a program.
  * @retval RC_HALT_SYSTEM  libgcrypt is older than the one we were built for.

@@ -33,6 +33,7 @@ struct members {
 };
 
 static const char *const virtual_choices[] = {"refuse", "wait", "demo", NULL};
+static const char *const sandbox_choices[] = {"enforce", "off", NULL};
 static const char *const log_choices[] = {"error", "warning", "notice", "info", NULL};
 static const char tls_file[] = "an absolute path of a PEM file, or \"\" for the credential";
 static const int log_levels[] = {LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_NOTICE,
@@ -186,6 +187,9 @@ static void describe(struct config *c, struct members *m)
     live(m);
     number(c, m, "http.core_deadline_s", 120, 1, 3600, "seconds, 1 to 3600");
     live(m);
+    choice(m, "sandbox.mode", &c->sandbox_choice, sandbox_choices, "\"enforce\" or \"off\"");
+    text(m, "sandbox.also_read", c->also_read, sizeof(c->also_read),
+         "an absolute path, or \"\" for none");
     choice(m, "log.level", &c->log_choice, log_choices,
            "\"error\", \"warning\", \"notice\" or \"info\"");
     live(m);
@@ -472,6 +476,10 @@ static enum rc check(const struct config *c, const char *file, struct err *err)
     if (c->pcrs_text[0] != '\0' && !tpm_pcrs_scan(&pcrs, c->pcrs_text))
         return refuse(err, file, "tpm.pcrs", "not a selection of PCRs",
                       "\"sha256:0,7\": bank sha256 or sha384, PCRs 0 to 23 in rising order");
+    if (c->tcti[0] == '\0')
+        return refuse(err, file, "tpm.tcti", "empty", "\"device:/dev/tpmrm0\"");
+    if (c->also_read[0] != '\0' && c->also_read[0] != '/')
+        return refuse(err, file, "sandbox.also_read", "not an absolute path", "an absolute path");
     if (c->state_dir[0] != '/')
         return refuse(err, file, "state_dir", "not an absolute path", "an absolute path");
     if (c->owner_auth_file[0] != '\0' && c->owner_auth_file[0] != '/')
@@ -519,6 +527,7 @@ enum rc config_read(struct config *config, const char *path, struct err *err)
     json_decref(root);
     if (rc != RC_OK)
         return rc;
+    config->sandbox = config->sandbox_choice == 0;
     config->settings.virtual_policy = (enum virtual_policy)config->virtual_choice;
     put_numbers(config, &members);
     find_tls_files(config);

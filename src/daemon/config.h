@@ -31,6 +31,8 @@ struct config {
     struct access access;       /* identities; empty: none are configured */
     uint32_t idle_ms;
     int64_t restart_delay_ms_max; /* longest pause before a process that ended is started again */
+    bool sandbox;                 /* front and core are locked in (sandbox.h) */
+    char also_read[CONFIG_PATH_MAX]; /* "" for none */
     char http_unix[CONFIG_PATH_MAX]; /* "" for none */
     char http_tcp_address[64];       /* "" for none; loopback only */
     uint16_t http_tcp_port;
@@ -39,7 +41,7 @@ struct config {
     struct front_config front; /* listeners and spool are filled by the supervisor */
     /* as they were read, for config_change(): numbers, and which of the choices */
     uint64_t numbers[CONFIG_MEMBERS_MAX];
-    int virtual_choice, log_choice;
+    int virtual_choice, log_choice, sandbox_choice;
 };
 
 /**

@@ -1,7 +1,7 @@
 /*
- * doctor: is this host fit to be a signer? Looks at storage, permissions, memory, TPM, clock and
- * chrony's configuration; changes nothing but a file of its own that it removes. While the service
- * runs, which has TPM and ledger to itself, those two are left out.
+ * doctor: is this host fit to be a signer? Looks at storage, permissions, memory, sandbox, TPM,
+ * clock and chrony's configuration; changes nothing but a file of its own that it removes. While
+ * the service runs, which has TPM and ledger to itself, those two are left out.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -25,6 +25,7 @@
 #include "clock/review.h"
 #include "daemon/host.h"
 #include "daemon/owner.h"
+#include "daemon/sandbox.h"
 #include "daemon/world.h"
 
 #define ROWS_MAX 64
@@ -201,6 +202,35 @@ static void look_at_memory(struct findings *f)
                   : "this host does not swap");
     }
     free(swaps);
+}
+
+/* Sandbox -------------------------------------------------------------------------------------- */
+
+/* Tried in a process of its own, as the service's core will be locked in. */
+static void look_at_sandbox(struct findings *f, const struct config *c, int state_dirfd)
+{
+    int here CLEANUP(fd_close) = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    const struct sandbox sandbox = {.role = SANDBOX_CORE,
+                                    .dirfd = state_dirfd >= 0 ? state_dirfd : here,
+                                    .tcti = c->tcti,
+                                    .also_read = c->also_read};
+    int abi = 0;
+    if (!c->sandbox)
+        found(f, "sandbox", GRADE_BAD,
+              "off (sandbox.mode): who breaks into the service has all that its user has");
+    else if (!sandbox_try(&sandbox, &abi))
+        found(
+            f, "sandbox", GRADE_BAD,
+            "the kernel refuses it, or it does not hold: a kernel with seccomp filters is needed");
+    else if (abi == 0)
+        found(f, "sandbox", GRADE_WARNING,
+              "system calls are locked, files are not: this kernel has no Landlock (boot with "
+              "lsm=landlock,...)");
+    else
+        found(f, "sandbox", GRADE_OK, "system calls and files are locked (Landlock ABI %d)", abi);
+    if (c->sandbox && c->also_read[0] != '\0')
+        found(f, "sandbox", GRADE_WARNING, "%.120s may be read too (sandbox.also_read)",
+              c->also_read);
 }
 
 /* TPM ------------------------------------------------------------------------------------------ */
@@ -433,6 +463,7 @@ int operation_doctor(const struct options *o)
     int dirfd CLEANUP(fd_close) = open(config.state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     look_at_storage(&f, &config, o->config);
     look_at_memory(&f);
+    look_at_sandbox(&f, &config, dirfd);
     look_at_tpm(&f, &config, dirfd);
     look_at_clock(&f, &config);
     look_at_chrony(&f, o->chrony_conf != NULL ? o->chrony_conf : CHRONY_CONF);

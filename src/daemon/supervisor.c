@@ -19,9 +19,11 @@
 #include "base/file.h"
 #include "base/lock.h"
 #include "base/log.h"
+#include "base/secmem.h"
 #include "daemon/host.h"
 #include "daemon/listen.h"
 #include "daemon/notify.h"
+#include "daemon/sandbox.h"
 #include "daemon/world.h"
 
 #define SPOOL_DIR "spool"
@@ -121,11 +123,41 @@ static void child_begin(const char *name, const char *title, pid_t supervisor)
     log_open(name);
 }
 
+/* The last thing before a child serves: what it needs from outside the sandbox it has by now. */
+static enum rc lock_in(const struct supervisor *s, enum sandbox_role role, struct err *err)
+{
+    const struct tls_files *tls = &s->front_config.tls;
+    struct sandbox sandbox = {.role = role,
+                              .dirfd = role == SANDBOX_FRONT ? s->spool_dirfd : s->state_dirfd,
+                              .tcti = s->config->tcti,
+                              .also_read = s->config->also_read};
+    int abi = 0;
+    if (role == SANDBOX_FRONT) {
+        const char *const files[] = {tls->certificate, tls->key, tls->trust, tls->crl};
+        memcpy(sandbox.files, files, sizeof(files));
+    }
+    if (!s->config->sandbox) {
+        log_event(LOG_LEVEL_WARNING, &LOG_NOTHING, "the sandbox is off (sandbox.mode)");
+        return RC_OK;
+    }
+    enum rc rc = sandbox_enter(&sandbox, &abi, err);
+    if (rc == RC_OK && abi == 0)
+        log_event(LOG_LEVEL_WARNING, &LOG_NOTHING,
+                  "this kernel has no Landlock: system calls are locked, files are not");
+    else if (rc == RC_OK)
+        log_event(LOG_LEVEL_INFO, &LOG_NOTHING, "locked in: system calls, and Landlock ABI %d",
+                  abi);
+    return rc;
+}
+
 static _Noreturn void front_main(struct supervisor *s, int control)
 {
     child_begin("front", "tidemarkd-front", s->pid);
+    fd_close(&s->state_dirfd);
     struct err err = {0};
-    enum rc rc = front_run(&s->front_config, control, &err);
+    enum rc rc = lock_in(s, SANDBOX_FRONT, &err);
+    if (rc == RC_OK)
+        rc = front_run(&s->front_config, control, &err);
     if (rc != RC_OK)
         log_event(LOG_LEVEL_ERROR, &(struct log_fields){.index = -1, .err = &err},
                   "the front ends");
@@ -138,6 +170,7 @@ static _Noreturn void core_main(struct supervisor *s, int socket, int control)
     for (size_t i = 0; i < s->front_config.listener_count; i++)
         (void)close(s->front_config.listeners[i]);
     fd_close(&s->front.control);
+    fd_close(&s->spool_dirfd);
     struct err err = {0};
     struct clk *clock = NULL;
     if (clk_open(&clock, &s->config->settings.clock, world_time(), &err) != RC_OK) {
@@ -160,6 +193,12 @@ static _Noreturn void core_main(struct supervisor *s, int socket, int control)
                                  .settings = s->config->core,
                                  .idle_ms = s->config->idle_ms,
                                  .pulse = s->core.pulse};
+    tpm_load(s->config->tcti);
+    if (base_forked(&err) != RC_OK || lock_in(s, SANDBOX_CORE, &err) != RC_OK) {
+        log_event(LOG_LEVEL_ERROR, &(struct log_fields){.index = -1, .err = &err},
+                  "the core cannot be locked in");
+        _exit(CORE_EXIT_HALT);
+    }
     enum core_exit code = core_run(&config, &world, socket, control, s->generation);
     _exit((int)code);
 }

@@ -1,5 +1,7 @@
 #include "tpm/device.h"
 
+#include <dlfcn.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <tss2/tss2_tctildr.h>
@@ -118,6 +120,15 @@ static bool has_resource_manager(const char *tcti)
 {
     return strstr(tcti, "tpmrm") != NULL || strstr(tcti, "tabrmd") != NULL ||
            strcmp(tcti, "device") == 0;
+}
+
+/* The loader asks for it by the same name, which is found among what is loaded. */
+void tpm_load(const char *tcti)
+{
+    char name[64];
+    int len = snprintf(name, sizeof(name), "libtss2-tcti-%.*s.so.0", (int)strcspn(tcti, ":"), tcti);
+    if (len > 0 && (size_t)len < sizeof(name))
+        (void)dlopen(name, RTLD_NOW | RTLD_LOCAL);
 }
 
 static enum rc connect_tcti(struct tpm *tpm, const char *tcti, struct err *err)

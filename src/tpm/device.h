@@ -102,6 +102,13 @@ struct tpm_time {
 };
 
 /**
+ * Load the library that talks to this kind of TPM, and keep it, for a process that soon cannot load
+ * any more (daemon/sandbox.h). That it is not there is tpm_open()'s to say.
+ * @param[in] tcti  As in struct tpm_config.
+ */
+void tpm_load(const char *tcti);
+
+/**
  * Connect: load the TCTI, start up, flush stray sessions and transient objects left by earlier
  * processes, find or (if create_srk) make the persistent storage key (ECC P-256, noDA), and start
  * the long-lived salted HMAC session that all later commands on keys and indexes use.
