@@ -385,6 +385,17 @@ void clk_commit(struct clk_machine *m, const struct clk_reading *reading)
     clk_record(m, reading);
 }
 
+int64_t clk_behind_ns(const struct clk_machine *m, const struct clk_reading *reading)
+{
+    int64_t least_ns = m->memory.floor_ns;
+    if (m->fixed && m->last.latest_ns > least_ns)
+        least_ns = m->last.latest_ns;
+    if (m->refused_until_ns > least_ns)
+        least_ns = m->refused_until_ns;
+    int64_t behind_ns = minus(least_ns, reading->latest_ns);
+    return behind_ns > 0 ? behind_ns : 0;
+}
+
 void clk_record(struct clk_machine *m, const struct clk_reading *reading)
 {
     MUST(reading->safe);

@@ -148,6 +148,10 @@ void clk_sample(struct clk *clk, struct clk_sample *sample);
  * now. */
 void clk_commit(struct clk_machine *m, const struct clk_reading *reading);
 
+/** How far a reading that was refused as too early is behind what time must get past; 0 if it is
+ * not known. */
+int64_t clk_behind_ns(const struct clk_machine *m, const struct clk_reading *reading);
+
 /** About once a minute, under a safe reading: the record is now. The floor stays. */
 void clk_record(struct clk_machine *m, const struct clk_reading *reading);
 

@@ -23,7 +23,6 @@
 
 #define PASSPHRASE_MAX 1024
 #define THREADS_MAX 16
-#define CLOCK_TRIES 20
 
 /* People -------------------------------------------------------------------------------------- */
 
@@ -183,8 +182,6 @@ enum rc host_open(struct host *h, const struct options *o, bool create, struct e
         rc = open_ledger(h, create, err);
     if (rc == RC_OK)
         rc = open_tpm(h, create, err);
-    /* One update is enough to place a key in time; signing asks for more. */
-    h->config.settings.clock.warmup = 1;
     if (rc == RC_OK)
         rc = clk_open(&h->clock, &h->config.settings.clock, world_time(), err);
     h->world = (struct world){.time = world_time(),
@@ -192,7 +189,11 @@ enum rc host_open(struct host *h, const struct options *o, bool create, struct e
                               .tpm_ctx = &h->config.tpm,
                               .clock_sample = world_clock_sample,
                               .clock_ctx = h->clock,
-                              .clock_policy = &h->config.settings.clock};
+                              .tool_clock = &h->tool_clock};
+    if (rc == RC_OK)
+        rc = tool_clock_recall(&h->tool_clock, &h->config.settings.clock,
+                               &h->config.settings.tolerance, &h->world, h->tpm, h->state_dirfd,
+                               h->ledger, err);
     return rc;
 }
 
@@ -200,21 +201,6 @@ int64_t host_now_s(void)
 {
     const struct time_source *t = world_time();
     return t->real_ns(t->ctx) / INT64_C(1000000000);
-}
-
-/* The trusted time, waited for a few seconds. @return -1 if there is none. */
-int64_t host_trusted_s(struct host *h, char reasons[160])
-{
-    reasons[0] = '\0';
-    for (int i = 0; i < CLOCK_TRIES; i++) {
-        struct clk_reading reading;
-        clk_read(h->clock, &reading);
-        if (reading.safe)
-            return reading.latest_ns / INT64_C(1000000000);
-        clk_reasons_print(reading.reasons, reasons, 160);
-        world_time()->sleep_ms(world_time()->ctx, 500);
-    }
-    return -1;
 }
 
 enum rc host_load_key(struct host *h, const char *name, struct err *err)

@@ -10,6 +10,7 @@
 #include "daemon/config.h"
 #include "daemon/progress.h"
 #include "signer/key.h"
+#include "signer/toolclock.h"
 
 /** Options of all operations; NULL or -1 where one was not given. */
 struct options {
@@ -44,6 +45,7 @@ struct host {
     struct tpm *tpm;
     struct clk *clock;
     struct world world;
+    struct tool_clock tool_clock;
     struct key *key; /* loaded by load_key() */
     char *passphrase;
     char *escrow_passphrase; /* NULL: none was given */
@@ -68,9 +70,6 @@ enum rc host_passphrase(struct host *h, const struct options *o, struct err *err
 
 /** Read --escrow-passphrase-file into h->escrow_passphrase (locked), if it was given. */
 enum rc host_escrow_passphrase(struct host *h, const struct options *o, struct err *err) MUST_CHECK;
-
-/** The trusted second, waited for a few seconds, or -1; reasons: why there is none. */
-int64_t host_trusted_s(struct host *h, char reasons[160]);
 
 /** The host's own clock, for records. */
 int64_t host_now_s(void);

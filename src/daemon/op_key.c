@@ -23,12 +23,13 @@ static enum rc first_window(struct host *h, const char *text, size_t len, int64_
     *window = 0;
     enum rc rc = plan_parse(&plan, text, len, fault, err);
     if (rc == RC_OK && plan.kind == PLAN_TIME) {
-        char reasons[160];
-        int64_t now = host_trusted_s(h, reasons);
+        int64_t now = -1;
         uint64_t at = 0;
-        if (now < 0)
-            rc = FAIL(err, RC_RETRY_CLOCK, "", 0,
-                      "a time plan needs a trusted clock to know its first window (%s)", reasons);
+        struct err why = {0};
+        if (tool_clock_latest_s(&h->world, 0, &now, &why) != RC_OK)
+            rc = FAIL(err, RC_RETRY_CLOCK, "", why.native,
+                      "a time plan needs a trusted clock to know its first window (%s)",
+                      err_text(&why));
         else if (now >= plan.start_s)
             rc = plan_window_at(&plan, now, &at, err);
         *window = (int64_t)at;

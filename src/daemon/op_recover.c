@@ -52,14 +52,15 @@ static int recover_on_this_device(const struct options *o)
 static enum rc plan_from_backup(struct host *h, const struct options *o, struct backup *backup,
                                 struct recover_plan *plan, struct err *err)
 {
-    char reasons[160];
+    struct err why = {0};
     enum rc rc = backup_open(backup, o->from, h->passphrase, err);
     if (rc != RC_OK)
         return rc;
     struct recover_statement statement = {.acknowledged_through = o->acknowledged_through,
                                           .start_window = o->start_window,
-                                          .margin = h->config.settings.export_margin,
-                                          .clock_latest_s = host_trusted_s(h, reasons)};
+                                          .margin = h->config.settings.export_margin};
+    if (tool_clock_latest_s(&h->world, 0, &statement.clock_latest_s, &why) != RC_OK)
+        statement.clock_why = err_text(&why);
     return recover_backup_plan(backup, &statement, plan, err);
 }
 

@@ -183,8 +183,7 @@ static _Noreturn void core_main(struct supervisor *s, int socket, int control)
                           .tpm = &world_tpm,
                           .tpm_ctx = &tpm,
                           .clock_sample = world_clock_sample,
-                          .clock_ctx = clock,
-                          .clock_policy = &s->config->settings.clock};
+                          .clock_ctx = clock};
     struct core_config config = {.signer = {.state_dirfd = s->state_dirfd,
                                             .ledger_path = s->ledger_path,
                                             .settings = s->config->settings,

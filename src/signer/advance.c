@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "signer/toolclock.h"
 #include "signer/view.h"
 
 /* Planning ------------------------------------------------------------------------------------ */
@@ -47,13 +48,9 @@ static enum rc check_reason(const struct advance_statement *s, struct err *err)
 static enum rc window_of_now(const struct key *key, const struct world *world, int64_t *latest_s,
                              int64_t *now, struct err *err)
 {
-    enum rc rc = world_trusted_s(world, latest_s, err);
+    enum rc rc = tool_clock_latest_s(world, key->a.wall_s, latest_s, err);
     if (rc != RC_OK)
         return rc;
-    if (*latest_s < key->a.wall_s)
-        return FAIL(err, RC_RETRY_CLOCK, "", 0,
-                    "the clock is %" PRId64 " s behind the last time that the TPM has seen",
-                    key->a.wall_s - *latest_s);
     uint64_t window = 0;
     *now = -1;
     if (*latest_s < key->plan.start_s)

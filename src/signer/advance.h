@@ -59,7 +59,8 @@ struct advance_plan {
  * @retval RC_REFUSED_EXPORT       No export of that digest was acknowledged here, or its mark lies
  * below the window.
  * @retval RC_REFUSED_INPUT        The reason is missing, too long, or no line of UTF-8.
- * @retval RC_RETRY_CLOCK          The clock is not safe, or behind the last time that the TPM saw.
+ * @retval RC_RETRY_CLOCK          From tool_clock_latest_s(): among others, a jump that nobody has
+ * acknowledged, and a clock behind the last time that the TPM saw.
  * @retval RC_HALT_…               key->rc, or the ledger failed.
  */
 enum rc advance_window_plan(struct key *key, const struct world *world, struct ledger *ledger,

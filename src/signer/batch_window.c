@@ -166,12 +166,14 @@ static enum rc check_floor(struct batch *b, struct opening *o, struct err *err)
 {
     struct key *key = b->key;
     int64_t floor = key_floor(key);
-    if (o->window < floor && b->wall_s < key->a.wall_s)
-        /* The clock says less than it has said before: set back. No override; time must catch up.
-         */
+    if (o->window < floor && b->wall_s < key->a.wall_s) {
+        /* The clock says less than it has said before: set back. No override; time must catch up,
+         * and that is how long it takes. */
+        o->retry_after_s = key->a.wall_s - b->wall_s;
         return FAIL(err, RC_RETRY_CLOCK, "", 0,
                     "the clock is %" PRId64 " s behind the last time that the TPM has seen",
-                    key->a.wall_s - b->wall_s);
+                    o->retry_after_s);
+    }
     if (o->window < floor)
         return not_open(b, floor, o, "the TPM's window counter is ahead of this window", err);
     if (o->window < key->record.min_window)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "signer/toolclock.h"
 
 /* More increments than this are no rolled-back TPM but a composed A or a forged ledger, and would
  * take a chip a day. */
@@ -73,11 +74,12 @@ static enum rc window_of_now(const struct key *key, const struct world *world, i
 {
     int64_t latest_s = -1;
     struct err why = {0};
-    if (world_trusted_s(world, &latest_s, &why) != RC_OK)
-        return FAIL(err, RC_RETRY_CLOCK, "", why.native,
-                    "the TPM is behind the ledger, so the window of now may have been used: start "
-                    "chronyd, which tells which one that is, and try again (%s)",
-                    err_text(&why));
+    if (tool_clock_latest_s(world, key->a.wall_s, &latest_s, &why) != RC_OK)
+        return FAIL(
+            err, RC_RETRY_CLOCK, "", why.native,
+            "the TPM is behind the ledger, so the window of now may have been used, and the "
+            "clock does not tell which one that is: %s",
+            err_text(&why));
     uint64_t now = 0;
     *window = -1;
     if (latest_s < key->plan.start_s)
@@ -244,8 +246,8 @@ static enum rc start_by_time(const struct plan *plan, const struct backup *b,
 {
     if (s->clock_latest_s < 0)
         return FAIL(err, RC_RETRY_CLOCK, "", 0,
-                    "a time plan can only be recovered with a trusted clock: start chronyd and try "
-                    "again");
+                    "a time plan can only be recovered with a trusted clock (%s)",
+                    s->clock_why != NULL ? s->clock_why : "");
     uint64_t window = 0;
     enum rc rc = last_mark(b, s, r, err);
     if (rc != RC_OK)

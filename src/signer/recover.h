@@ -66,7 +66,8 @@ struct recover_statement {
     int64_t acknowledged_through; /* mark of the last acknowledged export; -1: not given */
     int64_t start_window;         /* raise the start to this; -1: not given */
     int64_t margin;               /* m of DESIGN section 10 */
-    int64_t clock_latest_s;       /* trusted; -1: the clock is not safe */
+    int64_t clock_latest_s;       /* trusted (tool_clock_latest_s()); -1: the clock is not safe */
+    const char *clock_why;        /* then: why; may be NULL */
 };
 
 /**

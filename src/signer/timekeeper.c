@@ -197,12 +197,7 @@ void timekeeper_release(struct timekeeper *tk)
 /* How long until time has caught up with what it must not be behind. */
 static int64_t behind_s(const struct timekeeper *tk)
 {
-    int64_t least_ns = tk->machine.memory.floor_ns;
-    if (tk->machine.fixed && tk->machine.last.latest_ns > least_ns)
-        least_ns = tk->machine.last.latest_ns;
-    if (tk->machine.refused_until_ns > least_ns)
-        least_ns = tk->machine.refused_until_ns;
-    int64_t behind_ns = least_ns - tk->reading.latest_ns;
+    int64_t behind_ns = clk_behind_ns(&tk->machine, &tk->reading);
     return behind_ns > 0 ? behind_ns / NS_PER_S + 1 : WAIT_FOR_EVIDENCE_S;
 }
 

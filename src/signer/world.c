@@ -164,27 +164,3 @@ void world_clock_sample(void *ctx, struct clk_sample *sample)
 {
     clk_sample(ctx, sample);
 }
-
-#define TRUSTED_TRIES 20
-#define TRUSTED_WAIT_MS 500
-
-enum rc world_trusted_s(const struct world *world, int64_t *latest_s, struct err *err)
-{
-    struct clk_state state = {0};
-    struct clk_reading reading = {0};
-    *latest_s = -1;
-    for (int i = 0; i < TRUSTED_TRIES && !reading.safe; i++) {
-        if (i > 0)
-            world->time->sleep_ms(world->time->ctx, TRUSTED_WAIT_MS);
-        struct clk_sample sample;
-        world->clock_sample(world->clock_ctx, &sample);
-        if (sample.stepped)
-            state.fresh = 0;
-        clk_judge(&state, world->clock_policy, &sample.evidence, &reading);
-    }
-    if (!reading.safe)
-        return FAIL(err, RC_RETRY_CLOCK, "", reading.reasons, "the clock is not safe: %s",
-                    clk_reason_text(reading.reasons));
-    *latest_s = reading.latest_ns / INT64_C(1000000000);
-    return RC_OK;
-}

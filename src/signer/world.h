@@ -63,23 +63,18 @@ struct hands {
     void (*run)(void *ctx, size_t parts, void (*part)(void *arg, size_t i), void *arg);
 };
 
+struct tool_clock; /* toolclock.h */
+
 struct world {
     const struct time_source *time;
     const struct tpm_ops *tpm;
     void *tpm_ctx; /* world_tpm: const struct tpm_config * */
     /* Raw evidence, all but the TPM's part. Never fails: what could not be had says so. */
     void (*clock_sample)(void *ctx, struct clk_sample *sample);
-    void *clock_ctx;                       /* world_clock_sample: struct clk * */
-    const struct clk_policy *clock_policy; /* by which offline tools judge it */
-    const struct hands *hands;             /* NULL: the signer thread alone */
+    void *clock_ctx;                     /* world_clock_sample: struct clk * */
+    const struct tool_clock *tool_clock; /* by which offline operations judge it; else NULL */
+    const struct hands *hands;           /* NULL: the signer thread alone */
 };
-
-/**
- * The latest second that it can be by a trusted clock, waited for: at most 20 readings, half a
- * second apart.
- * @retval RC_RETRY_CLOCK  There is none; the text says why. *latest_s is -1.
- */
-enum rc world_trusted_s(const struct world *world, int64_t *latest_s, struct err *err) MUST_CHECK;
 
 /** The real TPM behind struct tpm_ops; its ctx is a const struct tpm_config *. */
 extern const struct tpm_ops world_tpm;

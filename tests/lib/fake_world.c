@@ -6,6 +6,7 @@
 
 #include "base/bytes.h"
 #include "base/digest.h"
+#include "signer/toolclock.h"
 
 #define NS_PER_S INT64_C(1000000000)
 #define HANDLE_FIRST UINT32_C(0x01854d00)
@@ -573,8 +574,11 @@ void fake_clock_change_at(struct fake_world *f, uint64_t n, int64_t seconds, uin
 
 void fake_world_make(struct fake_world *f, int64_t now_s)
 {
-    static const struct clk_policy policy = {
-        .max_error_ms = 250, .max_age_s = 512, .max_stratum = 4, .guard_ms = 2000};
+    /* Nothing is remembered; tests let weeks go by. */
+    static const struct tool_clock tool_clock = {
+        .policy = {.max_error_ms = 250, .max_age_s = 512, .max_stratum = 4, .guard_ms = 2000},
+        .tolerance = {
+            .raw_ppm = 200, .max_forward_ms = 2000, .max_offline_s = INT64_C(10) * 366 * 86400}};
     *f = (struct fake_world){.now_ns = now_s * NS_PER_S, .error_ns = 10 * 1000000};
     f->tpm = mmap(NULL, sizeof(*f->tpm), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     MUST(f->tpm != MAP_FAILED);
@@ -590,7 +594,7 @@ void fake_world_make(struct fake_world *f, int64_t now_s)
                               .tpm_ctx = f,
                               .clock_sample = fake_clock_sample,
                               .clock_ctx = f,
-                              .clock_policy = &policy};
+                              .tool_clock = &tool_clock};
 }
 
 void fake_world_end(struct fake_world *f)

@@ -119,8 +119,7 @@ static void configure(struct machine *m, enum virtual_policy policy)
                               .tpm = &sim_tpm_ops,
                               .tpm_ctx = &m->port,
                               .clock_sample = clock_sample,
-                              .clock_ctx = m,
-                              .clock_policy = &m->config.settings.clock};
+                              .clock_ctx = m};
     m->config = (struct signer_config){
         .state_dirfd = -1,
         .ledger_path = "/ledger.db",
@@ -343,25 +342,6 @@ void machine_turn(struct machine *m, struct item **items, size_t count)
     if (rc == RC_OK && !disk_is_off(m->disk))
         truth_turned(m);
     machine_halt(m, rc, &err);
-}
-
-int64_t machine_trusted_s(struct machine *m)
-{
-    /* As an offline tool does it: one update is enough, waited for a few seconds. */
-    struct clk_state state = {0};
-    struct clk_policy policy = m->config.settings.clock;
-    policy.warmup = 1;
-    for (int i = 0; i < 20; i++) {
-        uint32_t sets = 0;
-        struct clk_sample sample;
-        struct clk_reading reading;
-        host_clock_sample(clock_of(m), sim->now_ns, &sets, &sample);
-        clk_judge(&state, &policy, &sample.evidence, &reading);
-        if (reading.safe)
-            return reading.latest_ns / NS_PER_S;
-        sleep_ms(m, 500);
-    }
-    return -1;
 }
 
 /* Time ----------------------------------------------------------------------------------------- */

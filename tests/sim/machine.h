@@ -95,9 +95,6 @@ void machine_settle(struct machine *m);
 /** Put it aside while the world goes on: paused, when it cannot know, or asleep. */
 void machine_put_aside(struct machine *m, int64_t span_ns, bool asleep);
 
-/** The trusted second that this machine's clock gives an offline tool, or -1. */
-int64_t machine_trusted_s(struct machine *m);
-
 /** World time goes on: chronyd asks, services look at their clocks. */
 void world_advance(int64_t ns);
 

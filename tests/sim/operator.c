@@ -12,6 +12,7 @@
 #include "signer/backup.h"
 #include "signer/provision.h"
 #include "signer/recover.h"
+#include "signer/toolclock.h"
 #include "sim/checks.h"
 #include "sim/files.h"
 
@@ -31,6 +32,7 @@ struct host {
     struct ledger *ledger;
     void *tpm;
     struct key *key;
+    struct tool_clock clock;
 };
 
 void operator_begin(void)
@@ -75,8 +77,6 @@ static enum rc host_open(struct host *h, struct machine *m, bool create, struct 
     if (!m->powered)
         return FAIL(err, RC_HALT_SYSTEM, "", 0, "the power went");
     machine_current = m;
-    /* One update is enough to place a key in time; signing asks for more. */
-    m->config.settings.clock.warmup = 1;
     files_mount(m->disk, h->process);
     h->state_dirfd = files_root();
     enum rc rc = lock_take(h->state_dirfd, SERVICE_LOCK, 0, &h->locks[0], err);
@@ -88,6 +88,10 @@ static enum rc host_open(struct host *h, struct machine *m, bool create, struct 
         rc = ledger_open(&h->ledger, &options, err);
     if (rc == RC_OK)
         rc = m->world.tpm->open(m->world.tpm_ctx, &h->tpm, err);
+    m->world.tool_clock = &h->clock;
+    if (rc == RC_OK)
+        rc = tool_clock_recall(&h->clock, &m->config.settings.clock, &m->config.settings.tolerance,
+                               &m->world, h->tpm, h->state_dirfd, h->ledger, err);
     return rc;
 }
 
@@ -102,7 +106,7 @@ static void host_close(struct host *h)
         m->world.tpm->close(m->world.tpm_ctx, &h->tpm);
     ledger_close(&h->ledger);
     files_process_end(h->process);
-    m->config.settings.clock.warmup = MACHINE_WARMUP;
+    m->world.tool_clock = NULL;
     machine_settle(m);
 }
 
@@ -129,14 +133,15 @@ static enum rc host_load_key(struct host *h, const struct oracle_key *key, struc
 static enum rc first_window(struct machine *m, const struct plan *plan, int64_t *first,
                             struct err *err)
 {
+    int64_t now = -1;
+    uint64_t window = 0;
     *first = 0;
     if (plan->kind != PLAN_TIME)
         return RC_OK;
-    int64_t now = machine_trusted_s(m);
-    if (now < 0)
-        return FAIL(err, RC_RETRY_CLOCK, "", 0, "a time plan needs a trusted clock");
-    uint64_t window = 0;
-    enum rc rc = now < plan->start_s ? RC_OK : plan_window_at(plan, now, &window, err);
+    enum rc rc = tool_clock_latest_s(&m->world, 0, &now, err);
+    if (rc != RC_OK)
+        return rc;
+    rc = now < plan->start_s ? RC_OK : plan_window_at(plan, now, &window, err);
     *first = (int64_t)window;
     return rc;
 }
@@ -489,7 +494,10 @@ enum rc operator_replace(struct machine *m, unsigned key, unsigned which)
                                               mark > s->through ? mark : s->through,
                                           .start_window = -1,
                                           .margin = m->config.settings.export_margin,
-                                          .clock_latest_s = machine_trusted_s(m)};
+                                          .clock_latest_s = -1};
+    struct err none = {0};
+    if (rc == RC_OK)
+        (void)!tool_clock_latest_s(&m->world, 0, &statement.clock_latest_s, &none);
     if (rc == RC_OK)
         rc = recover_backup_plan(&backup, &statement, &plan, &err);
     struct provision p = provision_of(&h);

@@ -202,15 +202,6 @@ static void mend(struct machine *m)
 /* What an operator who reads docs/operations.md does next. */
 enum help { HELP_TRY_AGAIN, HELP_END /* the key is at its end, as DESIGN says */, HELP_NOTHING };
 
-static enum help recover(struct machine *m, unsigned key)
-{
-    enum rc rc = operator_recover_here(m, key);
-    /* No window is left; or the TPM lost the counters themselves, and only a backup would help. */
-    if (rc == RC_REFUSED_EXHAUSTED || rc == RC_REFUSED_UNSUPPORTED || rc == RC_REFUSED_OUTSIDE_PLAN)
-        return HELP_END;
-    return rc == RC_OK || rc_class(rc) == RC_CLASS_RETRY ? HELP_TRY_AGAIN : HELP_NOTHING;
-}
-
 static enum help wait_until_open(const struct reply *reply)
 {
     if (reply->window_opens_s < 0)
@@ -243,6 +234,21 @@ static void help_clock(struct machine *m, const struct oracle_key *k, const stru
              a.wall_s - sim->now_ns / NS_PER_S > wait_s)
         wait_s = a.wall_s - sim->now_ns / NS_PER_S + 4;
     world_advance(wait_s * NS_PER_S);
+}
+
+static enum help recover(struct machine *m, unsigned key)
+{
+    enum rc rc = operator_recover_here(m, key);
+    /* What the service would not sign by, the operation does not believe either: the jump is
+     * acknowledged there. */
+    if (rc == RC_RETRY_CLOCK && machine_start(m)) {
+        world_advance(60 * NS_PER_S);
+        help_clock(m, &oracle()->keys[key], &(struct reply){0});
+    }
+    /* No window is left; or the TPM lost the counters themselves, and only a backup would help. */
+    if (rc == RC_REFUSED_EXHAUSTED || rc == RC_REFUSED_UNSUPPORTED || rc == RC_REFUSED_OUTSIDE_PLAN)
+        return HELP_END;
+    return rc == RC_OK || rc_class(rc) == RC_CLASS_RETRY ? HELP_TRY_AGAIN : HELP_NOTHING;
 }
 
 static enum help help(struct machine *m, unsigned key, enum rc rc, const struct reply *reply,

@@ -170,6 +170,22 @@ static void edge_is_waited_for_within_reason(void **state)
     assert_int_equal(one(RC_OK)->window, 2);
 }
 
+/* A clock that has lost its memory after the start does not know the floor; the anchor does, and
+ * says how long time needs to catch up. */
+static void clock_behind_the_anchor_alone_is_told_for_how_long(void **state)
+{
+    (void)state;
+    begin(TIME_PLAN);
+    fake_clock_set(&rig.fake, START + 2 * WEEK + DAY);
+    assert_int_equal(one(RC_OK)->window, 2);
+    fake_clock_set(&rig.fake, START + WEEK + DAY);
+    (void)one(RC_RETRY_CLOCK); /* the step itself */
+    clk_machine_init(&rig.clock.machine, &(struct clk_memory){0});
+    const struct ask *a = one(RC_RETRY_CLOCK);
+    assert_non_null(strstr(a->reply.text, "behind the last time that the TPM has seen"));
+    assert_int_equal(a->reply.retry_after_s, WEEK);
+}
+
 /* The second look at the clock: the index is burned, and no more of the batch is taken. */
 static void case_32_window_that_ends_while_signing_burns(void **state)
 {
@@ -876,6 +892,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_teardown(edge_is_waited_for_within_reason, end),
         cmocka_unit_test_teardown(case_32_window_that_ends_while_signing_burns, end),
         cmocka_unit_test_teardown(clock_behind_the_anchor_is_refused, end),
+        cmocka_unit_test_teardown(clock_behind_the_anchor_alone_is_told_for_how_long, end),
         cmocka_unit_test_teardown(case_42_replacement_waits_for_its_first_window, end),
         cmocka_unit_test_teardown(before_the_plan_and_behind_it, end),
         cmocka_unit_test_teardown(idempotency, end),
