@@ -76,6 +76,7 @@ void answer_problem(struct answer *a, enum problem_id id, const char *detail,
     problem_print(&j, problem, detail, request_id, reply);
     answer_json(a, problem->status, &j);
     a->content_type = "application/problem+json";
+    a->problem = problem;
     retry_after(a, problem, reply);
 }
 

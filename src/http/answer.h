@@ -33,7 +33,8 @@ struct answer {
     char *body;               /* malloc'ed, or NULL */
     const char *fixed;        /* instead of body: static memory */
     size_t len;
-    bool close; /* end the connection afterwards */
+    bool close;                    /* end the connection afterwards */
+    const struct problem *problem; /* that it is; NULL: none */
     size_t header_count;
     struct {
         const char *name; /* static */

@@ -498,6 +498,7 @@ static enum MHD_Result queue_answer(struct exchange *x)
     x->phase = EXCHANGE_ANSWERED;
     deadline_in(x, atomic_load(&x->front->live.body_deadline_s));
     log_end(x, end_name(x));
+    metrics_count(x);
     enum MHD_Result ok = add_headers(x, response);
     if (ok == MHD_YES)
         ok = MHD_queue_response(x->connection, x->answer.status, response);
@@ -582,6 +583,8 @@ void exchange_close(void *cls, struct MHD_Connection *connection, void **con_cls
     MUST(x->job.end != JOB_RUNNING);
     if (x->conn != NULL) {
         log_end(x, "the client went away before it had an answer");
+        if (x->phase != EXCHANGE_ANSWERED)
+            atomic_fetch_add(&x->front->metrics.gone, 1);
         deadline_in(x, atomic_load(&x->front->live.header_deadline_s));
         conns_idle(x->front->conns, x->conn, now(x));
     }

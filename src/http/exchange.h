@@ -24,6 +24,7 @@
 #include "http/fields.h"
 #include "http/front.h"
 #include "http/guard.h"
+#include "http/metrics.h"
 #include "http/plans.h"
 #include "http/spool.h"
 #include "http/target.h"
@@ -48,6 +49,7 @@ struct front {
     struct budget spool;            /* bodies in the spool folder */
     atomic_uint_fast64_t unwritten; /* of these: promised, and not there yet */
     atomic_uint_fast64_t now;       /* ticks since the start */
+    struct metrics metrics;
     atomic_bool stopping;
     atomic_uint active; /* exchanges between first header and last byte */
 };

@@ -62,6 +62,14 @@ bool clock_terminate(struct view_clock *view)
     return view->key_count <= REQUEST_CLOCK_KEYS_MAX;
 }
 
+void meters_terminate(struct view_meters *view)
+{
+    END(view->clock_state);
+    settle(&view->open);
+    settle(&view->clock_safe);
+    settle(&view->clock_jump);
+}
+
 void key_terminate(struct view_key *view)
 {
     END(view->name);

@@ -17,6 +17,7 @@
 void reply_terminate(struct reply *reply);
 /** @retval false  It has more keys than room for them, or a number that nobody can print. */
 bool clock_terminate(struct view_clock *view) MUST_CHECK;
+void meters_terminate(struct view_meters *view);
 void key_terminate(struct view_key *view);
 void window_terminate(struct view_window *view);
 void version_terminate(struct view_version *view);

@@ -34,6 +34,7 @@ static const struct route routes[] = {
     {"GET", "/health/ready", ROLE_PUBLIC, "", NULL, ready_start},
     {"GET", "/health/state", ROLE_PUBLIC, "", NULL, state_start},
     {"GET", "/problems/{name}", ROLE_PUBLIC, "", NULL, problem_start},
+    {"GET", "/metrics", ROLE_METRICS, "", NULL, metrics_start},
     {"GET", "/openapi.json", ROLE_PUBLIC, "", NULL, openapi_start},
 };
 

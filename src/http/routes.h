@@ -67,4 +67,7 @@ void state_start(struct exchange *x);
 void problem_start(struct exchange *x);
 void openapi_start(struct exchange *x);
 
+/* metrics.c */
+void metrics_start(struct exchange *x);
+
 #endif

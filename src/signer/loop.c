@@ -11,9 +11,14 @@
 #define REOPEN_MS_MIN 500
 #define REOPEN_MS_MAX 15000
 
+static int64_t raw_ns(const struct loop *loop)
+{
+    return loop->world->time->raw_ns(loop->world->time->ctx);
+}
+
 static int64_t now_ms(const struct loop *loop)
 {
-    return loop->world->time->raw_ns(loop->world->time->ctx) / 1000000;
+    return raw_ns(loop) / 1000000;
 }
 
 /* Answers ------------------------------------------------------------------------------------- */
@@ -80,6 +85,17 @@ static size_t group_by_key(struct item **items, size_t count, struct item **grou
     return n;
 }
 
+/* One request of a batch that has ended: what monitors want to know of it. */
+static void meter(struct loop *loop, const struct reply *r, int64_t took_ns)
+{
+    struct view_meters *m = &loop->meters;
+    m->codes[view_code_number((enum rc)r->rc)]++;
+    m->replayed += r->rc == RC_OK && r->replayed ? 1 : 0;
+    if (r->rc == RC_OK && !r->replayed)
+        view_histogram_add(&m->commit, view_time_bounds_us,
+                           took_ns > 0 ? (uint64_t)took_ns / 1000 : 0);
+}
+
 static enum rc sign_items(struct loop *loop, struct item **items, size_t count, struct err *err)
 {
     static struct job jobs[BATCH_MAX];
@@ -91,8 +107,12 @@ static enum rc sign_items(struct loop *loop, struct item **items, size_t count, 
         jobs[i].request = &grouped[i]->request;
         jobs[i].reply = &grouped[i]->reply;
     }
+    int64_t began_ns = raw_ns(loop);
     enum rc rc = signer_sign(loop->signer, jobs, count, err);
+    int64_t took_ns = raw_ns(loop) - began_ns;
+    view_histogram_add(&loop->meters.batch, view_batch_bounds, count);
     for (size_t i = 0; i < count; i++) {
+        meter(loop, &grouped[i]->reply, took_ns);
         answer(loop, grouped[i], jobs[i].signature, jobs[i].signature_len);
         free(jobs[i].signature);
     }
@@ -143,7 +163,12 @@ static enum rc sign_bulk(struct loop *loop, struct item *item, struct err *err)
         refuse_bulk(loop, item, rc, &e);
         return RC_OK;
     }
+    int64_t began_ns = raw_ns(loop);
     rc = signer_sign_bulk(loop->signer, bulk->jobs, bulk->count, &item->reply, &e);
+    int64_t took_ns = raw_ns(loop) - began_ns;
+    view_histogram_add(&loop->meters.batch, view_batch_bounds, bulk->count);
+    for (size_t i = 0; bulk_done(bulk) && i < bulk->count; i++)
+        meter(loop, &bulk->replies[i], took_ns);
     /* Behind a halt every job has its answer; where the look before found it, nothing was begun. */
     if (bulk_done(bulk))
         answer_bulk(loop, item, bulk);
@@ -154,11 +179,33 @@ static enum rc sign_bulk(struct loop *loop, struct item *item, struct err *err)
     return FAIL(err, rc, e.origin, e.native, "%s", err_text(&e));
 }
 
+/* The signer says what is; what was since the start is counted here, since signers come and go. */
+static void add_counters(const struct loop *loop, struct view_meters *m)
+{
+    m->commit = loop->meters.commit;
+    m->batch = loop->meters.batch;
+    m->replayed = loop->meters.replayed;
+    memcpy(m->codes, loop->meters.codes, sizeof(m->codes));
+}
+
+/* Without a signer there is still something to tell monitors: above all that there is none. */
+static void read_counters(struct loop *loop, struct item *item)
+{
+    struct view_meters m = {.state = state_without_signer(loop->why.rc)};
+    enum tpm_trouble trouble = tpm_trouble_of(&loop->why);
+    add_counters(loop, &m);
+    reply_init(&item->reply, &item->request);
+    strcpy(item->reply.tpm_state, tpm_trouble_word(trouble));
+    answer(loop, item, &m, sizeof(m));
+}
+
 static void read_item(struct loop *loop, struct item *item)
 {
     void *payload = NULL;
     size_t len = 0;
     signer_read(loop->signer, &item->request, &item->reply, &payload, &len);
+    if (item->request.op == REQUEST_METERS && payload != NULL)
+        add_counters(loop, payload);
     answer(loop, item, payload, len);
     free(payload);
 }
@@ -182,6 +229,8 @@ static enum rc serve(struct loop *loop, struct item **items, size_t count, struc
     for (size_t i = 0; i < count; i++) {
         if (items[i]->rc != RC_OK)
             refuse(loop, items[i], items[i]->rc, &items[i]->err);
+        else if (loop->signer == NULL && items[i]->request.op == REQUEST_METERS)
+            read_counters(loop, items[i]);
         else if (loop->signer == NULL)
             refuse(loop, items[i], loop->why.rc, &loop->why);
         else if (items[i]->request.op == REQUEST_SIGN)

@@ -48,8 +48,9 @@ struct loop {
     uint32_t idle_ms; /* after so long without a request every A is brought up to date */
 
     struct timekeeper clock;
-    struct signer *signer; /* NULL while it cannot be opened */
-    struct err why;        /* then: the reason */
+    struct signer *signer;     /* NULL while it cannot be opened */
+    struct view_meters meters; /* counters and histograms since loop_start() */
+    struct err why;            /* then: the reason */
 
     /* What is due by the clock, however much is asked meanwhile. Raw milliseconds. */
     int64_t tick_at;

@@ -58,6 +58,7 @@ enum request_op {
     REQUEST_CLOCK_ACK, /* the same, afterwards */
     REQUEST_PREVIEW,   /* payload: none; what REQUEST_SIGN would do now, in `signature` */
     REQUEST_BATCH,     /* handle: struct request_item[]; payload: struct reply[], signatures */
+    REQUEST_METERS,    /* payload: struct view_meters[1], then struct view_meter[] */
     REQUEST_OP_END
 };
 
@@ -290,6 +291,52 @@ struct view_clock {
         char name[NAME_LEN_MAX + 1];
         uint64_t windows, one_time_keys;
     } keys[REQUEST_CLOCK_KEYS_MAX];
+};
+
+#define VIEW_BOUNDS                                                                                \
+    11 /* upper bounds of a histogram's classes; one more class is above all of them */
+
+/** How often values lay in each class; the classes are those of the bounds below. */
+struct view_histogram {
+    uint64_t counts[VIEW_BOUNDS + 1];
+    uint64_t sum;
+};
+extern const uint64_t view_time_bounds_us[VIEW_BOUNDS];
+extern const uint64_t view_batch_bounds[VIEW_BOUNDS];
+
+/** Put a value into its class. */
+void view_histogram_add(struct view_histogram *h, const uint64_t bounds[VIEW_BOUNDS],
+                        uint64_t value);
+
+#define VIEW_CODES_MAX 64 /* codes of RC_LIST; view_code_number() is below it */
+
+/** Place of a code in RC_LIST, from 1; 0: RC_OK. */
+uint32_t view_code_number(enum rc rc);
+
+/** What a monitor is told of the core. Counters begin at 0 with each core. */
+struct view_meters {
+    uint32_t state;   /* enum service_state */
+    bool open;        /* 0: no ledger, no TPM, no keys; of what follows only the counters hold */
+    uint64_t entries; /* of the ledger */
+    char clock_state[24];        /* "synced" */
+    bool clock_safe, clock_jump; /* jump: one waits to be acknowledged */
+    int64_t clock_error_us;      /* half width; REQUEST_NONE: unknown */
+    int64_t clock_offset_us;     /* of the system clock, that chronyd slews out */
+    uint32_t tpm_median_us, tpm_p90_us, tpm_max_us; /* of the last commands; 0: there was none */
+    struct view_histogram commit;   /* of each signature: from batch to durable, microseconds */
+    struct view_histogram batch;    /* requests in each batch */
+    uint64_t codes[VIEW_CODES_MAX]; /* answers to signing requests, by code */
+    uint64_t replayed;              /* of those with RC_OK: stored signatures */
+};
+
+/** The same of one key. */
+struct view_meter {
+    struct view_key key;
+    uint32_t kind;  /* enum plan_kind */
+    int64_t window; /* that signs now, or did last; REQUEST_NONE: none yet. The rest is about it */
+    int64_t opens_s, ends_s; /* time plans; else REQUEST_NONE */
+    uint64_t capacity, used, burned;
+    uint64_t burst, per_hour, window_max; /* configured limits, 0: none */
 };
 
 /** Names for JSON and logs: "Operational", "open", "signed". Static. */

@@ -811,6 +811,38 @@ static enum rc read_preview(struct signer *s, struct key *key, const struct requ
     return RC_OK;
 }
 
+static enum rc read_meters(struct signer *s, void **payload, size_t *len, struct err *err)
+{
+    struct clk_reading clock;
+    size_t size = sizeof(struct view_meters) + s->key_count * sizeof(struct view_meter);
+    struct view_meters *m = calloc(1, size);
+    if (m == NULL)
+        return FAIL(err, RC_RETRY_SYSTEM, "errno", 0, "no memory");
+    struct view_meter *keys = (struct view_meter *)(void *)(m + 1);
+    timekeeper_look(s->clock, &clock);
+    /* Not clockbook_view(): a monitor is nobody to whom a jump was shown. */
+    text_copy(m->clock_state, sizeof(m->clock_state), clk_mode_name(s->clock->verdict.mode));
+    m->open = true;
+    m->clock_safe = clock.safe;
+    m->clock_jump = s->clock->verdict.quarantine.id != 0;
+    m->clock_error_us = clock.error_ns == INT64_MAX ? REQUEST_NONE : clock.error_ns / 1000;
+    m->clock_offset_us = clock.offset_ns / 1000;
+    m->state = worst_state(s, &clock);
+    m->entries = ledger_size(s->ledger);
+    if (s->tpm_rc == RC_OK) {
+        struct tpm_latency latency;
+        s->world->tpm->latency(s->tpm, &latency);
+        m->tpm_median_us = latency.median_us;
+        m->tpm_p90_us = latency.p90_us;
+        m->tpm_max_us = latency.max_us;
+    }
+    for (size_t i = 0; i < s->key_count; i++)
+        view_meter(&s->keys[i], s->ledger, &s->config->settings, now_s(s), &keys[i]);
+    *payload = m;
+    *len = size;
+    return RC_OK;
+}
+
 static enum rc read_of_key(struct signer *s, const struct request *r, struct reply *reply,
                            void **payload, size_t *len, struct err *err)
 {
@@ -861,6 +893,9 @@ void signer_read(struct signer *s, const struct request *r, struct reply *reply,
             read_state(s, reply);
     } else if (r->op == REQUEST_CLOCK) {
         rc = read_clock(s, payload, payload_len, &err);
+    } else if (r->op == REQUEST_METERS) {
+        rc = read_meters(s, payload, payload_len, &err);
+        read_state(s, reply);
     } else {
         rc = read_of_key(s, r, reply, payload, payload_len, &err);
     }

@@ -238,6 +238,30 @@ void view_key(const struct key *key, struct ledger *ledger, const struct key_set
     view_remaining(key, ledger, shown, now_s, &v->remaining_window, &v->remaining_key);
 }
 
+void view_meter(const struct key *key, struct ledger *ledger, const struct key_settings *settings,
+                int64_t now_s, struct view_meter *m)
+{
+    *m = (struct view_meter){.kind = key->plan.kind,
+                             .window = REQUEST_NONE,
+                             .opens_s = REQUEST_NONE,
+                             .ends_s = REQUEST_NONE,
+                             .burst = key->limits.burst,
+                             .per_hour = key->limits.per_hour,
+                             .window_max = key->limits.window_max};
+    view_key(key, ledger, settings, now_s, &m->key);
+    m->window = m->key.open_window != REQUEST_NONE ? m->key.open_window : m->key.floor;
+    struct ledger_usage usage;
+    if (key->plan.window_size == 0 || m->window < 0 ||
+        (uint64_t)m->window >= key->plan.window_count ||
+        ledger_window_usage(ledger, key->record.id, (uint64_t)m->window, &usage, NULL) != RC_OK)
+        return;
+    m->capacity = key->plan.window_usable;
+    m->used = usage.receipts;
+    m->burned = usage.burned;
+    if (key->plan.kind == PLAN_TIME)
+        plan_window_times(&key->plan, (uint64_t)m->window, &m->opens_s, &m->ends_s);
+}
+
 /* Windows ------------------------------------------------------------------------------------- */
 
 static uint32_t window_state(const struct key *key, uint64_t window, bool opened, int64_t now_s,

@@ -37,6 +37,10 @@ void view_next_version(const struct key *key, struct ledger *ledger, const char 
 void view_key(const struct key *key, struct ledger *ledger, const struct key_settings *settings,
               int64_t now_s, struct view_key *view);
 
+/** The same for monitors, with the window of now and the configured limits. */
+void view_meter(const struct key *key, struct ledger *ledger, const struct key_settings *settings,
+                int64_t now_s, struct view_meter *meter);
+
 /**
  * Windows from … to (inclusive).
  * @param[out] views  Room for REQUEST_LIST_MAX; *count receives how many.

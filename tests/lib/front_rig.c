@@ -373,6 +373,54 @@ static void answer_clock(struct rig *rig, const struct request *request)
     rig_send(rig, &reply, &view, sizeof(view));
 }
 
+/* One key, in trouble, and counters that are not 0. */
+static void answer_meters(struct rig *rig, const struct request *request)
+{
+    static struct {
+        struct view_meters all;
+        struct view_meter key;
+    } m;
+    struct reply reply = rig_reply(rig, request, RC_OK);
+    m.all = (struct view_meters){.state = STATE_OPERATIONAL,
+                                 .open = true,
+                                 .entries = 20117,
+                                 .clock_state = "holdover",
+                                 .clock_safe = true,
+                                 .clock_error_us = 812,
+                                 .clock_offset_us = -35,
+                                 .tpm_median_us = 18000,
+                                 .tpm_p90_us = 21000,
+                                 .tpm_max_us = 40000,
+                                 .replayed = 2};
+    view_histogram_add(&m.all.commit, view_time_bounds_us, 1500);
+    view_histogram_add(&m.all.commit, view_time_bounds_us, 9000000);
+    view_histogram_add(&m.all.batch, view_batch_bounds, 2);
+    m.all.codes[view_code_number(RC_BURNED_VERIFY)] = 1;
+    m.key = (struct view_meter){.kind = PLAN_TIME,
+                                .window = 37,
+                                .opens_s = 1795305600,
+                                .ends_s = 1795910400,
+                                .capacity = 1023,
+                                .used = 1019,
+                                .burned = 2};
+    m.key.key = (struct view_key){.name = RIG_TIME_KEY,
+                                  .state = STATE_HALTED,
+                                  .signed_total = 20000,
+                                  .burned_total = 7,
+                                  .remaining_window = 2,
+                                  .remaining_key = 646475,
+                                  .export_limit = REQUEST_NONE,
+                                  .wear = {.known = 1,
+                                           .w = 38,
+                                           .l = 2000,
+                                           .a = 80,
+                                           .endurance = 100000,
+                                           .percent = 2,
+                                           .per_year = 1000,
+                                           .year = 2126}};
+    rig_send(rig, &reply, &m, sizeof(m));
+}
+
 static void answer_plan(struct rig *rig, const struct request *request)
 {
     struct reply reply = rig_reply(rig, request, RC_OK);
@@ -410,6 +458,8 @@ static void answer_by_itself(struct rig *rig, struct rig_request *r)
         answer_windows(rig, request);
     else if (request->op == REQUEST_VERSIONS)
         answer_versions(rig, request);
+    else if (request->op == REQUEST_METERS)
+        answer_meters(rig, request);
     else if (request->op == REQUEST_CLOCK || request->op == REQUEST_CLOCK_ACK)
         answer_clock(rig, request);
     else
