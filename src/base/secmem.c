@@ -85,3 +85,8 @@ void random_bytes(void *out, size_t len)
 {
     gcry_randomize(out, len, GCRY_STRONG_RANDOM);
 }
+
+void random_id(void *out, size_t len)
+{
+    gcry_create_nonce(out, len);
+}

@@ -47,4 +47,8 @@ void secmem_free(void *p);
 /** Random bytes for keys and nonces, from libgcrypt's generator. Blocks only before seeding. */
 void random_bytes(void *out, size_t len);
 
+/** Random bytes that nobody guesses or meets twice, but that guard nothing: numbers of requests.
+ * Cheaper by far. */
+void random_id(void *out, size_t len);
+
 #endif

@@ -286,7 +286,7 @@ static enum MHD_Result show_header(void *cls, enum MHD_ValueKind kind, const cha
 static void make_request_id(struct exchange *x)
 {
     uint8_t bytes[16];
-    random_bytes(bytes, sizeof(bytes));
+    random_id(bytes, sizeof(bytes));
     hex_encode(x->request_id, bytes, sizeof(bytes));
 }
 

@@ -420,6 +420,8 @@ static const struct {
     {"PRAGMA locking_mode=EXCLUSIVE", "PRAGMA locking_mode", "exclusive"},
     {"PRAGMA synchronous=EXTRA", "PRAGMA synchronous", "3"},
     {"PRAGMA mmap_size=0", "PRAGMA mmap_size", "0"},
+    /* KiB: room for the inner pages of all indices. */
+    {"PRAGMA cache_size=-16384", "PRAGMA cache_size", "-16384"},
     {"PRAGMA cell_size_check=ON", "PRAGMA cell_size_check", "1"},
     {"PRAGMA trusted_schema=OFF", "PRAGMA trusted_schema", "0"},
     {"PRAGMA foreign_keys=ON", "PRAGMA foreign_keys", "1"},

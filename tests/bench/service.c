@@ -299,7 +299,9 @@ static bool one_client(const struct host *host, unsigned w)
                run_load(load, run_s() / 2, &result);
         if (!good)
             break;
-        put(&row, "per_second", (double)result.answers / result.seconds);
+        double rate = (double)result.answers / result.seconds;
+        put(&row, "per_second", rate);
+        put(&row, "ratio_to_two_syncs", rate * 2 * p50_us * 1e-6);
         put(&row, "p50_ms", result.p50_us / 1000);
         put(&row, "p99_ms", result.p99_us / 1000);
         put(&row, "sync_ms", p50_us / 1000);
