@@ -26,6 +26,7 @@
 #include "base/digest.h"
 #include "base/file.h"
 #include "base/secmem.h"
+#include "daemon/sandbox.h"
 #include "policy/plan.h"
 
 #define PATIENCE_MS 5000
@@ -666,6 +667,27 @@ static void hash_plans(struct rig *rig)
     }
 }
 
+/* As in the service. Not with sanitizers: their leak checker stops the process at its end to look
+ * at it, which no process in the sandbox may. */
+static void lock_in(const struct front_config *config)
+{
+#ifndef TIDEMARK_SANITIZED
+    const struct tls_files *tls = &config->tls;
+    const struct sandbox sandbox = {.role = SANDBOX_FRONT,
+                                    .dirfd = config->spool_dirfd,
+                                    .also_read = "",
+                                    .files = {tls->certificate, tls->key, tls->trust, tls->crl}};
+    struct err err = {0};
+    int abi = 0;
+    if (sandbox_enter(&sandbox, &abi, &err) == RC_OK)
+        return;
+    (void)fprintf(stderr, "rig: sandbox: %s\n", err_text(&err));
+    _exit(97);
+#else
+    (void)config;
+#endif
+}
+
 static _Noreturn void run_front(const struct front_config *config, int control, uint64_t file_max)
 {
     struct err err = {0};
@@ -677,6 +699,7 @@ static _Noreturn void run_front(const struct front_config *config, int control, 
     }
     if (base_init(&err) != RC_OK)
         _exit(98);
+    lock_in(config);
     enum rc rc = front_run(config, control, &err);
     if (rc != RC_OK)
         (void)fprintf(stderr, "rig: front: %s\n", err_text(&err));
