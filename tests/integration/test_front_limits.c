@@ -414,6 +414,7 @@ static void test_answers_budget(void **state)
     struct answered a CLEANUP(answered_free) = client_get(&rig, "/v1/keys/" RIG_VERSION_KEY);
     check_refused(&a, 503, "busy");
     check_works(); /* a signature is never refused for this: its index is spent */
+    assert_false(client_closed(held, 0));
 }
 
 static int start_pace(void **state)
