@@ -552,10 +552,11 @@ static bool equal(const struct member *a, const struct member *b)
 
 enum rc config_change(const struct config *from, const struct config *to, struct err *err)
 {
-    struct config a = *from;
-    struct config b = *to;
+    static struct config a, b; /* too large for a stack; the supervisor has one thread */
     struct members before;
     struct members after;
+    a = *from;
+    b = *to;
     describe(&a, &before);
     describe(&b, &after);
     for (size_t i = 0; i < before.count; i++)
@@ -563,8 +564,10 @@ enum rc config_change(const struct config *from, const struct config *to, struct
             return FAIL(err, RC_REFUSED_CONFIG, "", 0,
                         "%s cannot change while the service runs: restart it for that",
                         before.list[i].name);
-    if (!access_equal(&from->access, &to->access))
-        return FAIL(err, RC_REFUSED_CONFIG, "", 0,
-                    "identities cannot change while the service runs: restart it for that");
     return RC_OK;
+}
+
+bool config_renews(const struct config *from, const struct config *to)
+{
+    return !access_equal(&from->access, &to->access);
 }

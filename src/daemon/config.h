@@ -53,6 +53,12 @@ struct config {
 enum rc config_read(struct config *config, const char *path, struct err *err) MUST_CHECK;
 
 /**
+ * True if front and core must be started anew for the other configuration: who may do what has
+ * changed, and connections that there are were let in by the old rules.
+ */
+bool config_renews(const struct config *from, const struct config *to) MUST_CHECK;
+
+/**
  * May a running service go over from one configuration to the other? What may change is marked in
  * tidemark.conf(5); everything else needs a restart.
  * @retval RC_REFUSED_CONFIG  The text names the first member that differs and may not.

@@ -420,9 +420,16 @@ static void reload(struct supervisor *s)
         notify_reloaded(&s->notify, "the new configuration was refused");
         return;
     }
+    bool renews = config_renews(s->config, to);
     s->config = to;
+    s->front_config.access = &to->access;
     hand_over(s);
-    log_event(LOG_LEVEL_NOTICE, &LOG_NOTHING, "the configuration was reloaded");
+    /* The front ends its requests and then itself, the core settles when it sees that, and both are
+     * started again. Who connects meanwhile waits: the listening sockets stay. */
+    if (renews && s->front.pid != 0)
+        send_control(s, FRONT_STOP, -1);
+    log_event(LOG_LEVEL_NOTICE, &LOG_NOTHING, "the configuration was reloaded%s",
+              renews ? ": front and core start anew for other identities" : "");
     notify_reloaded(&s->notify, "reloaded");
 }
 

@@ -280,6 +280,38 @@ static void test_reload(void **state)
     service_end(&s);
 }
 
+/* Who may do what: front and core start anew, and nobody is turned away meanwhile. */
+static void test_reload_identities(void **state)
+{
+    (void)state;
+    char reads[128];
+    char signs[128];
+    (void)snprintf(reads, sizeof(reads), "'me':{'match':[{'uid':%u}],'roles':['auditor']}",
+                   (unsigned)geteuid());
+    (void)snprintf(signs, sizeof(signs), "'me':{'match':[{'uid':%u}],'roles':['signer','auditor']}",
+                   (unsigned)geteuid());
+    const struct service_options auditor = {.identities = reads};
+    const struct service_options signer = {.identities = signs};
+    struct service s;
+    make(&s, "identities", &auditor);
+    service_start(&s);
+    pid_t front = service_child(&s, "front", 0);
+    pid_t core = service_child(&s, "core", 0);
+    assert_int_equal(sign(&s, "1", "one"), 403);
+    service_configure(&s, &signer);
+    hangup(&s, "front and core start anew for other identities");
+    (void)service_child(&s, "front", front);
+    (void)service_child(&s, "core", core);
+    wait_status(&s, "1", "one", 201);
+    /* And with the same ones nobody is disturbed. */
+    front = service_child(&s, "front", 0);
+    hangup(&s, "the configuration was reloaded");
+    assert_int_equal(sign(&s, "1", "one"), 200);
+    assert_int_equal(service_child(&s, "front", 0), front);
+    service_stop(&s);
+    service_end(&s);
+}
+
 static void test_reload_refused(void **state)
 {
     (void)state;
@@ -413,6 +445,7 @@ int main(void)
         cmocka_unit_test(test_not_ready_without_state),
         cmocka_unit_test(test_watchdog),
         cmocka_unit_test(test_reload),
+        cmocka_unit_test(test_reload_identities),
         cmocka_unit_test(test_reload_refused),
         cmocka_unit_test(test_reload_is_told),
         cmocka_unit_test(test_stop_ends_requests_in_flight),
