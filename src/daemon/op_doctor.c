@@ -1,7 +1,8 @@
 /*
  * doctor: is this host fit to be a signer? Looks at storage, permissions, memory, sandbox, TPM,
- * clock and chrony's configuration; changes nothing but a file of its own that it removes. While
- * the service runs, which has TPM and ledger to itself, those two are left out.
+ * clock and chrony's configuration; changes nothing but a file of its own that it removes, and
+ * opens the ledger as a start does. While the service runs, which has TPM and ledger to itself,
+ * those two are left out.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -24,9 +25,11 @@
 #include "base/secmem.h"
 #include "clock/review.h"
 #include "daemon/host.h"
+#include "daemon/orphans.h"
 #include "daemon/owner.h"
 #include "daemon/sandbox.h"
 #include "daemon/world.h"
+#include "tpm/attest.h"
 
 #define ROWS_MAX 64
 #define ROW_TEXT 256
@@ -305,6 +308,28 @@ static void look_at_health(struct findings *f, const struct config *c, struct tp
           latency.median_us / 1e3, latency.p90_us / 1e3);
 }
 
+/* Removing is for people, who know whether another service has keys in this TPM. */
+static void look_at_objects(struct findings *f, const struct config *c, struct tpm *tpm,
+                            int state_dirfd)
+{
+    struct anchor_index list[ANCHOR_LIST_MAX];
+    struct err err = {0};
+    size_t count = 0;
+    uint32_t srk = c->tpm.srk_handle != 0 ? c->tpm.srk_handle : TPM_SRK_DEFAULT;
+    found(f, "tpm", GRADE_OK,
+          "persistent objects of ours: storage key 0x%08" PRIx32 ", attestation key 0x%08" PRIx32
+          "; when no key is left they can go: tpm2_evictcontrol -C o -c HANDLE",
+          srk, tpm_ak_handle(srk));
+    if (orphans_find(tpm, c->state_dir, state_dirfd, list, &count, &err) != RC_OK)
+        found(f, "tpm", GRADE_WARNING, "which NV indexes belong to a key cannot be told: %.150s",
+              err_text(&err));
+    for (size_t i = 0; i < count; i++)
+        found(f, "tpm", GRADE_WARNING,
+              "NV index 0x%08" PRIx32 " looks like %s of ours, and no key here has it; unless "
+              "another service on this TPM does: tpm2_nvundefine -C o 0x%08" PRIx32,
+              list[i].handle, list[i].counter ? "a counter" : "an anchor record", list[i].handle);
+}
+
 static void look_at_tpm(struct findings *f, const struct config *c, int state_dirfd)
 {
     int lock CLEANUP(fd_close) = -1;
@@ -332,6 +357,7 @@ static void look_at_tpm(struct findings *f, const struct config *c, int state_di
     look_at_health(f, c, tpm);
     found(f, "tpm", id->counters_available < 2 ? GRADE_WARNING : GRADE_OK,
           "room for %" PRIu32 " more keys, of two counters each", id->counters_available / 2);
+    look_at_objects(f, c, tpm, state_dirfd);
 }
 
 /* Clock ---------------------------------------------------------------------------------------- */

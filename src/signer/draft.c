@@ -573,3 +573,20 @@ void draft_done(struct draft *d)
     (void)unlinkat(d->dirfd, PINS_FILE, 0);
     (void)!dir_sync(d->dirfd, &none);
 }
+
+enum rc draft_pins(int keys_dirfd, const char *folder, struct anchor_pins *pins, struct err *err)
+{
+    char path[NAME_LEN_MAX + 8 + sizeof(PINS_FILE) + 1];
+    char *data = NULL;
+    size_t len = 0;
+    *pins = (struct anchor_pins){0};
+    if (snprintf(path, sizeof(path), "%s/%s", folder, PINS_FILE) >= (int)sizeof(path))
+        return FAIL(err, RC_REFUSED_NOT_FOUND, "", 0, "no key has a folder of such a name");
+    enum rc rc = file_read(keys_dirfd, path, PINS_FILE_LEN, &data, &len, err);
+    if (rc == RC_OK && len == PINS_FILE_LEN)
+        (void)get_pins((const uint8_t *)data, pins);
+    else if (rc != RC_REFUSED_NOT_FOUND)
+        rc = FAIL(err, RC_HALT_SYSTEM, "", 0, "%s is damaged", path);
+    free(data);
+    return rc;
+}

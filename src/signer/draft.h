@@ -120,4 +120,15 @@ enum rc draft_rename(struct draft *d, struct err *err) MUST_CHECK;
  * stand beside a ledger entry, where nobody looks for them. */
 void draft_done(struct draft *d);
 
+/**
+ * Handles and Names of W, L and A that the key in the making in this folder has, or was about to
+ * get.
+ * @param[in]  folder  Under keys_dirfd.
+ * @param[out] pins    The rest of it is zero.
+ * @retval RC_REFUSED_NOT_FOUND  None is in the making there, or it got not so far.
+ * @retval RC_HALT_SYSTEM        It cannot be read, or is damaged.
+ */
+enum rc draft_pins(int keys_dirfd, const char *folder, struct anchor_pins *pins,
+                   struct err *err) MUST_CHECK;
+
 #endif

@@ -152,4 +152,21 @@ enum rc anchor_step_l(struct anchor *anchor, uint64_t expected, struct err *err)
 enum rc anchor_prove(struct anchor *anchor, uint64_t expected_l, struct tpm_time *time,
                      struct err *err) MUST_CHECK;
 
+/** An NV index that looks as W, L or A of some key of ours do. */
+struct anchor_index {
+    uint32_t handle;
+    bool counter; /* W or L; else A */
+};
+#define ANCHOR_LIST_MAX 64
+
+/**
+ * All indexes of the owner that have the public data of anchor_provision()'s, written or not, in
+ * ascending order of handles. Whose they are the public data do not say: another state directory
+ * may have keys in the same TPM.
+ * @param[out] list   ANCHOR_LIST_MAX of them; what does not fit is left out.
+ * @retval RC_RETRY_ANCHOR, RC_HALT_ANCHOR, RC_HALT_CANARY  As for every command.
+ */
+enum rc anchor_list(struct tpm *tpm, struct anchor_index list[ANCHOR_LIST_MAX], size_t *count,
+                    struct err *err) MUST_CHECK;
+
 #endif

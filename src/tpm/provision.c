@@ -309,3 +309,54 @@ enum rc anchor_undefine(struct tpm *tpm, const struct anchor_pins *pins,
     }
     return first;
 }
+
+/* List ------------------------------------------------------------------------------------------*/
+
+static bool looks_like(const TPMS_NV_PUBLIC *pub, enum anchor_object object)
+{
+    const TPMS_NV_PUBLIC ours = index_template(object, pub->nvIndex);
+    return pub->nameAlg == ours.nameAlg && pub->dataSize == ours.dataSize &&
+           pub->authPolicy.size == 0 && (pub->attributes & ~TPMA_NV_WRITTEN) == ours.attributes;
+}
+
+static enum rc list_one(struct tpm *tpm, uint32_t handle, struct anchor_index *list, size_t *count,
+                        struct err *err)
+{
+    ESYS_TR index = ESYS_TR_NONE;
+    TPMS_NV_PUBLIC pub = {0};
+    TSS2_RC r = nv_find(tpm, handle, &index, &pub);
+    tpm_tr_close(tpm, &index);
+    if (r != TSS2_RC_SUCCESS)
+        return TPM_FAIL(TPM_RUNNING, r, "NV_ReadPublic", err);
+    bool counter = looks_like(&pub, OBJECT_W);
+    if (*count < ANCHOR_LIST_MAX && (counter || looks_like(&pub, OBJECT_A)))
+        list[(*count)++] = (struct anchor_index){.handle = handle, .counter = counter};
+    return RC_OK;
+}
+
+enum rc anchor_list(struct tpm *tpm, struct anchor_index list[ANCHOR_LIST_MAX], size_t *count,
+                    struct err *err)
+{
+    uint32_t next = HANDLE_FIRST;
+    TPMI_YES_NO more = TPM2_YES;
+    enum rc rc = RC_OK;
+    *count = 0;
+    for (int round = 0; rc == RC_OK && more != 0 && round < LIST_ROUNDS_MAX; round++) {
+        TPMS_CAPABILITY_DATA *data = NULL;
+        TSS2_RC r = TPM_RUN(tpm, "GetCapability",
+                            Esys_GetCapability(tpm->esys, NO_SESSIONS, TPM2_CAP_HANDLES, next,
+                                               TPM2_MAX_CAP_HANDLES, &more, &data));
+        if (r != TSS2_RC_SUCCESS)
+            return TPM_FAIL(TPM_RUNNING, r, "GetCapability of the NV indexes", err);
+        const TPML_HANDLE *handles = &data->data.handles;
+        for (uint32_t i = 0; rc == RC_OK && i < handles->count; i++) {
+            next = handles->handle[i] + 1;
+            if (handles->handle[i] <= HANDLE_LAST)
+                rc = list_one(tpm, handles->handle[i], list, count, err);
+        }
+        if (handles->count == 0 || next > HANDLE_LAST)
+            more = TPM2_NO;
+        Esys_Free(data);
+    }
+    return rc;
+}

@@ -15,8 +15,14 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/bytes.h"
 #include "lib/outsider.h"
 #include "lib/service.h"
+
+#define PLAN                                                                                       \
+    "{'tidemark_plan':1,'key':'k','profile':'sp800-208','scheme':'lms','parameters':["             \
+    "'LMS_SHA256_M24_H5','LMOTS_SHA256_N24_W2'],'message':'raw','assignment':"                     \
+    "{'kind':'interval','signatures_per_window':8}}"
 
 static struct clocks clocks;
 
@@ -89,10 +95,7 @@ static void test_with_a_key_and_running(void **state)
     struct service s;
     char out[TOOL_OUT];
     service_make(&s, "doctor", &clocks, NULL);
-    service_key(&s,
-                "{'tidemark_plan':1,'key':'k','profile':'sp800-208','scheme':'lms','parameters':"
-                "['LMS_SHA256_M24_H5','LMOTS_SHA256_N24_W2'],'message':'raw','assignment':"
-                "{'kind':'interval','signatures_per_window':8}}");
+    service_key(&s, PLAN);
     doctor(&s, out, good_chrony());
     expect(out, "permissions", "o");
     assert_true(strstr(out, "system calls and files are locked (Landlock ABI") != NULL ||
@@ -101,7 +104,7 @@ static void test_with_a_key_and_running(void **state)
      * machine. */
     char seen[32];
     grades(out, "tpm", seen);
-    assert_int_equal(strlen(seen), 8);
+    assert_int_equal(strlen(seen), 9);
     assert_memory_equal(seen, "wwwwwo", 6);
     assert_non_null(strstr(out, "a sync of 4096 bytes takes"));
     service_start(&s);
@@ -117,6 +120,63 @@ static void test_with_a_key_and_running(void **state)
         lab_shell("sed -i 's/\"sandbox\":{/\"sandbox\":{\"mode\":\"off\",/' '%s'", s.config), 0);
     assert_int_equal(service_tool(&s, out, "doctor --chrony-conf '%s'", good_chrony()), 6);
     assert_non_null(strstr(out, "bad      sandbox"));
+    service_end(&s);
+}
+
+/* What a kill in the making of a key leaves: handle and Name, three times. */
+static void write_pins(const struct service *s)
+{
+    char path[512];
+    uint8_t pins[3 * 38] = {0};
+    for (size_t i = 0; i < 3; i++)
+        be_put32(pins + 38 * i, (uint32_t)(0x01854D00 + i));
+    (void)snprintf(path, sizeof(path), "%s/keys/.new-draft", s->state);
+    assert_int_equal(mkdir(path, 0700), 0);
+    (void)snprintf(path, sizeof(path), "%s/keys/.new-draft/pins", s->state);
+    FILE *f = fopen(path, "we");
+    assert_non_null(f);
+    assert_int_equal(fwrite(pins, 1, sizeof(pins), f), sizeof(pins));
+    assert_int_equal(fclose(f), 0);
+}
+
+/* NV indexes that look like a key's and that no key has. Those of keys, of a key in the making and
+ * of others are not named; and nothing is removed. */
+static void test_indexes_without_a_key(void **state)
+{
+    (void)state;
+    struct service s;
+    char out[TOOL_OUT];
+    static const uint8_t auth[32] = {1};
+    service_make(&s, "doctor", &clocks, NULL);
+    service_key(&s, PLAN);
+    doctor(&s, out, good_chrony());
+    assert_null(strstr(out, "no key here has it"));
+    assert_non_null(strstr(out, "storage key 0x81000544, attestation key 0x81000545"));
+    assert_true(outsider_define_byte(s.tpm.tcti, 0x01855555)); /* somebody else's */
+    doctor(&s, out, good_chrony());
+    assert_null(strstr(out, "no key here has it"));
+    assert_true(outsider_define(s.tpm.tcti, 0x01854E00, true, auth));
+    doctor(&s, out, good_chrony());
+    assert_non_null(strstr(out, "NV index 0x01854e00 looks like a counter of ours"));
+    assert_non_null(strstr(out, "tpm2_nvundefine -C o 0x01854e00"));
+    assert_null(strstr(out, "0x01854d0"));
+    /* The ledger is gone, and the folder of the key asks for it: nobody must undefine anything. */
+    assert_int_equal(lab_shell("rm -f '%s'/ledger.db*", s.state), 0);
+    doctor(&s, out, good_chrony());
+    assert_non_null(strstr(out, "cannot be told: there is a folder of the key 'k'"));
+    assert_null(strstr(out, "nvundefine"));
+    /* The folder is gone as well: the key's own have nobody any more. */
+    assert_int_equal(lab_shell("rm -rf '%s'/keys/k", s.state), 0);
+    doctor(&s, out, good_chrony());
+    assert_non_null(strstr(out, "0x01854d00 looks like a counter"));
+    assert_non_null(strstr(out, "0x01854d01 looks like a counter"));
+    assert_non_null(strstr(out, "0x01854d02 looks like an anchor record"));
+    assert_non_null(strstr(out, "0x01854e00"));
+    /* A key in the making has them: the file `pins` says so. */
+    write_pins(&s);
+    doctor(&s, out, good_chrony());
+    assert_null(strstr(out, "0x01854d0"));
+    assert_non_null(strstr(out, "0x01854e00"));
     service_end(&s);
 }
 
@@ -203,12 +263,13 @@ static int stop(void **state)
     return 0;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_before_the_first_key),
-        cmocka_unit_test(test_with_a_key_and_running),
-        cmocka_unit_test(test_owner_authorisation),
+        cmocka_unit_test(test_before_the_first_key),  cmocka_unit_test(test_with_a_key_and_running),
+        cmocka_unit_test(test_indexes_without_a_key), cmocka_unit_test(test_owner_authorisation),
         cmocka_unit_test(test_chrony_files),
     };
     int unable = lab_open();
