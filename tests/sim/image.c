@@ -165,6 +165,8 @@ void image_resume(struct machine *m, bool with_tpm)
         oracle_break(&sim->oracle, "Image", "the image of %s came to a bad end (%d)", m->name,
                      status);
     /* It has used the TPM, so the process that was there before meets another session. */
+    m->image_lived = m->image_lived || !with_tpm;
+    machine_excuse_rewind(m);
     m->lineage++;
     check_forget(m);
     SAY("the image of %s is gone again", m->name);

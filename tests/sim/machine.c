@@ -224,8 +224,9 @@ void machine_power_off(struct machine *m)
 
 void machine_excuse_rewind(struct machine *m)
 {
+    bool behind = m->disk_went_back || m->image_lived;
     for (size_t k = 0; k < sim->oracle.key_count; k++)
-        if (m->disk_went_back && m->tpm_went_back && sim->oracle.keys[k].on[m->number].provisioned)
+        if (behind && m->tpm_went_back && sim->oracle.keys[k].on[m->number].provisioned)
             sim->oracle.keys[k].excuses |= EXCUSE_REWIND;
 }
 

@@ -27,6 +27,8 @@ struct machine {
     bool retired;                       /* stated to be destroyed: never to be started again */
     bool cut_is_kill;                   /* the cut that is armed ends the process, not the power */
     bool disk_went_back, tpm_went_back; /* both together is what a snapshot of all does */
+    bool image_lived; /* an image lived on this TPM, with a disk that went with it: what it did,
+                       * this disk knows as little of as one that was put back */
     struct disk *disk;
     struct vfs *vfs;
     struct tpm_port port;
