@@ -68,6 +68,9 @@
 #ifndef OPERATIONS
 #define OPERATIONS 0 /* exports and acknowledgements */
 #endif
+#ifndef EARLY
+#define EARLY 0 /* windows of a time plan that are opened before their start */
+#endif
 #ifndef RECOVERIES
 #define RECOVERIES 0 /* recoveries that nobody needs */
 #endif
@@ -102,6 +105,7 @@ byte losses = LOSSES;
 byte replays = REPLAYS;
 byte operations = OPERATIONS;
 byte recoveries = RECOVERIES;
+byte early = EARLY;
 
 byte made;                     /* devices provisioned so far */
 byte alive;                    /* of these, such whose TPM still has the key's objects */
@@ -117,6 +121,7 @@ bool over[2] = true;
 byte used[INDICES];            /* message whose signature was computed at the index; 0: none */
 byte owner[WINDOWS];           /* device that computed in the window, 1 ...; 0: none */
 byte top;                      /* highest w number in which anything was computed */
+byte approved;                 /* windows that operators opened early: bit n stands for w number n */
 
 #include "world.pml"
 #include "start.pml"
@@ -125,6 +130,9 @@ byte top;                      /* highest w number in which anything was compute
 #include "version.pml"
 #else
 #include "window.pml"
+#endif
+#if EARLY > 0
+#include "advance.pml"
 #endif
 #include "device.pml"
 

@@ -6,12 +6,12 @@
 proctype device(byte slot)
 {
     /* TPM: the counters, A, and a command that waits in it. */
-    byte w, l, aw, al, ab, apos, abr;
+    byte w, l, aw, al, ab, apos, abr, ae;
     bool a_ok;
-    byte pending, pw, pl, pb, ppos, pbr;
+    byte pending, pw, pl, pb, ppos, pbr, pe;
 #if LOSSES > 0 || REPLAYS > 0
-    byte h1w, h1l, h1aw, h1al, h1ab, h1apos, h1abr;
-    byte h2w, h2l, h2aw, h2al, h2ab, h2apos, h2abr;
+    byte h1w, h1l, h1aw, h1al, h1ab, h1apos, h1abr, h1ae;
+    byte h2w, h2l, h2aw, h2al, h2ab, h2apos, h2abr, h2ae;
     byte writes;
 #endif
     /* Disk. */
@@ -24,7 +24,7 @@ proctype device(byte slot)
     byte born, first; /* W after provisioning, first window */
 
     /* The process. */
-    byte kw, kl, kaw, kal, kab, step;
+    byte kw, kl, kaw, kal, kab, kae, approving, step;
     byte idx, message, epoch, from, least, reserved, lifting;
     byte lease_epoch, lease_first, lease_next, to, reading, computed;
     bool go, stuck, tpm_behind, skipping;
@@ -63,6 +63,7 @@ boot:
     atomic {
         /* A ledger behind its anchor serves nobody, unless its owner forged the anchor. */
         assert(!behind || replays != REPLAYS);
+        assert(kae <= kw); /* what was approved is open */
         cause = false; lost = false; step = 0
     }
 #ifdef M_LEASE_RESUMED
@@ -87,10 +88,15 @@ end_ready:
 #if OPERATIONS > 0
     :: atomic { operations > 0 -> operations-- }
        export()
-#if KIND != TIME
+#if KIND != TIME || EARLY > 0
     :: atomic { operations > 0 && files != 0 -> operations-- }
        acknowledge()
 #endif
+#endif
+#if EARLY > 0
+    :: atomic { early > 0 -> early-- }
+       advance();
+       goto ended
 #endif
 #if RECOVERIES > 0
     :: atomic { recoveries > 0 -> recoveries-- }
@@ -146,7 +152,7 @@ off:
 #endif
 #if TEARS > 0
     :: atomic { tears > 0 -> tears--; a_ok = false; cause = true;
-        aw = 0; al = 0; ab = 0; apos = 0; abr = 0 }
+        aw = 0; al = 0; ab = 0; apos = 0; abr = 0; ae = 0 }
 #endif
 #if LOSSES > 0
     :: atomic { losses > 0 && writes > 0 && !cause -> losses--; lose_writes() }

@@ -12,7 +12,9 @@ inline plan_recovery()
         scan();
         from = MAX(w, top_w);
         from = (a_ok -> MAX(from, aw) : from);
+        from = (a_ok -> MAX(from, ae) : from);
 #if KIND == TIME
+        from = MAX(from, notebook);
         from = (tpm_behind -> MAX(from, today + 1) : from);
 #endif
         from = MAX(from + 1, lowest);
@@ -75,7 +77,16 @@ inline note(kind, x)
 /* operation_backup_export(): the mark is recorded before the file exists. */
 inline export()
 {
+#if EARLY > 0
+    atomic {
+        if
+        :: from = MAX(kw, 1)
+        :: MAX(kw, today + 1) < WINDOWS -> from = MAX(kw, today + 1) + 1 /* --through */
+        fi
+    }
+#else
     from = MAX(kw, 1);
+#endif
     note(EXPORT, from);
     atomic {
         may_die();
@@ -121,8 +132,10 @@ inline acknowledge()
 #else
 #define SLACK 1
 #endif
-#if KIND == TIME
+#if defined(M_EARLY_MARK_IGNORED)
 #define START_OF(file) (MAX(file, today + 1) + SLACK)
+#elif KIND == TIME
+#define START_OF(file) (MAX(MAX(file, notebook), today + 1) + SLACK)
 #else
 #define START_OF(file) (MAX(file, notebook) + MARGIN + SLACK)
 #endif
@@ -156,7 +169,7 @@ inline replace()
             append(EXPORT, from, 0, 0);
 #endif
             dur = size;
-            aw = w; apos = size; abr = HEAD_BRANCH; a_ok = true;
+            aw = w; apos = size; abr = HEAD_BRANCH; ae = 0; a_ok = true;
             from = 0
         }
     }

@@ -14,6 +14,7 @@
 #define STEP_W_WRITE_A 7
 #define RECORD_WINDOW  8
 #define REFUSE         9
+#define OPEN_EARLY     10
 
 #ifdef M_L_BEFORE_A
 /* The mistake: L before A. Its start takes an A one behind L for a crash between the two. */
@@ -26,7 +27,7 @@
 inline flush()
 {
 #ifndef M_NO_FLUSH
-    pending = 0; pw = 0; pl = 0; pb = 0; ppos = 0; pbr = 0;
+    pending = 0; pw = 0; pl = 0; pb = 0; ppos = 0; pbr = 0; pe = 0;
 #endif
     skip
 }
@@ -34,7 +35,8 @@ inline flush()
 inline read_tpm()
 {
     kw = w; kl = l;
-    kaw = (a_ok -> aw : 0); kal = (a_ok -> al : 0); kab = (a_ok -> ab : 0)
+    kaw = (a_ok -> aw : 0); kal = (a_ok -> al : 0); kab = (a_ok -> ab : 0);
+    kae = (a_ok -> ae : 0)
 }
 
 /* tpm_behind(): design section 6 rule 10. */
@@ -74,7 +76,11 @@ inline tidy()
 #ifndef M_WINDOW_NOT_RECORDED
                 :: w > born && top_w < w -> step = RECORD_WINDOW
 #endif
+#ifndef M_EARLY_NOT_OPENED
+                :: else -> step = (ae > w -> OPEN_EARLY : DONE)
+#else
                 :: else -> step = DONE
+#endif
                 fi
             fi
         fi
@@ -92,7 +98,7 @@ inline decide()
         :: !a_ok -> step = (KIND == VERSION -> REFUSE : STEP_W_WRITE_A)
         :: else ->
             if
-            :: aw > w || ab > l || NEITHER(al, l) -> step = REFUSE
+            :: aw > w || ab > l || NEITHER(al, l) || ae > aw + 1 -> step = REFUSE
             :: else ->
                 if
                 :: al == l + 1 && aw == w -> step = FINISH_L
@@ -215,7 +221,7 @@ inline do_step()
         :: else
         fi;
 #ifdef M_L_BASE_RESET
-        atomic { may_die(); aw = w; al = l; ab = l; apos = size; abr = HEAD_BRANCH; a_ok = true };
+        atomic { may_die(); aw = w; al = l; ab = l; apos = size; abr = HEAD_BRANCH; a_ok = true; ae = 0 };
         behind = false
 #else
         from = kw + 1;
@@ -223,5 +229,9 @@ inline do_step()
         from = 0
 #endif
     :: step == RECORD_WINDOW -> record_window()
+    :: step == OPEN_EARLY ->
+        from = kae;
+        open_window(from);
+        from = 0
     fi
 }

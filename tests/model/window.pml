@@ -11,6 +11,8 @@
 #define READ_CLOCK(to) select(to : 0 .. WINDOWS - 1)
 #endif
 
+#define APPROVED(wn) ((approved & (1 << (wn))) != 0)
+
 /* look_up(): the receipt of this client, remembered one window longer than its own. */
 inline look_up()
 {
@@ -30,12 +32,19 @@ inline look_up()
 #define LEASE_IN_HAND (lease_epoch != 0 && lease_next < LEASE_SIZE)
 #define LEASE_LEFT    (LEASE_IN_HAND || kl - kab < LEASES)
 
+/* key_opened_early() */
+#ifdef M_APPROVAL_KEPT
+#define OPENED_EARLY (kae != 0)
+#else
+#define OPENED_EARLY (kae != 0 && kaw == kw && kae == kw)
+#endif
+
 /* window_of_now() and check_floor(), or window_by_interval(): `to` is the w number to sign in. */
 #if KIND == TIME
 inline place_in_window()
 {
     READ_CLOCK(reading);
-    to = reading + 1;
+    to = (OPENED_EARLY && kw > reading + 1 -> kw : reading + 1);
 #ifdef M_FLOOR_IGNORED
     to = MAX(to, kw);
 #endif
@@ -89,7 +98,8 @@ inline take_lease()
     atomic {
         may_die();
         check_apart();
-        assert(KIND != TIME || reading + 1 == kw); /* only in the window of now */
+        /* Only in the window of now, or in one that was opened before its start. */
+        assert(KIND != TIME || reading + 1 == kw || (reading + 1 < kw && APPROVED(kw)));
         append(LEASE, kl + 1, (kw - 1) * LEASES + kl - kab, 0);
         reserved = size - 1
     }
@@ -136,7 +146,7 @@ inline serve()
         may_die();
 #if KIND == TIME && !defined(M_NO_SECOND_LOOK)
         READ_CLOCK(reading);
-        go = reading + 1 != kw
+        go = reading + 1 != kw && !(OPENED_EARLY && reading + 1 < kw)
 #endif
     }
     if
@@ -145,7 +155,8 @@ inline serve()
         put(BURN, 0, lease_first + lease_next - 1, 0);
         sync()
     :: else ->
-        assert(KIND != TIME || CLOCK_LIES != 0 || computed + 1 == kw);
+        assert(KIND != TIME || CLOCK_LIES != 0 || computed + 1 == kw ||
+            (computed + 1 < kw && APPROVED(kw)));
         receipt(lease_epoch, lease_first + lease_next - 1, message);
         atomic { may_die(); release(lease_first + lease_next - 1, message, lease_epoch) }
     fi;

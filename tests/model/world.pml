@@ -18,6 +18,7 @@
 #define EXPORT  7 /* operation-backup-export: x = mark + 1 */
 #define ACK     8 /* acknowledgement: x = mark + 1 */
 #define RAISE   9 /* operation-recover: x = w number of the new lowest window */
+#define ADVANCE 10 /* operation-advance-window: x = w number */
 
 #define ENTRY(k, x, y, z) ((k) | ((x) << 4) | ((y) << 9) | ((z) << 14) | (br << 16))
 #define K(n)  (e[n] & 15)
@@ -172,12 +173,22 @@ inline remember()
 {
 #if LOSSES > 0 || REPLAYS > 0
     h2w = h1w; h2l = h1l; h2aw = h1aw; h2al = h1al; h2ab = h1ab; h2apos = h1apos; h2abr = h1abr;
+    h2ae = h1ae;
+    h1ae = ae;
     h1w = w; h1l = l; h1aw = aw; h1al = al; h1ab = ab; h1apos = apos; h1abr = abr;
     writes = (writes < 2 -> writes + 1 : 2)
 #else
     skip
 #endif
 }
+
+/* say_opened(): an approval goes with the next window step, but not with its own. */
+#ifdef M_APPROVAL_KEPT
+#define GONE(nw) false
+#else
+#define GONE(nw) ((nw) > kaw && kae < (nw))
+#endif
+#define NEXT_EARLY(nw) (approving != 0 -> approving : (GONE(nw) -> 0 : kae))
 
 /* The process is killed while its command waits in the TPM (a watchdog, a driver's time-out). */
 inline may_be_late(what, nw, nl, nb)
@@ -188,6 +199,7 @@ inline may_be_late(what, nw, nl, nb)
         late--;
         pending = (what == 3 && skipping -> 4 : what);
         pw = nw; pl = nl; pb = nb; ppos = size; pbr = HEAD_BRANCH;
+        pe = (what == 3 -> NEXT_EARLY(nw) : 0);
         goto cut
     fi
 }
@@ -198,10 +210,10 @@ inline land()
     :: pending == 1 -> w++
     :: pending == 2 -> l++
     :: pending >= 3 ->
-        aw = pw; al = pl; ab = pb; apos = ppos; abr = pbr; a_ok = true;
+        aw = pw; al = pl; ab = pb; apos = ppos; abr = pbr; ae = pe; a_ok = true;
         behind = behind && pending != 4
     fi;
-    pending = 0; pw = 0; pl = 0; pb = 0; ppos = 0; pbr = 0
+    pending = 0; pw = 0; pl = 0; pb = 0; ppos = 0; pbr = 0; pe = 0
 }
 
 /* anchor_step_w(), anchor_step_l(): the value is checked; another one ends the process. */
@@ -233,14 +245,16 @@ inline tpm_step_l()
     }
 }
 
-/* write_a(): A := {w, l, l_base, head}, with what the code demands of it (I6). */
+/* write_a(): A := {w, l, l_base, early_window, head}, with what the code demands of it (I6). */
 inline tpm_write_a(nw, nl, nb)
 {
     atomic {
         may_die();
         assert(nw >= kaw && nl >= kal && (nb == kab || nw > kaw));
+        assert(NEXT_EARLY(nw) >= kae || nw > kaw);
         may_be_late(3, nw, nl, nb);
         remember();
+        ae = NEXT_EARLY(nw); kae = ae; approving = 0;
         aw = nw; al = nl; ab = nb; apos = size; abr = HEAD_BRANCH; a_ok = true;
         kaw = nw; kal = nl; kab = nb;
         behind = behind && !skipping
@@ -290,7 +304,7 @@ inline release(idx, message, epoch)
 
 inline forget_memory()
 {
-    kw = 0; kl = 0; kaw = 0; kal = 0; kab = 0; step = 0;
+    kw = 0; kl = 0; kaw = 0; kal = 0; kab = 0; kae = 0; approving = 0; step = 0;
     idx = 0; message = 0; epoch = 0; from = 0; least = 0; reserved = 0; lifting = 0;
     lease_epoch = 0; lease_first = 0; lease_next = 0; to = 0; reading = 0; computed = 0;
     go = false; stuck = false; tpm_behind = false; skipping = false
@@ -361,9 +375,9 @@ inline take_from_shelf()
 inline lose_writes()
 {
     if
-    :: w = h1w; l = h1l; aw = h1aw; al = h1al; ab = h1ab; apos = h1apos; abr = h1abr
+    :: w = h1w; l = h1l; aw = h1aw; al = h1al; ab = h1ab; apos = h1apos; abr = h1abr; ae = h1ae
     :: writes > 1 ->
-        w = h2w; l = h2l; aw = h2aw; al = h2al; ab = h2ab; apos = h2apos; abr = h2abr
+        w = h2w; l = h2l; aw = h2aw; al = h2al; ab = h2ab; apos = h2apos; abr = h2abr; ae = h2ae
     fi;
     forget_writes();
     lost = true;
@@ -375,8 +389,8 @@ inline replay_a()
 {
     if
     :: writes == 1 || h1al != al || h1apos != apos || h1aw != aw || h1abr != abr ->
-        aw = h1aw; al = h1al; ab = h1ab; apos = h1apos; abr = h1abr
-    :: else -> aw = h2aw; al = h2al; ab = h2ab; apos = h2apos; abr = h2abr
+        aw = h1aw; al = h1al; ab = h1ab; apos = h1apos; abr = h1abr; ae = h1ae
+    :: else -> aw = h2aw; al = h2al; ab = h2ab; apos = h2apos; abr = h2abr; ae = h2ae
     fi;
     forget_writes();
     cause = true
@@ -386,6 +400,7 @@ inline forget_writes()
 {
     h1w = 0; h1l = 0; h1aw = 0; h1al = 0; h1ab = 0; h1apos = 0; h1abr = 0;
     h2w = 0; h2l = 0; h2aw = 0; h2al = 0; h2ab = 0; h2apos = 0; h2abr = 0;
+    h1ae = 0; h2ae = 0;
     writes = 0
 }
 #endif
@@ -396,8 +411,8 @@ inline forget_device()
     :: size > 0 -> drop_last()
     :: else -> break
     od;
-    w = 0; l = 0; aw = 0; al = 0; ab = 0; apos = 0; abr = 0; a_ok = false;
-    pending = 0; pw = 0; pl = 0; pb = 0; ppos = 0; pbr = 0;
+    w = 0; l = 0; aw = 0; al = 0; ab = 0; apos = 0; abr = 0; ae = 0; a_ok = false;
+    pending = 0; pw = 0; pl = 0; pb = 0; ppos = 0; pbr = 0; pe = 0;
     dur = 0; br = 0; born = 0; first = 0; me = 0; relied = 0;
     behind = false; cause = false; lost = false
 }

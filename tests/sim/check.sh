@@ -37,6 +37,7 @@ done <<'END'
 5001128 a nearer version on the way to a farther one
 9000186 the record of an orderly stop
 9004795 refused anew while a jump stands
+100001248 a pause taken for a jump that the raw clock outgrew
 60016540 an image of which only a TPM knew that loses writes
 40004971 a pause behind which the TPM was slow to tell its time
 END

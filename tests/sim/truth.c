@@ -50,8 +50,11 @@ static void check_latch(const struct machine *m, int64_t ahead_ns)
     const struct truth_past *p = &m->past;
     if (p->jump_id == 0 || ahead_ns < p->jump_ahead_ns - NS_PER_S / 2)
         return;
-    /* In time, what the raw clock may be off by grows larger than a small jump. */
-    if (m->truth.anchored && ahead_ns <= allowed_ahead_ns(m, m->truth.at_ns))
+    /* In time, what the raw clock may be off by grows larger than a small jump; also than one that
+     * is nothing but a pause that the process has not noticed. */
+    const struct truth *t = &m->truth;
+    bool measures = t->anchored || (t->aside && t->anchor_ns != 0);
+    if (measures && ahead_ns + t->behind_ns <= allowed_ahead_ns(m, t->at_ns))
         return;
     oracle_break(&sim->oracle, "Latch",
                  "%s believes the jump forward %" PRIu64 " that nobody has acknowledged", m->name,
@@ -111,6 +114,7 @@ static void check_reading(struct machine *m, const struct clk_reading *r, int64_
         t->anchored = true;
         t->anchor_ns = t->at_ns;
         t->ahead_ns = r->latest_ns - t->at_ns;
+        t->behind_ns = 0;
     }
     if (ahead > allowed_ahead_ns(m, t->at_ns))
         oracle_break(&sim->oracle, "Forward",
@@ -158,6 +162,7 @@ void truth_put_aside(struct machine *m, int64_t span_ns)
     if (!m->running)
         return;
     t->anchored = false;
+    t->behind_ns += span_ns;
     t->aside = true;
     t->base_undisturbed = false;
     t->undisturbed = false; /* the next look is behind it, the last may be unseen yet */
