@@ -67,10 +67,47 @@ static enum cli_exit find_service(struct client *client, const struct args *args
     return use_url(client, URL_DEFAULT, fault);
 }
 
+/* TLS ------------------------------------------------------------------------------------------ */
+
+static enum cli_exit tls_file(const char **file, const struct client *client,
+                              const struct args *args, const char *option, const char *variable,
+                              struct cli_fault *fault)
+{
+    const char *given = args_value(args, option);
+    *file = given != NULL ? given : getenv(variable);
+    if (*file != NULL && (*file)[0] == '\0')
+        *file = NULL;
+    if (given != NULL && !client->https)
+        return FAULT(fault, CLI_USAGE, "write the address as https://HOST:8794",
+                     "--%s is for https, and %s is none", option, client->where);
+    if (*file != NULL && client->https && access(*file, R_OK) != 0)
+        return FAULT(fault, CLI_USAGE, "check the path and who may read it",
+                     "cannot read %.300s (--%s, %s): %s", *file, option, variable, strerror(errno));
+    return CLI_OK;
+}
+
+static enum cli_exit find_tls_files(struct client *client, const struct args *args,
+                                    struct cli_fault *fault)
+{
+    client->https = client->socket[0] == '\0' && strncmp(client->base, "https://", 8) == 0;
+    enum cli_exit code =
+        tls_file(&client->tls_cert, client, args, "tls-cert", "TIDEMARK_TLS_CERT", fault);
+    if (code == CLI_OK)
+        code = tls_file(&client->tls_key, client, args, "tls-key", "TIDEMARK_TLS_KEY", fault);
+    if (code == CLI_OK)
+        code = tls_file(&client->tls_ca, client, args, "tls-ca", "TIDEMARK_TLS_CA", fault);
+    if (code == CLI_OK && client->https && (client->tls_cert == NULL) != (client->tls_key == NULL))
+        code = FAULT(fault, CLI_USAGE, "give --tls-cert and --tls-key",
+                     "certificate and key go together, and only one of them is given");
+    return code;
+}
+
 enum cli_exit client_open(struct client *client, const struct cli *cli, struct cli_fault *fault)
 {
     *client = (struct client){.time = cli->out.time};
     enum cli_exit code = find_service(client, &cli->args, fault);
+    if (code == CLI_OK)
+        code = find_tls_files(client, &cli->args, fault);
     if (code != CLI_OK)
         return code;
     if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
@@ -219,6 +256,18 @@ static int rewind_body(void *ctx, curl_off_t offset, int origin)
     return CURL_SEEKFUNC_OK;
 }
 
+static bool set_tls(CURL *c, const struct client *client)
+{
+    bool ok = curl_easy_setopt(c, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_3) == CURLE_OK;
+    if (client->tls_cert != NULL)
+        ok = ok && curl_easy_setopt(c, CURLOPT_SSLCERT, client->tls_cert) == CURLE_OK &&
+             curl_easy_setopt(c, CURLOPT_SSLKEY, client->tls_key) == CURLE_OK;
+    if (client->tls_ca != NULL) /* these issuers alone, none of this host's */
+        ok = ok && curl_easy_setopt(c, CURLOPT_CAINFO, client->tls_ca) == CURLE_OK &&
+             curl_easy_setopt(c, CURLOPT_CAPATH, NULL) == CURLE_OK;
+    return ok;
+}
+
 static bool set_common(CURL *c, struct client *client, const char *url, struct exchange *x)
 {
     curl_easy_reset(c);
@@ -237,6 +286,8 @@ static bool set_common(CURL *c, struct client *client, const char *url, struct e
     ok = ok && curl_easy_setopt(c, CURLOPT_HEADERDATA, (void *)x) == CURLE_OK;
     if (client->socket[0] != '\0')
         ok = ok && curl_easy_setopt(c, CURLOPT_UNIX_SOCKET_PATH, client->socket) == CURLE_OK;
+    if (client->https)
+        ok = ok && set_tls(c, client);
     return ok;
 }
 
@@ -282,7 +333,24 @@ static enum cli_exit broken(const struct client *client, const struct exchange *
                      "check that the service runs (systemctl status tidemarkd), or give --url or "
                      "--socket",
                      "cannot reach the service at %s: %s", client->where, text);
+    case CURLE_PEER_FAILED_VERIFICATION:
+        return FAULT(fault, CLI_NETWORK,
+                     "check the name in --url, and --tls-ca: it must have the issuer of the "
+                     "service's certificate",
+                     "%s does not show a certificate that is trusted: %s", client->where, text);
+    case CURLE_SSL_CACERT_BADFILE:
+    case CURLE_SSL_CERTPROBLEM:
+        return FAULT(
+            fault, CLI_NETWORK,
+            "check --tls-cert, --tls-key and --tls-ca: PEM files, and a key that belongs to "
+            "the certificate",
+            "the certificate files cannot be used: %s", text);
     default:
+        if (client->https) /* in TLS 1.3 a client hears late that its certificate is not taken */
+            return FAULT(fault, CLI_NETWORK,
+                         "check that --tls-cert is a client's certificate of an issuer that the "
+                         "service trusts, and has not run out; else repeat the command",
+                         "connection to %s broke: %s", client->where, text);
         return FAULT(fault, CLI_NETWORK,
                      "repeat the same command; if it fails again, look into "
                      "the service's log",

@@ -5,6 +5,10 @@
  * /run/tidemark/tidemark.sock if that is there, then at http://127.0.0.1:8793. Proxies are not used
  * and redirects not followed: bytes to be signed go where the user said, or nowhere.
  *
+ * Over https it is TLS 1.3 or nothing. The service wants a certificate: --tls-cert and --tls-key,
+ * else TIDEMARK_TLS_CERT and TIDEMARK_TLS_KEY. Its own is held against --tls-ca, else
+ * TIDEMARK_TLS_CA, else the issuers of this host; nothing switches that off.
+ *
  * Uses: base, libcurl, Jansson. A struct client belongs to one thread. Blocking; a connection that
  * moves nothing for CLIENT_STALL_S seconds is given up.
  */
@@ -29,6 +33,9 @@ struct client {
     char base[CLIENT_URL_MAX];        /* no slash at the end */
     char socket[108];                 /* "" for TCP */
     char where[CLIENT_URL_MAX + 120]; /* for messages */
+    bool https;
+    const char *tls_cert, *tls_key, *tls_ca; /* files, borrowed from arguments or environment;
+                                                NULL: none */
 };
 
 /** What came back. Free with answer_free(), also after a failure. */
@@ -42,7 +49,7 @@ struct answer {
 };
 
 /**
- * @retval CLI_USAGE     --url or --socket make no sense.
+ * @retval CLI_USAGE     --url, --socket or the TLS files make no sense, or cannot be read.
  * @retval CLI_INTERNAL  libcurl does not start.
  */
 enum cli_exit client_open(struct client *client, const struct cli *cli,

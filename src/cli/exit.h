@@ -25,7 +25,7 @@
     X(CLI_LATER, 4, "a limit is reached: try again later; the message says when")                  \
     X(CLI_ACK, 5, "somebody has to acknowledge a warning first")                                   \
     X(CLI_UNSAFE, 6, "service halted, or its clock or state is not safe to sign by")               \
-    X(CLI_NETWORK, 7, "service cannot be reached, or the connection broke")                        \
+    X(CLI_NETWORK, 7, "service cannot be reached, no TLS, or the connection broke")                \
     X(CLI_DENIED, 8, "not authorised")                                                             \
     X(CLI_INTERNAL, 9, "internal error, or an answer that makes no sense")
 

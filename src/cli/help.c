@@ -18,7 +18,8 @@ static void print_all(void)
                  "tidemark --version shows the version.\n\n"
                  "The service is looked for at --url or --socket, then at TIDEMARK_URL or "
                  "TIDEMARK_SOCKET, then at\n/run/tidemark/tidemark.sock, then at "
-                 "http://127.0.0.1:8793.\n\n"
+                 "http://127.0.0.1:8793. For https: --tls-cert, --tls-key and --tls-ca, or "
+                 "TIDEMARK_TLS_CERT,\nTIDEMARK_TLS_KEY and TIDEMARK_TLS_CA.\n\n"
                  "Exit codes:\n");
 #define X(name, number, text) (void)printf("  %d  %s\n", number, text);
     CLI_EXIT_LIST(X)

@@ -20,6 +20,9 @@ static const struct cli_option common_options[] = {
 static const struct cli_option service_options[] = {
     {"url", "URL", "address of the service", WORDS_NONE, NULL},
     {"socket", "PATH", "unix socket of the service", WORDS_FILE, NULL},
+    {"tls-cert", "FILE", "own certificate, for https (PEM)", WORDS_FILE, NULL},
+    {"tls-key", "FILE", "its key (PEM)", WORDS_FILE, NULL},
+    {"tls-ca", "FILE", "issuers of the service's certificate (PEM)", WORDS_FILE, NULL},
     END,
 };
 

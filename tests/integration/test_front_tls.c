@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "lib/certs.h"
+#include "lib/command.h"
 #include "lib/front_rig.h"
 
 #define WHO "GET /v1/keys HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -396,6 +397,56 @@ static void test_unusable(void **state)
     wait_for("finger", 200);
 }
 
+/* The command -----------------------------------------------------------------------------------
+ */
+
+static struct command command;
+
+/* `tidemark key list` with an issuer and, unless name is NULL, a certificate. @return exit code */
+static int list_keys(const char *host, const char *ca, const char *name)
+{
+    char own[256] = "";
+    if (name != NULL)
+        (void)snprintf(own, sizeof(own), " --tls-cert %s/%s.pem --tls-key %s/%s.key", dir, name,
+                       dir, name);
+    command_runf(&command, "./tidemark key list --url https://%s:%u --tls-ca %s/%s.pem%s", host,
+                 rig.tls_port, dir, ca, own);
+    return command.exit;
+}
+
+static void test_command(void **state)
+{
+    (void)state;
+    certs_make(dir, "unknown", "ca", NULL);
+    certs_make(dir, "foreign", "other-ca", NULL);
+    assert_int_equal(list_keys("localhost", "ca", "finger"), 0);
+    assert_non_null(strstr(command.out, RIG_VERSION_KEY));
+    assert_int_equal(list_keys("localhost", "ca", "unknown"), 8);
+    assert_non_null(strstr(command.err, "no identity"));
+    assert_int_equal(list_keys("localhost", "ca", "foreign"), 7);
+    assert_int_equal(list_keys("localhost", "ca", NULL), 7);
+    assert_int_equal(list_keys("localhost", "other-ca", "finger"), 7);
+    assert_int_equal(list_keys("127.0.0.1", "ca", "finger"), 7); /* not the certificate's name */
+    assert_int_equal(list_keys("localhost", "missing", "finger"), 2);
+    command_runf(&command,
+                 "./tidemark key list --url https://localhost:%u --tls-cert %s/finger.pem",
+                 rig.tls_port, dir);
+    assert_int_equal(command.exit, 2);
+    command_runf(&command, "./tidemark key list --url http://localhost:%u --tls-ca %s/ca.pem",
+                 rig.port, dir);
+    assert_int_equal(command.exit, 2);
+
+    char file[TLS_PATH_MAX];
+    path(file, "finger.pem");
+    assert_int_equal(setenv("TIDEMARK_TLS_CERT", file, 1), 0);
+    path(file, "finger.key");
+    assert_int_equal(setenv("TIDEMARK_TLS_KEY", file, 1), 0);
+    path(file, "ca.pem");
+    assert_int_equal(setenv("TIDEMARK_TLS_CA", file, 1), 0);
+    command_runf(&command, "./tidemark key list --url https://localhost:%u", rig.tls_port);
+    assert_int_equal(command.exit, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -408,6 +459,7 @@ int main(void)
         cmocka_unit_test(test_revoked),
         cmocka_unit_test(test_issuer),
         cmocka_unit_test(test_own_certificate),
+        cmocka_unit_test(test_command),
         cmocka_unit_test(test_unusable),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
