@@ -294,8 +294,8 @@ static bool still_good(struct tls *tls, struct chain *c, uint64_t *generation, u
         return false;
     *generation = l->generation;
     gnutls_certificate_get_trust_list(l->credentials, &trust);
-    int code =
-        gnutls_x509_trust_list_verify_crt2(trust, c->list, c->count, &data, 1, 0, status, NULL);
+    int code = gnutls_x509_trust_list_verify_crt2(
+        trust, c->list, c->count, &data, 1, GNUTLS_PROFILE_TO_VFLAGS(TLS_PROFILE), status, NULL);
     let_go(tls, l);
     return code == 0 && *status == 0;
 }

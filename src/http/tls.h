@@ -25,8 +25,11 @@
 #define TLS_PATH_MAX 256
 #define TLS_FILE_MAX (1024 * 1024)
 
-/** What the HTTP library is told to take: TLS 1.3 alone, AEAD suites, no resumption. */
-#define TLS_PRIORITIES "SECURE128:-VERS-ALL:+VERS-TLS1.3:-AES-128-CCM:-AES-256-CCM:%NO_TICKETS"
+/** What the HTTP library is told to take: TLS 1.3 alone, AEAD suites, no resumption, and keys in
+ * certificates from RSA with 2048 bits on (TLS_PROFILE). */
+#define TLS_PRIORITIES                                                                             \
+    "SECURE128:-VERS-ALL:+VERS-TLS1.3:-AES-128-CCM:-AES-256-CCM:%NO_TICKETS:%PROFILE_MEDIUM"
+#define TLS_PROFILE GNUTLS_PROFILE_MEDIUM
 
 /** Paths of PEM files, absolute; "" for a list that is not used. */
 struct tls_files {

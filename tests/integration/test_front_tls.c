@@ -183,6 +183,8 @@ static void test_names(void **state)
     certs_make(dir, "email", "ca", &(struct cert_options){.email = "ci@example.org"});
     certs_make(dir, "any", "ca",
                &(struct cert_options){.dns = "CI.example.org", .any_purpose = true});
+    certs_make(dir, "rsa", "ca", &(struct cert_options){.dns = "ci.example.org", .rsa_bits = 2048});
+    expect_name("rsa", "by-dns");
     expect_name("spiffe", "by-spiffe");
     expect_name("dns", "by-dns");
     expect_name("uri", "by-uri");
@@ -220,8 +222,9 @@ static void test_refused(void **state)
     certs_make(dir, "foreign", "other-ca", &(struct cert_options){.dns = "ci.example.org"});
     certs_make(dir, "alone", NULL, &(struct cert_options){.dns = "ci.example.org"});
     certs_make(dir, "by-leaf", "finger", &(struct cert_options){.dns = "ci.example.org"});
-    static const char *const names[] = {NULL,      "late",  "early",  "for-servers",
-                                        "foreign", "alone", "by-leaf"};
+    certs_make(dir, "weak", "ca", &(struct cert_options){.rsa_bits = 1024});
+    static const char *const names[] = {NULL,      "late",  "early",   "for-servers",
+                                        "foreign", "alone", "by-leaf", "weak"};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         if (ask_as(names[i], LIVE) != 0)
             fail_msg("%s was let in", names[i] != NULL ? names[i] : "no certificate");

@@ -75,9 +75,9 @@ static void describe(gnutls_x509_crt_t crt, const char *name, const struct cert_
 {
     static int64_t serial = 1;
     uint8_t number[8];
-    int64_t use = o->serial != 0 ? o->serial : ++serial;
+    serial++;
     for (size_t i = 0; i < sizeof(number); i++)
-        number[i] = (uint8_t)((uint64_t)use >> (56 - 8 * i));
+        number[i] = (uint8_t)((uint64_t)serial >> (56 - 8 * i));
     bool plain = o->from_s == 0 && o->to_s == 0;
     time_t now = time(NULL);
     GOOD(gnutls_x509_crt_set_version(crt, 3));
@@ -121,8 +121,9 @@ void certs_make(const char *dir, const char *name, const char *issuer,
     gnutls_x509_crt_t crt = NULL;
     gnutls_x509_privkey_t key = NULL;
     GOOD(gnutls_x509_privkey_init(&key));
-    GOOD(gnutls_x509_privkey_generate(key, GNUTLS_PK_ECDSA,
-                                      GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_SECP256R1), 0));
+    GOOD(gnutls_x509_privkey_generate(
+        key, o->rsa_bits != 0 ? GNUTLS_PK_RSA : GNUTLS_PK_ECDSA,
+        o->rsa_bits != 0 ? o->rsa_bits : GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_SECP256R1), 0));
     GOOD(gnutls_x509_crt_init(&crt));
     describe(crt, name, o);
     add_name(crt, GNUTLS_SAN_URI, o->uri);

@@ -20,7 +20,7 @@ struct cert_options {
     bool server;                          /* meant for servers (with "localhost"), not clients */
     bool any_purpose;                     /* says nothing about what it is meant for */
     int64_t from_s, to_s;                 /* from now; both 0: as above */
-    int64_t serial;                       /* 0: a new one */
+    unsigned rsa_bits;                    /* 0: ECDSA with P-256 */
 };
 
 /** @param[in] issuer  Name of an earlier one, or NULL: signs itself. */
