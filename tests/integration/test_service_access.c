@@ -48,11 +48,13 @@ static void make(struct service *s)
     certs_make(d, "ca", NULL, &(struct cert_options){.issuer = true});
     certs_make(d, "server", "ca", &(struct cert_options){.server = true});
     certs_make(d, "ci", "ca", &(struct cert_options){.uri = "spiffe://example.org/ci"});
-    assert_int_equal(lab_shell("cd '%s' && mkdir creds && cp server.key creds/tidemark-tls-key && "
-                               "cp server.pem creds/tidemark-tls-certificate && echo x >artifact",
-                               d),
-                     0);
-    (void)snprintf(tls, sizeof(tls), "'address':'127.0.0.1','port':%u,'trust_file':'%s/ca.pem'",
+    assert_int_equal(
+        lab_shell("cd '%s' && mkdir creds && cp server.key creds/tidemark-tls-key && "
+                  "cp server.pem creds/tidemark-tls-certificate && cp ca.pem trust.pem "
+                  "&& echo x >artifact",
+                  d),
+        0);
+    (void)snprintf(tls, sizeof(tls), "'address':'127.0.0.1','port':%u,'trust_file':'%s/trust.pem'",
                    port, d);
     (void)snprintf(identities, sizeof(identities),
                    "'here':{'match':[{'uid':%u}],'roles':['signer','auditor']},"
@@ -122,6 +124,15 @@ static void test_access(void **state)
                      0);
     expect_in("1.0.receipt", "\"requester\":\"here\"");
     assert_int_equal(service_client(&s, out, "windows --key fw"), 0);
+
+    /* Read anew by a front that has locked itself in. */
+    assert_int_equal(over_tls("key list", true), 0);
+    certs_make(lab_dir(), "next", NULL, &(struct cert_options){.issuer = true});
+    assert_int_equal(lab_shell("cd '%s' && mv next.pem trust.pem", lab_dir()), 0);
+    int64_t until = lab_now_ms() + 60000;
+    while (over_tls("key list", true) == 0 && lab_now_ms() < until)
+        lab_sleep_ms(200);
+    assert_int_equal(over_tls("key list", true), 7);
 
     /* The key is in no log. */
     assert_int_not_equal(lab_shell("grep -q 'PRIVATE KEY' '%s'", s.log), 0);
