@@ -49,6 +49,7 @@ enum rc_class { RC_CLASS_OK, RC_CLASS_REFUSED, RC_CLASS_RETRY, RC_CLASS_BURNED, 
     X(RC_REFUSED_PASSPHRASE, RC_CLASS_REFUSED, 22, "wrong passphrase or damaged file")             \
     X(RC_REFUSED_ATTEST, RC_CLASS_REFUSED, 23, "TPM attests nothing for this key")                 \
     X(RC_REFUSED_ACCESS, RC_CLASS_REFUSED, 24, "not allowed for this identity")                    \
+    X(RC_REFUSED_ACK, RC_CLASS_REFUSED, 25, "warning of exhaustion not acknowledged")              \
     X(RC_RETRY_BUSY, RC_CLASS_RETRY, 1, "in use by another process")                               \
     X(RC_RETRY_WINDOW_FULL, RC_CLASS_RETRY, 2, "window is full")                                   \
     X(RC_RETRY_RATE, RC_CLASS_RETRY, 3, "rate limit reached")                                      \

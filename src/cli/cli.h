@@ -23,6 +23,9 @@ enum cli_exit cmd_plan_compile(struct cli *cli, struct cli_fault *fault) MUST_CH
 enum cli_exit cmd_key_list(struct cli *cli, struct cli_fault *fault) MUST_CHECK;
 enum cli_exit cmd_key_show(struct cli *cli, struct cli_fault *fault) MUST_CHECK;
 enum cli_exit cmd_key_public(struct cli *cli, struct cli_fault *fault) MUST_CHECK;
+enum cli_exit cmd_forecast(struct cli *cli, struct cli_fault *fault) MUST_CHECK;
+enum cli_exit cmd_warning_list(struct cli *cli, struct cli_fault *fault) MUST_CHECK;
+enum cli_exit cmd_warning_ack(struct cli *cli, struct cli_fault *fault) MUST_CHECK;
 enum cli_exit cmd_sign(struct cli *cli, struct cli_fault *fault) MUST_CHECK;
 enum cli_exit cmd_verify(struct cli *cli, struct cli_fault *fault) MUST_CHECK;
 enum cli_exit cmd_attest_get(struct cli *cli, struct cli_fault *fault) MUST_CHECK;

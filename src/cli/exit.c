@@ -62,6 +62,7 @@ enum cli_exit cli_exit_of_rc(enum rc rc)
     case RC_REFUSED_NOT_OPEN:
         return CLI_LATER;
     case RC_REFUSED_EXPORT:
+    case RC_REFUSED_ACK:
         return CLI_ACK;
     case RC_RETRY_BUSY:
     case RC_RETRY_WINDOW_FULL:
@@ -100,7 +101,7 @@ static const struct cli_problem problems[] = {
     {"window-full", CLI_LATER, "wait for the next window: tidemark windows --key KEY"},
     {"rate-limited", CLI_LATER, "wait, then repeat the same command"},
     {"exhaustion-ack-required", CLI_ACK,
-     "an operator has to acknowledge the warning that tidemark status shows"},
+     "an operator has to acknowledge the warning that tidemark warning list shows"},
     {"export-required", CLI_ACK,
      "an operator has to store a backup off this device: tidemark backup export --key KEY"},
     {"key-exhausted", CLI_REFUSED, "sign with a new key: tidemark key new PLAN"},

@@ -49,6 +49,17 @@ static const struct cli_option service_options[] = {
             WORDS_FILE, NULL                                                                       \
     }
 
+static const struct cli_option forecast_options[] = {
+    OPTION_KEY,
+    END,
+};
+
+static const struct cli_option warning_ack_options[] = {
+    {"id", "N", "the warning, as warning list names it", WORDS_NONE, NULL},
+    {"sentence", "TEXT", "its sentence; default: read from standard input", WORDS_NONE, NULL},
+    END,
+};
+
 static const struct cli_option clock_ack_options[] = {
     {"id", "N", "the jump, as clock status names it", WORDS_NONE, NULL},
     {"windows", "N", "windows that it costs, as clock status counts them", WORDS_NONE, NULL},
@@ -398,6 +409,35 @@ static const struct cli_command commands[] = {
      .options = versions_options,
      .service = true,
      .run = cmd_versions},
+    {.name = "forecast",
+     .operands = "",
+     .summary = "show when a key will be used up",
+     .text = "At the rate of the newest signatures, or at that at which its one-time keys went so "
+             "far, whichever is sooner.",
+     .example = "tidemark forecast --key router-fw",
+     .options = forecast_options,
+     .service = true,
+     .run = cmd_forecast},
+    {.name = "warning list",
+     .operands = "",
+     .summary = "show the warnings of keys that run out",
+     .text =
+         "With the sentence that acknowledges each. The exit code is 5 if one of them waits for "
+         "that.",
+     .example = "tidemark warning list",
+     .options = no_options,
+     .service = true,
+     .run = cmd_warning_list},
+    {.name = "warning ack",
+     .operands = "",
+     .summary = "acknowledge that a key runs out, so that it signs on",
+     .text =
+         "Asks for the sentence of the warning, to the letter. It goes into the ledger with the "
+         "name of whoever\ntyped it, and cannot be taken back.",
+     .example = "tidemark warning ack --id 20117",
+     .options = warning_ack_options,
+     .service = true,
+     .run = cmd_warning_ack},
     {.name = "backup export",
      .operands = "",
      .summary = "write a backup of a key, on the signer host",

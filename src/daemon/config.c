@@ -147,6 +147,7 @@ static void describe(struct config *c, struct members *m)
            "parts in a million, 1 to 10000");
     boolean(m, "clock.kernel_witness", &c->settings.clock.kernel_witness);
     boolean(m, "clock.allow_local_refid", &c->settings.clock.allow_local_refid);
+    number(c, m, "signing.ack_percent", 10, 0, 100, "percent, 0 to 100; 0 for never");
     number(c, m, "signing.edge_wait_ms", 5000, 0, 60000, "milliseconds, 0 to 60000");
     number(c, m, "signing.export_margin", 1, 1, 1000, "windows, 1 to 1000");
     number(c, m, "signing.idle_ms", 2000, 100, 3600000, "milliseconds, 100 to 3600000");
@@ -217,6 +218,7 @@ static void put_numbers(struct config *c, const struct members *m)
         (struct clk_tolerance){.raw_ppm = (uint32_t)got(m, "clock.raw_ppm"),
                                .max_forward_ms = (int64_t)got(m, "clock.max_forward_ms"),
                                .max_offline_s = (int64_t)got(m, "clock.max_offline_s")};
+    c->settings.ack_percent = (uint32_t)got(m, "signing.ack_percent");
     c->settings.edge_wait_ms = (int64_t)got(m, "signing.edge_wait_ms");
     c->settings.export_margin = (int64_t)got(m, "signing.export_margin");
     c->settings.attest_period_s = (int64_t)got(m, "attest.period_s");

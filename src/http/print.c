@@ -386,6 +386,52 @@ void print_preview(struct jcs *j, const struct reply *reply, const struct plan_f
     jcs_object_close(j);
 }
 
+static void member_time_or_null(struct jcs *j, const char *key, int64_t seconds)
+{
+    if (seconds >= 0) {
+        member_time(j, key, seconds);
+        return;
+    }
+    jcs_key(j, key);
+    jcs_null(j);
+}
+
+void print_forecast(struct jcs *j, const struct view_forecast *view)
+{
+    jcs_object_open(j);
+    jcs_member_u64(j, "ack_percent", view->ack_percent);
+    jcs_member_u64(j, "burned", view->burned_total);
+    member_time_or_null(j, "exhausted_at", view->exhausted_s);
+    print_clean(j, "key", view->key);
+    member_or_null(j, "per_year", view->per_year);
+    if (view->plan_ends_s >= 0)
+        member_time(j, "plan_ends", view->plan_ends_s);
+    jcs_key(j, "rate");
+    jcs_object_open(j);
+    jcs_member_u64(j, "seconds", view->recent_s > 0 ? (uint64_t)view->recent_s : 0);
+    jcs_member_u64(j, "signatures", view->recent);
+    jcs_object_close(j);
+    print_remaining(j, view->remaining_window, view->remaining_key);
+    jcs_member_u64(j, "signed", view->signed_total);
+    jcs_member_u64(j, "total", view->total);
+    jcs_member_bool(j, "waits_for_acknowledgement", view->waits_percent != 0);
+    member_or_null(j, "window", view->window);
+    member_time_or_null(j, "window_full_at", view->window_full_s);
+    jcs_object_close(j);
+}
+
+void print_warning(struct jcs *j, const struct view_warning *view)
+{
+    jcs_object_open(j);
+    jcs_member_bool(j, "acknowledged", view->acknowledged);
+    member_time(j, "at", view->at_s);
+    jcs_member_u64(j, "id", view->id);
+    print_clean(j, "key", view->key);
+    jcs_member_u64(j, "percent", view->percent);
+    print_clean(j, "sentence", view->sentence);
+    jcs_object_close(j);
+}
+
 /* "2026-12-08T09:36:00.125Z" */
 static void member_time_ms(struct jcs *j, const char *key, int64_t ms)
 {

@@ -47,6 +47,10 @@ void print_signature(struct jcs *j, const struct reply *reply, const struct plan
 /** The answer to a preview: where it would sign, or what is stored, and the limits. */
 void print_preview(struct jcs *j, const struct reply *reply, const struct plan_facts *facts);
 
+/** GET …/forecast, and one element of GET /v1/warnings. */
+void print_forecast(struct jcs *j, const struct view_forecast *view);
+void print_warning(struct jcs *j, const struct view_warning *view);
+
 /** GET /health/state. */
 void print_state(struct jcs *j, const struct reply *reply);
 

@@ -55,6 +55,12 @@ bool keys_take(struct exchange *x) MUST_CHECK;
 /* public.c */
 void public_start(struct exchange *x);
 
+/* warnings.c */
+void forecast_start(struct exchange *x);
+void warnings_start(struct exchange *x);
+void warning_ack_begin(struct exchange *x);
+void warning_ack_start(struct exchange *x);
+
 /* clock.c */
 void clock_start(struct exchange *x);
 void clock_ack_begin(struct exchange *x);

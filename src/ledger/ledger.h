@@ -478,6 +478,14 @@ enum rc ledger_note_time(struct ledger *ledger, uint32_t key, enum ledger_note_k
                          const char *what, int64_t number, int64_t *at_s,
                          struct err *err) MUST_CHECK;
 
+/**
+ * When the newest receipt of a key was made, or one of those before it.
+ * @param[in] back  0: the newest. Each step is a row that is read.
+ * @retval RC_REFUSED_NOT_FOUND  There are not so many.
+ */
+enum rc ledger_recent_receipt(struct ledger *ledger, uint32_t key, uint64_t back, int64_t *at_s,
+                              struct err *err) MUST_CHECK;
+
 /** Entry number and number of the newest note of a kind and name. @retval RC_REFUSED_NOT_FOUND
  * none.
  */

@@ -777,6 +777,26 @@ enum rc ledger_last_note(struct ledger *ledger, uint32_t key, enum ledger_note_k
     return row_good(ledger, &r, err);
 }
 
+enum rc ledger_recent_receipt(struct ledger *ledger, uint32_t key, uint64_t back, int64_t *at_s,
+                              struct err *err)
+{
+    *at_s = 0;
+    enum rc rc = ledger_usable_key(ledger, key, err);
+    if (rc != RC_OK)
+        return rc;
+    struct binder b CLEANUP(binder_done) = ask(ledger, STMT_RECEIPT_RECENT, key);
+    bind_u64(&b, back);
+    bool found = false;
+    rc = next(ledger, &b, &found, err);
+    if (rc != RC_OK)
+        return rc;
+    if (!found)
+        return FAIL(err, RC_REFUSED_NOT_FOUND, "", 0, "there are not so many receipts");
+    struct row r = {.stmt = b.stmt};
+    *at_s = row_i64(&r);
+    return row_good(ledger, &r, err);
+}
+
 enum rc ledger_entry_json(struct ledger *ledger, uint64_t seq, char **json, struct err *err)
 {
     *json = NULL;

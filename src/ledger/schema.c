@@ -383,6 +383,9 @@ const char *const ledger_sql[STMT_COUNT] = {
     [STMT_NOTE_LATEST] = "SELECT n.number, (SELECT e.at_s FROM entry AS e WHERE e.seq = n.seq)"
                          " FROM note AS n WHERE n.seq = (SELECT max(m.seq) FROM note AS m"
                          " WHERE m.key = ?1 AND m.kind = ?2 AND m.what = ?3)",
+    [STMT_RECEIPT_RECENT] =
+        "SELECT (SELECT e.at_s FROM entry AS e WHERE e.seq = r.seq) FROM receipt AS r"
+        " WHERE r.key = ?1 ORDER BY r.epoch DESC LIMIT 1 OFFSET ?2",
     [STMT_ENTRY_JSON] = "SELECT e.json FROM entry AS e WHERE e.seq = ?1",
 };
 

@@ -46,6 +46,8 @@ static enum service_state state_of(enum rc rc)
         return STATE_RECOVERING;
     case RC_REFUSED_EXHAUSTED:
         return STATE_EXHAUSTED;
+    case RC_REFUSED_ACK:
+        return STATE_ACK_REQUIRED;
     default:
         return rc_class(rc) == RC_CLASS_HALT ? STATE_HALTED : STATE_OPERATIONAL;
     }

@@ -204,8 +204,11 @@ enum rc bulk_fits(struct batch *b, struct job *jobs, size_t count, struct reply 
             continue;
         }
         rc = look_at(b, &jobs[i], &looks[i], err);
-        if (rc == RC_OK && looks[i].reply.rc == RC_RETRY_WINDOW_FULL)
-            rc = refuse_window(b, &looks[i], 1, 0, whole, err);
+        if (rc == RC_OK && looks[i].reply.rc == RC_RETRY_WINDOW_FULL) {
+            *whole = looks[i].reply;
+            whole->op = REQUEST_BATCH;
+            rc = FAIL(err, RC_RETRY_WINDOW_FULL, "", 0, "%s: none was made", whole->text);
+        }
     }
     if (rc == RC_OK)
         rc = compare(b, looks, count, whole, err);

@@ -64,6 +64,7 @@ struct key_settings {
     int64_t export_margin;   /* m of DESIGN section 10 */
     int64_t catch_up_steps;  /* of W in one turn; 0: CATCH_UP_STEPS */
     uint32_t tpm_slow_ms;    /* 90th percentile from which on a TPM counts as slow; 0: never */
+    uint32_t ack_percent;    /* so much left must be acknowledged; 0: nothing (exhaustion.h) */
     uint64_t nv_endurance;   /* writes that one NV index of the TPM stands; 0: the default */
 };
 
@@ -113,7 +114,11 @@ struct key {
     int64_t catch_up_to;     /* window that somebody asked for; see catchup.h */
     int64_t catch_up_left_s; /* about how long until it is reached */
     uint32_t wear_warned;    /* highest threshold that the ledger holds a warning of; see wear.h */
-    uint64_t settled_l;      /* L when A was last brought up to date in an idle moment */
+    uint64_t exhaustion_id;  /* entry of the newest warning of exhaustion; 0: none */
+    int64_t exhaustion_at_s;
+    uint32_t exhaustion_warned; /* its level; 0: none */
+    uint32_t exhaustion_acked;  /* lowest level that was acknowledged; 0: none */
+    uint64_t settled_l;         /* L when A was last brought up to date in an idle moment */
     struct open_lease lease;
     struct open_secret secrets[SECRETS_OPEN_MAX];
     uint64_t secret_clock;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "signer/exhaustion.h"
 #include "signer/view.h"
 
 #define NS_PER_S INT64_C(1000000000)
@@ -96,7 +97,13 @@ enum rc limits_rate(struct batch *b, struct job *job, bool *granted, struct err 
     struct bucket *callers = NULL;
     uint64_t wait_s = 0;
     int64_t now_ns = raw_ns(b->world);
+    struct err why = {0};
     *granted = false;
+    enum rc acknowledged = exhaustion_check(key, b->ledger, b->settings, b->now_s, &why);
+    if (acknowledged != RC_OK) {
+        job_refuse(job, acknowledged, &why);
+        return RC_OK;
+    }
     struct bucket of_caller = {0};
     if (key->limits.caller_burst != 0) {
         enum rc rc = caller_bucket(b, job, &callers, err);

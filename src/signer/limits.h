@@ -29,7 +29,8 @@ enum rc limits_start(struct key *key, struct ledger *ledger, const struct world 
 
 /**
  * Take a token of the caller's and one of the key's, or none; a preview takes none.
- * @param[out] granted  false: the job was refused with RC_RETRY_RATE.
+ * @param[out] granted  false: the job was refused with RC_RETRY_RATE, or with RC_REFUSED_ACK since
+ *                      a warning of exhaustion is not acknowledged.
  * @retval RC_HALT_LEDGER  The receipts could not be read.
  */
 enum rc limits_rate(struct batch *b, struct job *job, bool *granted, struct err *err) MUST_CHECK;

@@ -221,6 +221,11 @@ static enum rc acknowledge(struct loop *loop, struct item *item, struct err *err
     return rc;
 }
 
+static bool is_acknowledgement(const struct item *item)
+{
+    return item->request.op == REQUEST_CLOCK_ACK || item->request.op == REQUEST_WARNING_ACK;
+}
+
 static enum rc serve(struct loop *loop, struct item **items, size_t count, struct err *err)
 {
     struct item *to_sign[BATCH_MAX], *to_attest[BATCH_MAX], *bulks[BATCH_MAX];
@@ -239,9 +244,9 @@ static enum rc serve(struct loop *loop, struct item **items, size_t count, struc
             bulks[bulk_count++] = items[i];
         else if (items[i]->request.op == REQUEST_ATTEST)
             to_attest[later++] = items[i];
-        else if (items[i]->request.op == REQUEST_CLOCK_ACK && rc == RC_OK)
+        else if (is_acknowledgement(items[i]) && rc == RC_OK)
             rc = acknowledge(loop, items[i], err);
-        else if (items[i]->request.op == REQUEST_CLOCK_ACK)
+        else if (is_acknowledgement(items[i]))
             refuse(loop, items[i], rc, err);
         else
             read_item(loop, items[i]);

@@ -80,6 +80,8 @@ static const char *unterminated_field(const struct request *r)
         return "idempotency_key";
     if (!terminated(r->request_id, sizeof(r->request_id)))
         return "request_id";
+    if (!terminated(r->sentence, sizeof(r->sentence)))
+        return "sentence";
     if (!terminated(r->requester, sizeof(r->requester)))
         return "requester";
     return NULL;
@@ -155,6 +157,9 @@ enum rc request_check(const struct request *r, uint64_t generation, bool has_han
         return FAIL(err, RC_REFUSED_INPUT, "", r->nonce_len, "a nonce of %u bytes", r->nonce_len);
     if (r->op == REQUEST_CLOCK_ACK &&
         (r->ack_utc_s < 0 || !token_valid(r->requester, REQUEST_TEXT_MAX)))
+        return FAIL(err, RC_REFUSED_INPUT, "", 0, "message fields of an acknowledgement");
+    if (r->op == REQUEST_WARNING_ACK &&
+        (r->from < 1 || !token_valid(r->requester, REQUEST_TEXT_MAX)))
         return FAIL(err, RC_REFUSED_INPUT, "", 0, "message fields of an acknowledgement");
     if (r->op == REQUEST_WINDOWS && (r->from < 0 || r->to < r->from))
         return FAIL(err, RC_REFUSED_INPUT, "", 0, "windows from %lld to %lld", (long long)r->from,

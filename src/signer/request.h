@@ -30,6 +30,7 @@
 #define REQUEST_VERSION_MAX 63
 #define REQUEST_LIST_MAX 1000 /* entries of one list; the client asks again from `next` */
 #define REQUEST_NONE INT64_C(-1)
+#define WARNING_SENTENCE_SIZE 256
 #define REQUEST_BATCH_MAX 64                     /* items of one REQUEST_BATCH */
 #define REQUEST_PAYLOAD_MAX (UINT64_C(12) << 20) /* of any reply */
 #define REPLY_BEHIND_MAX 16384                   /* bytes of it in the reply's own message */
@@ -55,10 +56,13 @@ enum request_op {
     REQUEST_RECEIPT, /* payload: the receipt entry's canonical JSON, with its attestation; by id */
     REQUEST_ATTEST,  /* payload: an attestation, canonical JSON; with a nonce */
     REQUEST_CLOCK,   /* payload: struct view_clock[1] */
-    REQUEST_CLOCK_ACK, /* the same, afterwards */
-    REQUEST_PREVIEW,   /* payload: none; what REQUEST_SIGN would do now, in `signature` */
-    REQUEST_BATCH,     /* handle: struct request_item[]; payload: struct reply[], signatures */
-    REQUEST_METERS,    /* payload: struct view_meters[1], then struct view_meter[] */
+    REQUEST_CLOCK_ACK,   /* the same, afterwards */
+    REQUEST_PREVIEW,     /* payload: none; what REQUEST_SIGN would do now, in `signature` */
+    REQUEST_BATCH,       /* handle: struct request_item[]; payload: struct reply[], signatures */
+    REQUEST_METERS,      /* payload: struct view_meters[1], then struct view_meter[] */
+    REQUEST_FORECAST,    /* payload: struct view_forecast[1] */
+    REQUEST_WARNINGS,    /* payload: struct view_warning[], of all keys */
+    REQUEST_WARNING_ACK, /* the same, afterwards; id of the warning in from */
     REQUEST_OP_END
 };
 
@@ -88,6 +92,7 @@ struct request {
     /* REQUEST_CLOCK_ACK */
     uint64_t ack_id, ack_windows;
     int64_t ack_utc_s;
+    char sentence[WARNING_SENTENCE_SIZE]; /* REQUEST_WARNING_ACK: what the operator typed */
     /* reading */
     int64_t from, to; /* inclusive */
     uint8_t id[16];
@@ -239,6 +244,30 @@ struct view_version {
     uint8_t artifact_sha256[SHA256_LEN];
     int64_t signed_at_s;
     uint8_t id[16];
+};
+
+/** When a key will be used up. Times are seconds of UTC, or REQUEST_NONE. */
+struct view_forecast {
+    char key[NAME_LEN_MAX + 1];
+    uint64_t total; /* one-time keys of the plan */
+    uint64_t remaining_window, remaining_key;
+    uint64_t signed_total, burned_total;
+    int64_t window;   /* that remaining_window is of, or REQUEST_NONE */
+    uint64_t recent;  /* signatures, at most 1000, … */
+    int64_t recent_s; /* … and in how many seconds up to now they were made */
+    int64_t per_year, exhausted_s, window_full_s, plan_ends_s;
+    uint32_t ack_percent;   /* so much left must be acknowledged */
+    uint32_t waits_percent; /* this level waits for an acknowledgement; 0: none */
+};
+
+/** A key is running out. */
+struct view_warning {
+    uint64_t id; /* number of its entry in the ledger */
+    char key[NAME_LEN_MAX + 1];
+    uint32_t percent; /* so much or less is left */
+    int64_t at_s;
+    bool acknowledged;
+    char sentence[WARNING_SENTENCE_SIZE]; /* to be typed as it stands */
 };
 
 enum index_state {

@@ -13,6 +13,7 @@
 #include "signer/bulk.h"
 #include "signer/catchup.h"
 #include "signer/clockbook.h"
+#include "signer/exhaustion.h"
 #include "signer/limits.h"
 #include "signer/tpmwatch.h"
 #include "signer/view.h"
@@ -88,6 +89,7 @@ static void open_key(struct signer *s, struct key *key, const struct ledger_key 
     key_open(key, record, s->config->state_dirfd, s->world, s->tpm, s->ledger, &s->config->settings,
              limits_of(s->config, record->name));
     wear_remember(key, s->ledger);
+    exhaustion_remember(key, s->ledger);
     if (key->rc == RC_OK)
         key->rc = attest_start(key, s->world, s->tpm, s->ledger, now_s(s), &key->err);
     if (s->tpm == NULL && key->rc == RC_RETRY_ANCHOR) {
@@ -549,6 +551,8 @@ enum rc signer_watch(struct signer *s, struct err *err)
         if (rc == RC_OK)
             rc = limits_note(key, s->ledger, s->world, now_s(s), &why);
         if (rc == RC_OK)
+            rc = exhaustion_warn(key, s->ledger, &s->config->settings, now_s(s), &why);
+        if (rc == RC_OK)
             continue;
         key->rc = rc;
         key->err = why;
@@ -570,17 +574,23 @@ static enum service_state worst_state(const struct signer *s, const struct clk_r
     bool halted = false;
     bool away = false;
     bool by_time = false;
+    bool acknowledge = false;
     for (size_t i = 0; i < s->key_count; i++) {
         enum rc_class class = rc_class(s->keys[i].rc);
         halted = halted || class == RC_CLASS_HALT || class == RC_CLASS_REFUSED;
         away = away || class == RC_CLASS_RETRY || catching_up(&s->keys[i], text);
         by_time = by_time || s->keys[i].plan.kind == PLAN_TIME;
+        acknowledge = acknowledge || (class == RC_CLASS_OK &&
+                                      exhaustion_waits(&s->keys[i], s->ledger, &s->config->settings,
+                                                       now_s(s)) != 0);
     }
     if (halted)
         return STATE_HALTED;
     if (away || s->tpm_rc != RC_OK)
         return STATE_RECOVERING;
-    return by_time && !clock->safe ? STATE_CLOCK_UNSAFE : STATE_OPERATIONAL;
+    if (by_time && !clock->safe)
+        return STATE_CLOCK_UNSAFE;
+    return acknowledge ? STATE_ACK_REQUIRED : STATE_OPERATIONAL;
 }
 
 enum service_state signer_state(const struct signer *s)
@@ -765,6 +775,31 @@ static enum rc read_signature(struct signer *s, const struct key *key, const str
     return RC_OK;
 }
 
+static enum rc read_forecast(struct signer *s, const struct key *key, void **payload, size_t *len,
+                             struct err *err)
+{
+    struct view_forecast *view = calloc(1, sizeof(*view));
+    if (view == NULL)
+        return FAIL(err, RC_RETRY_SYSTEM, "errno", 0, "no memory");
+    exhaustion_forecast(key, s->ledger, &s->config->settings, now_s(s), view);
+    *payload = view;
+    *len = sizeof(*view);
+    return RC_OK;
+}
+
+static enum rc read_warnings(struct signer *s, void **payload, size_t *len, struct err *err)
+{
+    struct view_warning *views = calloc(SIGNER_KEYS_MAX, sizeof(*views));
+    if (views == NULL)
+        return FAIL(err, RC_RETRY_SYSTEM, "errno", 0, "no memory");
+    size_t count = 0;
+    for (size_t i = 0; i < s->key_count; i++)
+        count += exhaustion_view(&s->keys[i], &views[count]) ? 1 : 0;
+    *payload = views;
+    *len = count * sizeof(*views);
+    return RC_OK;
+}
+
 static enum rc read_clock(struct signer *s, void **payload, size_t *len, struct err *err)
 {
     struct view_clock *view = calloc(1, sizeof(*view));
@@ -866,6 +901,8 @@ static enum rc read_of_key(struct signer *s, const struct request *r, struct rep
         return read_signature(s, key, r, reply, payload, len, err);
     case REQUEST_ATTEST:
         return read_attest(s, key, r, reply, payload, len, err);
+    case REQUEST_FORECAST:
+        return read_forecast(s, key, payload, len, err);
     case REQUEST_PREVIEW:
         return read_preview(s, key, r, reply, err);
     default:
@@ -891,6 +928,8 @@ void signer_read(struct signer *s, const struct request *r, struct reply *reply,
             rc = read_keys(s, r, payload, payload_len, &err);
         if (s->tpm_rc == RC_OK)
             read_state(s, reply);
+    } else if (r->op == REQUEST_WARNINGS) {
+        rc = read_warnings(s, payload, payload_len, &err);
     } else if (r->op == REQUEST_CLOCK) {
         rc = read_clock(s, payload, payload_len, &err);
     } else if (r->op == REQUEST_METERS) {
@@ -908,12 +947,35 @@ void signer_read(struct signer *s, const struct request *r, struct reply *reply,
     (void)snprintf(reply->text, sizeof(reply->text), "%s", err_text(&err));
 }
 
+static enum rc acknowledge_jump(struct signer *s, const struct request *r, void **payload,
+                                size_t *len, struct err *err)
+{
+    const struct clk_acknowledgement said = {
+        .id = r->ack_id, .utc_s = r->ack_utc_s, .windows = r->ack_windows};
+    enum rc rc = clockbook_acknowledge(&s->book, &said, r->requester, now_s(s), err);
+    return rc == RC_OK ? read_clock(s, payload, len, err) : rc;
+}
+
+/* Ids are entries of the ledger, so no two keys have the same. */
+static enum rc acknowledge_warning(struct signer *s, const struct request *r, void **payload,
+                                   size_t *len, struct err *err)
+{
+    struct view_warning view;
+    for (size_t i = 0; i < s->key_count; i++) {
+        struct key *key = &s->keys[i];
+        if (!exhaustion_view(key, &view) || view.id != (uint64_t)r->from)
+            continue;
+        enum rc rc = exhaustion_acknowledge(key, s->ledger, view.id, r->sentence, r->requester,
+                                            now_s(s), err);
+        return rc == RC_OK ? read_warnings(s, payload, len, err) : rc;
+    }
+    return FAIL(err, RC_REFUSED_NOT_FOUND, "", 0, "there is no warning %" PRId64, r->from);
+}
+
 enum rc signer_acknowledge(struct signer *s, const struct request *r, struct reply *reply,
                            void **payload, size_t *payload_len, struct err *err)
 {
     struct err e = {0};
-    const struct clk_acknowledgement said = {
-        .id = r->ack_id, .utc_s = r->ack_utc_s, .windows = r->ack_windows};
     *payload = NULL;
     *payload_len = 0;
     reply_init(reply, r);
@@ -922,9 +984,8 @@ enum rc signer_acknowledge(struct signer *s, const struct request *r, struct rep
                      ? RC_OK
                      : access_check_role(s->config->access, r->requester, ROLE_OPERATOR, &e);
     if (rc == RC_OK)
-        rc = clockbook_acknowledge(&s->book, &said, r->requester, now_s(s), &e);
-    if (rc == RC_OK)
-        rc = read_clock(s, payload, payload_len, &e);
+        rc = r->op == REQUEST_WARNING_ACK ? acknowledge_warning(s, r, payload, payload_len, &e)
+                                          : acknowledge_jump(s, r, payload, payload_len, &e);
     reply->rc = (int32_t)rc;
     if (rc == RC_OK)
         return RC_OK;

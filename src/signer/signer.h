@@ -118,7 +118,8 @@ void signer_read(struct signer *signer, const struct request *request, struct re
 enum rc signer_turned(struct signer *signer, struct err *err) MUST_CHECK;
 
 /**
- * Answer a REQUEST_CLOCK_ACK: clockbook_acknowledge(), and the clock as it is then.
+ * Answer a REQUEST_CLOCK_ACK: clockbook_acknowledge(), and the clock as it is then; or a
+ * REQUEST_WARNING_ACK: exhaustion_acknowledge(), and the warnings.
  * @param[out] payload  As signer_read().
  * @return as signer_sign(). A refusal is the reply's, and RC_OK here.
  */

@@ -6,6 +6,7 @@
 #include "hbs/spki.h"
 #include "signer/advance.h"
 #include "signer/catchup.h"
+#include "signer/exhaustion.h"
 #include "signer/scheme.h"
 #include "signer/wear.h"
 
@@ -175,7 +176,8 @@ void view_next_version(const struct key *key, struct ledger *ledger, const char 
 
 /* Keys ---------------------------------------------------------------------------------------- */
 
-static uint32_t key_state(const struct key *key)
+static uint32_t key_state(const struct key *key, struct ledger *ledger,
+                          const struct key_settings *settings, int64_t now_s)
 {
     switch (rc_class(key->rc)) {
     case RC_CLASS_OK:
@@ -190,6 +192,8 @@ static uint32_t key_state(const struct key *key)
     char text[CATCH_UP_TEXT];
     if (catching_up(key, text))
         return STATE_RECOVERING;
+    if (exhaustion_waits(key, ledger, settings, now_s) != 0)
+        return STATE_ACK_REQUIRED;
     int64_t last = (int64_t)key->plan.window_count - 1;
     return key_floor(key) > last ? STATE_EXHAUSTED : STATE_OPERATIONAL;
 }
@@ -197,7 +201,7 @@ static uint32_t key_state(const struct key *key)
 void view_key(const struct key *key, struct ledger *ledger, const struct key_settings *settings,
               int64_t now_s, struct view_key *v)
 {
-    *v = (struct view_key){.state = key_state(key),
+    *v = (struct view_key){.state = key_state(key, ledger, settings, now_s),
                            .floor = REQUEST_NONE,
                            .open_window = REQUEST_NONE,
                            .early_window = REQUEST_NONE,

@@ -71,8 +71,8 @@ static bool configure(const struct host *host)
     char text[COMMAND_MAX];
     (void)snprintf(text, sizeof(text),
                    "{'state_dir':'%s/state','tpm':{'tcti':'%s','virtual':'demo'},"
-                   "'http':{'unix':'%s','requests_max':1024,'header_deadline_s':600},'signing':{'"
-                   "export_margin':1000},"
+                   "'http':{'unix':'%s','requests_max':1024,'header_deadline_s':600},"
+                   "'signing':{'export_margin':1000,'ack_percent':0},"
                    "'limits':{'default':{'burst':0,'per_hour':0}}}\n",
                    host->dir, host->proxied ? host->proxy.tcti : host->tpm.tcti, host->socket);
     return write_text(host->config, text);

@@ -116,6 +116,22 @@ static void answer_preview(struct fake_answer *answer)
               script.replayed ? "false" : "true");
 }
 
+static void answer_warnings(struct fake_answer *answer)
+{
+    fake_text(answer, 200,
+              "{\"warnings\":[{\"acknowledged\":%s,\"at\":\"2026-12-08T09:36:00Z\",\"id\":17,"
+              "\"key\":\"router-fw\",\"percent\":10,\"sentence\":\"I know.\"}]}",
+              script.replayed ? "true" : "false");
+}
+
+static void answer_forecast(struct fake_answer *answer)
+{
+    fake_text(answer, 200,
+              "{\"total\":1000,\"remaining\":{\"window\":5,\"key\":90},\"per_year\":24000,"
+              "\"rate\":{\"seconds\":7200,\"signatures\":6},\"window_full_at\":null,"
+              "\"exhausted_at\":\"2026-12-08T09:36:00Z\",\"waits_for_acknowledgement\":true}");
+}
+
 static void note_post(const struct fake_request *request)
 {
     script.posts++;
@@ -156,6 +172,10 @@ static void handle(void *ctx, const struct fake_request *request, struct fake_an
         note_post(request);
     if (script.instead_of != NULL && strstr(request->target, script.instead_of) != NULL)
         answer_instead(answer);
+    else if (strstr(request->target, "/v1/warnings") != NULL)
+        answer_warnings(answer);
+    else if (strstr(request->target, "/forecast") != NULL)
+        answer_forecast(answer);
     else if (strstr(request->target, ":preview") != NULL)
         answer_preview(answer);
     else if (post)
@@ -463,6 +483,37 @@ static void test_sign_preview(void **state)
     assert_null(strstr(c.err, "--idempotency-key"));
     assert_int_equal(access(command_path("fw.bin.sig"), F_OK), -1);
     assert_int_equal(access(command_path("fw.bin.receipt"), F_OK), -1);
+}
+
+static void test_warnings(void **state)
+{
+    (void)state;
+    command_run(&c, NULL, "./tidemark forecast --key router-fw");
+    expect(0, "90 of 1,000 one-time keys", "");
+    expect(0, "24,000 a year, by the newest 6 of 2 h", "");
+    expect(0, "window full   not at this rate\nkey used up   2026-12-08 09:36 UTC", "");
+    command_run(&c, NULL, "./tidemark forecast");
+    expect(2, "", "--key");
+    command_run(&c, NULL, "./tidemark warning list");
+    expect(5, "  I know.\n", "");
+    script.replayed = true;
+    command_run(&c, NULL, "./tidemark warning list");
+    expect(0, "acknowledged", "");
+    command_run(&c, NULL, "./tidemark warning ack --id 17 --sentence Yes.");
+    expect(0, "signs again", "");
+    assert_string_equal(script.target, "/v1/warnings/17/acknowledgements");
+    assert_string_equal(script.body_text, "{\"sentence\":\"Yes.\"}");
+    command_write("typed", "I know.\n", 8);
+    command_run(&c, command_path("typed"), "./tidemark warning ack --id 18");
+    expect(0, "signs again", "Type the sentence");
+    assert_string_equal(script.target, "/v1/warnings/18/acknowledgements");
+    assert_string_equal(script.body_text, "{\"sentence\":\"I know.\"}");
+    unsigned posts = script.posts;
+    command_run(&c, NULL, "./tidemark warning ack --id 18");
+    expect(2, "", "nothing was done");
+    command_run(&c, NULL, "./tidemark warning ack --sentence x");
+    expect(2, "", "--id");
+    assert_int_equal(script.posts, posts);
 }
 
 /* Whatever the service says: nothing is written that does not verify. */
@@ -944,6 +995,7 @@ int main(void)
         TEST(test_sign_time_fails),
         TEST(test_sign_digest),
         TEST(test_sign_preview),
+        TEST(test_warnings),
         TEST(test_sign_lies),
         TEST(test_sign_without_receipt),
         TEST(test_sign_usage),

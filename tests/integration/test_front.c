@@ -746,6 +746,41 @@ static void test_batch_lies(void **state)
     assert_non_null(strstr(d.body, "starting"));
 }
 
+/* Warnings ---------------------------------------------------------------------------------------
+ */
+
+static void test_warnings(void **state)
+{
+    (void)state;
+    static const char wrong[] = "{\"sentence\":\"yes\"}";
+    static const char *const bad[] = {"{}", "[]", "{\"sentence\":1}",
+                                      "{\"sentence\":\"a\",\"more\":1}"};
+    struct answered a CLEANUP(answered_free) = client_get(&rig, "/v1/warnings");
+    json_t *json CLEANUP(release) = json_of(&a);
+    assert_int_equal(json_array_size(json_object_get(json, "warnings")), 2);
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        struct answered b CLEANUP(answered_free) =
+            client_post(&rig, "/v1/warnings/2/acknowledgements", JSON, bad[i], strlen(bad[i]));
+        assert_int_equal(b.status, 400);
+    }
+    char *longest = malloc(400);
+    (void)snprintf(longest, 400, "{\"sentence\":\"%0300d\"}", 0);
+    struct answered c CLEANUP(answered_free) =
+        client_post(&rig, "/v1/warnings/2/acknowledgements", JSON, longest, strlen(longest));
+    assert_int_equal(c.status, 400);
+    free(longest);
+    struct answered zero CLEANUP(answered_free) =
+        client_post(&rig, "/v1/warnings/0/acknowledgements", JSON, wrong, strlen(wrong));
+    assert_int_equal(zero.status, 404);
+    assert_int_equal(rig_count(&rig, REQUEST_WARNING_ACK), 0);
+    struct answered d CLEANUP(answered_free) =
+        client_post(&rig, "/v1/warnings/2/acknowledgements", JSON, wrong, strlen(wrong));
+    assert_int_equal(d.status, 400);
+    struct answered e CLEANUP(answered_free) =
+        client_post(&rig, "/v1/warnings/7/acknowledgements", JSON, wrong, strlen(wrong));
+    assert_int_equal(e.status, 404);
+}
+
 /* What docs/openapi.json promises ----------------------------------------------------------------
  */
 
@@ -1002,6 +1037,7 @@ int main(void)
         TEST(test_batch),
         TEST(test_batch_refused),
         TEST(test_batch_lies),
+        TEST(test_warnings),
         TEST(test_openapi),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -216,6 +216,52 @@ static void answer_batch(struct rig *rig, struct rig_request *r)
     rig_send(rig, &whole, payload, len);
 }
 
+#define SENTENCE                                                                                   \
+    "I know that router-fw has at most 104755 of its 1047552 signatures left and that nothing "    \
+    "can "                                                                                         \
+    "add to them."
+
+static void answer_forecast(struct rig *rig, const struct request *request)
+{
+    struct view_forecast v;
+    struct reply reply = rig_reply(rig, request, RC_OK);
+    memset(&v, 0, sizeof(v));
+    strcpy(v.key, request->key);
+    bool by_time = strcmp(request->key, RIG_TIME_KEY) == 0;
+    v.total = 1047552;
+    v.remaining_key = 104001;
+    v.recent = 1000;
+    v.recent_s = 1314873;
+    v.per_year = by_time ? REQUEST_NONE : 24000;
+    v.exhausted_s = by_time ? REQUEST_NONE : 1796722560;
+    v.window_full_s = REQUEST_NONE;
+    v.plan_ends_s = by_time ? 1996722560 : REQUEST_NONE;
+    v.window = by_time ? REQUEST_NONE : 3;
+    v.ack_percent = 10;
+    rig_send(rig, &reply, &v, sizeof(v));
+}
+
+/* One for each key; only the version key's is there to be acknowledged, in these words. */
+static void answer_warnings(struct rig *rig, const struct request *request)
+{
+    struct view_warning v[2];
+    enum rc rc = RC_OK;
+    if (request->op == REQUEST_WARNING_ACK && request->from != 2)
+        rc = RC_REFUSED_NOT_FOUND;
+    else if (request->op == REQUEST_WARNING_ACK && strcmp(request->sentence, SENTENCE) != 0)
+        rc = RC_REFUSED_INPUT;
+    struct reply reply = rig_reply(rig, request, rc);
+    memset(v, 0, sizeof(v));
+    v[0] = (struct view_warning){.id = 2, .percent = 10, .at_s = 1796722560};
+    strcpy(v[0].key, RIG_VERSION_KEY);
+    strcpy(v[0].sentence, SENTENCE);
+    v[0].acknowledged = request->op == REQUEST_WARNING_ACK;
+    v[1] = v[0];
+    v[1].id = 3;
+    strcpy(v[1].key, RIG_TIME_KEY);
+    rig_send(rig, &reply, rc == RC_OK ? v : NULL, rc == RC_OK ? sizeof(v) : 0);
+}
+
 static void answer_signature(struct rig *rig, const struct request *request)
 {
     uint8_t signature[RIG_SIGNATURE_LEN];
@@ -443,6 +489,10 @@ static void answer_by_itself(struct rig *rig, struct rig_request *r)
         rig_send(rig, &reply, NULL, 0);
     else if (request->op == REQUEST_SIGN)
         answer_sign(rig, r);
+    else if (request->op == REQUEST_FORECAST)
+        answer_forecast(rig, request);
+    else if (request->op == REQUEST_WARNINGS || request->op == REQUEST_WARNING_ACK)
+        answer_warnings(rig, request);
     else if (request->op == REQUEST_BATCH)
         answer_batch(rig, r);
     else if (request->op == REQUEST_PREVIEW)
