@@ -423,6 +423,29 @@ static void attack_19_hardware_ends_lease_and_process(void **state)
     }
 }
 
+static void slow_proof(void *ctx, enum fake_command command)
+{
+    (void)ctx;
+    if (command != FAKE_PROVE)
+        return;
+    rig.fake.raw_ns += INT64_C(1000000000);
+    rig.fake.now_ns += INT64_C(1000000000);
+}
+
+/* The proof right before a signature tells the TPM's time. If it takes a second, a pause of ten
+ * shows all the same, and the signature does not leave; the second alone is no pause. */
+static void attack_19_shown_by_a_slow_tpm(void **state)
+{
+    (void)state;
+    begin();
+    assert_int_equal(seconds(15), RC_OK);
+    rig.fake.hook_after = slow_proof;
+    assert_int_equal(sign("slow", NULL), RC_OK);
+    rig.fake.tpm_ns += INT64_C(10000000000);
+    assert_int_equal(sign("behind a pause", NULL), RC_BURNED_CLOCK);
+    rig.fake.hook_after = NULL;
+}
+
 /* Attack 19: a short pause in a window. A virtual TPM may have been put aside too. */
 static void attack_19_virtual_closes_the_window(void **state)
 {
@@ -487,6 +510,7 @@ int main(void)
         cmocka_unit_test_teardown(file_put_back, end),
         cmocka_unit_test_teardown(case_20_backwards_is_refused_by_every_process, end),
         cmocka_unit_test_teardown(attack_19_hardware_ends_lease_and_process, end),
+        cmocka_unit_test_teardown(attack_19_shown_by_a_slow_tpm, end),
         cmocka_unit_test_teardown(attack_19_virtual_closes_the_window, end),
         cmocka_unit_test_teardown(disruption_outlives_the_process, end),
     };
