@@ -529,11 +529,14 @@ static enum MHD_Result first_call(struct exchange *x, const char *method, const 
 {
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(x->connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
-    if (info == NULL || info->socket_context == NULL)
-        return MHD_NO; /* no memory when it was opened */
-    if (!know_peer(x, info->socket_context))
+    /* From 1.0 on all kinds of information of a connection share one place, so what is behind info
+     * is another thing as soon as the next one is asked for. */
+    struct conn *conn = info != NULL ? info->socket_context : NULL;
+    if (conn == NULL) /* no memory when it was opened */
         return MHD_NO;
-    x->conn = info->socket_context;
+    if (!know_peer(x, conn))
+        return MHD_NO;
+    x->conn = conn;
     x->started = now(x);
     x->counted = true;
     atomic_fetch_add(&x->front->active, 1);

@@ -451,8 +451,8 @@ static void make_service(void)
                    "'honest':{'match':[{'uid':%u}],'roles':['signer','auditor','operator']},"
                    "'honest-tls':{'match':[{'dns':'ci.example.org'}],'roles':['signer']},"
                    "'attacker':{'match':[{'tcp':'loopback'}],'roles':['signer','auditor'],"
-                   "'keys':{'*':{'window_share':1}}}",
-                   (unsigned)geteuid());
+                   "'keys':{'*':{'window_share':%d}}}",
+                   (unsigned)geteuid(), calm ? 100 : 1);
     (void)snprintf(plan, sizeof(plan),
                    "{'tidemark_plan':1,'key':'" KEY "','profile':'sp800-208','scheme':'lms',"
                    "'parameters':['LMS_SHA256_M24_H%u','LMOTS_SHA256_N24_W4'],'assignment':"
@@ -570,6 +570,8 @@ static void attack(void **state)
     struct memory core = {.pid = service_child(&service, "core", 0)};
     if (!calm)
         start_attackers(attackers);
+    else
+        (void)fprintf(stderr, "calm: http://127.0.0.1:%u, e.g. for wrk\n", tcp_port);
     for (unsigned i = 0; i < HONEST; i++)
         assert_int_equal(pthread_create(&honest[i].thread, NULL, honest_main, &honest[i]), 0);
     int64_t begin = lab_now_ms(), whole = (int64_t)seconds * 1000;
