@@ -140,6 +140,30 @@ static void test_nothing_from_clients(void **state)
     client_done(&a);
 }
 
+/* What a client calls its request stands in the answer, in the log and in the receipt. */
+static void test_request_id(void **state)
+{
+    struct client c;
+    struct answer a;
+    char id[64];
+    (void)state;
+    client_open(&c, &s);
+    assert_int_equal(client_ask(&c, &a,
+                                "Content-Type: application/octet-stream\nRequest-Id: ci-4711.7",
+                                "four", 4, "/v1/keys/fw/signatures?version=1.2"),
+                     201);
+    assert_string_equal(answer_header(&a, "Request-Id"), "ci-4711.7");
+    (void)snprintf(id, sizeof(id), "%s", answer_text(&a, "id"));
+    client_done(&a);
+    client_close(&c);
+    assert_true(service_log_has(&s, 0, "\"request_id\":\"ci-4711.7\""));
+    assert_int_equal(service_get(&s, &a, "/v1/keys/fw/signatures/%s/receipt", id), 200);
+    assert_string_equal(answer_text(&a, "request_id"), "ci-4711.7");
+    /* One that was not given is made, for every answer. */
+    assert_int_equal(strlen(answer_header(&a, "Request-Id")), 32);
+    client_done(&a);
+}
+
 /* A core that is gone takes its numbers along; the front still says so. */
 static void test_without_core(void **state)
 {
@@ -150,7 +174,7 @@ static void test_without_core(void **state)
     service_wait_state(&s, "Operational");
     expect("tidemark_core_starts_total", 2);
     expect("tidemark_commit_seconds_count", 0);
-    expect("tidemark_signatures_total{key=\"fw\",policy=\"version\"}", 2);
+    expect("tidemark_signatures_total{key=\"fw\",policy=\"version\"}", 3);
 }
 
 static void test_promtool(void **state)
@@ -258,9 +282,10 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_numbers_follow),  cmocka_unit_test(test_nothing_from_clients),
-        cmocka_unit_test(test_without_core),    cmocka_unit_test(test_promtool),
-        cmocka_unit_test(test_rules_and_board), cmocka_unit_test(test_documented),
+        cmocka_unit_test(test_numbers_follow), cmocka_unit_test(test_nothing_from_clients),
+        cmocka_unit_test(test_request_id),     cmocka_unit_test(test_without_core),
+        cmocka_unit_test(test_promtool),       cmocka_unit_test(test_rules_and_board),
+        cmocka_unit_test(test_documented),
     };
     int status = lab_open();
     return status != 0 ? status : cmocka_run_group_tests(tests, setup, teardown);

@@ -11,6 +11,7 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -534,6 +535,67 @@ static void log_lines_are_json(void **state)
     assert_non_null(strstr(line, "\"rc\":\"RC_HALT_LEDGER\",\"request_id\":\"r1\""));
 }
 
+/* What would have gone to the journal, instead of sending it (the linker wraps the call). */
+static char journal[16][1024];
+static int journal_count;
+int __wrap_sd_journal_sendv(const struct iovec *fields, int count);
+
+int __wrap_sd_journal_sendv(const struct iovec *fields, int count)
+{
+    journal_count = count < 16 ? count : 16;
+    for (int i = 0; i < journal_count; i++)
+        (void)snprintf(journal[i], sizeof(journal[i]), "%.*s", (int)fields[i].iov_len,
+                       (const char *)fields[i].iov_base);
+    return 0;
+}
+
+/* The value of a field, or NULL. */
+static const char *journal_field(const char *name)
+{
+    size_t len = strlen(name);
+    for (int i = 0; i < journal_count; i++)
+        if (strncmp(journal[i], name, len) == 0 && journal[i][len] == '=')
+            return journal[i] + len + 1;
+    return NULL;
+}
+
+static void log_fields_go_to_the_journal(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    char first[40];
+    (void)FAIL(&err, RC_HALT_LEDGER, "sqlite", 13, "disk full");
+    const struct log_fields fields = {
+        .key = "fw", .index = 7, .state = "burned", .request_id = "r1", .err = &err};
+    assert_int_equal(setenv("JOURNAL_STREAM", "8:1", 1), 0);
+    log_open("core");
+    log_event(LOG_LEVEL_ERROR, &fields, "%s is %s", "fw", "burned");
+    static const char *const want[][2] = {
+        {"MESSAGE", "fw is burned"}, {"PRIORITY", "3"},
+        {"PROCESS", "core"},         {"KEY_ID", "fw"},
+        {"OTS_INDEX", "7"},          {"STATE", "burned"},
+        {"REQUEST_ID", "r1"},        {"RC", "RC_HALT_LEDGER"},
+        {"ORIGIN", "sqlite"},        {"NATIVE", "13"},
+        {"REASON", "disk full"},
+    };
+    for (size_t i = 0; i < sizeof(want) / sizeof(want[0]); i++) {
+        assert_non_null(journal_field(want[i][0]));
+        assert_string_equal(journal_field(want[i][0]), want[i][1]);
+    }
+    assert_non_null(journal_field("WHERE"));
+    /* One number for a kind of event, whatever it says this time, and another for another kind. */
+    assert_int_equal(strspn(journal_field("MESSAGE_ID"), "0123456789abcdef"), 32);
+    (void)snprintf(first, sizeof(first), "%s", journal_field("MESSAGE_ID"));
+    log_event(LOG_LEVEL_INFO, &LOG_NOTHING, "%s is %s", "other", "well");
+    assert_string_equal(journal_field("MESSAGE_ID"), first);
+    assert_null(journal_field("KEY_ID"));
+    assert_null(journal_field("OTS_INDEX"));
+    log_event(LOG_LEVEL_INFO, &LOG_NOTHING, "%s was %s", "other", "well");
+    assert_string_not_equal(journal_field("MESSAGE_ID"), first);
+    assert_int_equal(unsetenv("JOURNAL_STREAM"), 0);
+    log_open("test");
+}
+
 /* With an argument, the tests whose names it matches (* and ?). */
 int main(int argc, char **argv)
 {
@@ -564,6 +626,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(files),
         cmocka_unit_test(locks),
         cmocka_unit_test(log_lines_are_json),
+        cmocka_unit_test(log_fields_go_to_the_journal),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
