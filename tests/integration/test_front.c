@@ -21,6 +21,7 @@
 #include "base/bytes.h"
 #include "base/digest.h"
 #include "base/file.h"
+#include "http/problem.h"
 #include "lib/front_rig.h"
 #include "lib/schema.h"
 
@@ -781,6 +782,23 @@ static void test_warnings(void **state)
     assert_int_equal(e.status, 404);
 }
 
+/* Every problem that can be answered has its page, which says what to do. */
+static void test_problem_pages(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < PROBLEM_COUNT; i++) {
+        const struct problem *problem = problem_get((enum problem_id)i);
+        char path[96];
+        (void)snprintf(path, sizeof(path), "/problems/%s", problem->name);
+        struct answered a CLEANUP(answered_free) = client_get(&rig, path);
+        assert_int_equal(a.status, 200);
+        assert_non_null(strstr(a.body, problem->title));
+        assert_non_null(strstr(a.body, problem->action));
+    }
+    struct answered none CLEANUP(answered_free) = client_get(&rig, "/problems/none-of-these");
+    assert_int_equal(none.status, 404);
+}
+
 /* What docs/openapi.json promises ----------------------------------------------------------------
  */
 
@@ -1038,6 +1056,7 @@ int main(void)
         TEST(test_batch_refused),
         TEST(test_batch_lies),
         TEST(test_warnings),
+        TEST(test_problem_pages),
         TEST(test_openapi),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
