@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "base/secmem.h"
+#include "daemon/check.h"
 #include "daemon/config.h"
 #include "daemon/operations.h"
 #include "daemon/supervisor.h"
@@ -101,12 +102,10 @@ int main(int argc, char **argv)
     if (rc != RC_OK)
         return stop(&err, rc);
     if (check_only) {
-        if (config.front.tls.certificate[0] != '\0')
-            rc = tls_check(&config.front.tls, &err);
-        if (rc != RC_OK)
-            return stop(&err, rc);
-        (void)printf("configuration is good: %s\n", path != NULL ? path : CONFIG_DEFAULT_PATH);
-        return 0;
+        int code = check_start(&config);
+        if (code == 0)
+            (void)printf("configuration is good: %s\n", path != NULL ? path : CONFIG_DEFAULT_PATH);
+        return code;
     }
     return serve(&config, path);
 }

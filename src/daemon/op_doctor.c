@@ -212,11 +212,8 @@ static void look_at_memory(struct findings *f)
 /* Tried in a process of its own, as the service's core will be locked in. */
 static void look_at_sandbox(struct findings *f, const struct config *c, int state_dirfd)
 {
-    int here CLEANUP(fd_close) = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    const struct sandbox sandbox = {.role = SANDBOX_CORE,
-                                    .dirfd = state_dirfd >= 0 ? state_dirfd : here,
-                                    .tcti = c->tcti,
-                                    .also_read = c->also_read};
+    const struct sandbox sandbox = {
+        .role = SANDBOX_CORE, .dirfd = state_dirfd, .tcti = c->tcti, .also_read = c->also_read};
     int abi = 0;
     if (!c->sandbox)
         found(f, "sandbox", GRADE_BAD,

@@ -30,8 +30,8 @@ enum sandbox_role { SANDBOX_FRONT, SANDBOX_CORE };
 
 struct sandbox {
     enum sandbox_role role;
-    int dirfd;             /* front: the spool folder; core: the state directory. Borrowed */
-    const char *tcti;      /* core: how the TPM is reached; what that needs is left open */
+    int dirfd;        /* front: the spool folder; core: the state directory. Borrowed; -1: none */
+    const char *tcti; /* core: how the TPM is reached; what that needs is left open */
     const char *also_read; /* a file or folder more that may be read; "" for none */
     /* Files that may be read again when they have changed, and so with them all in their folders,
      * since what replaces one is another file; "" or NULL for none. Where one is a link, the folder

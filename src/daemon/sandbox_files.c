@@ -159,7 +159,7 @@ static enum rc allow_all(const struct sandbox *s, int rules, const struct rulese
     const uint64_t in_dir = s->role == SANDBOX_CORE
                                 ? reads | FS_WRITE_FILE | FS_TRUNCATE | FS_MAKE_REG | FS_REMOVE_FILE
                                 : FS_READ_FILE | FS_WRITE_FILE;
-    enum rc rc = allow_fd(rules, all, s->dirfd, in_dir, err);
+    enum rc rc = s->dirfd < 0 ? RC_OK : allow_fd(rules, all, s->dirfd, in_dir, err);
     for (size_t i = 0; rc == RC_OK && readable[i] != NULL; i++)
         rc = allow_path(rules, all, readable[i], reads, err);
     if (rc == RC_OK)

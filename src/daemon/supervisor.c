@@ -192,7 +192,7 @@ static _Noreturn void core_main(struct supervisor *s, int socket, int control)
                                  .settings = s->config->core,
                                  .idle_ms = s->config->idle_ms,
                                  .pulse = s->core.pulse};
-    tpm_load(s->config->tcti);
+    (void)tpm_load(s->config->tcti); /* the core says what is wrong, as long as it is */
     if (base_forked(&err) != RC_OK || lock_in(s, SANDBOX_CORE, &err) != RC_OK) {
         log_event(LOG_LEVEL_ERROR, &(struct log_fields){.index = -1, .err = &err},
                   "the core cannot be locked in");

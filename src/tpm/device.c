@@ -124,12 +124,11 @@ static bool has_resource_manager(const char *tcti)
 }
 
 /* The loader asks for it by the same name, which is found among what is loaded. */
-void tpm_load(const char *tcti)
+bool tpm_load(const char *tcti)
 {
     char name[64];
     int len = snprintf(name, sizeof(name), "libtss2-tcti-%.*s.so.0", (int)strcspn(tcti, ":"), tcti);
-    if (len > 0 && (size_t)len < sizeof(name))
-        (void)dlopen(name, RTLD_NOW | RTLD_LOCAL);
+    return len > 0 && (size_t)len < sizeof(name) && dlopen(name, RTLD_NOW | RTLD_LOCAL) != NULL;
 }
 
 static enum rc connect_tcti(struct tpm *tpm, const char *tcti, struct err *err)

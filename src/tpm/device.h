@@ -103,10 +103,11 @@ struct tpm_time {
 
 /**
  * Load the library that talks to this kind of TPM, and keep it, for a process that soon cannot load
- * any more (daemon/sandbox.h). That it is not there is tpm_open()'s to say.
+ * any more (daemon/sandbox.h).
  * @param[in] tcti  As in struct tpm_config.
+ * @return false if it is not there, which tpm_open() says with the reason.
  */
-void tpm_load(const char *tcti);
+bool tpm_load(const char *tcti);
 
 /**
  * Connect: load the TCTI, start up, flush stray sessions and transient objects left by earlier

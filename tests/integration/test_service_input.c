@@ -291,6 +291,40 @@ static void test_bad_configuration(void **state)
     }
     service_configure(&s, NULL);
     assert_int_equal(service_tool(&s, out, "--check-config"), 0);
+    /* Beside the service as well. */
+    service_start(&s);
+    assert_int_equal(service_tool(&s, out, "--check-config"), 0);
+    service_stop(&s);
+    service_end(&s);
+}
+
+/* A good file, on a host that is not ready for it: everything is said at once, nothing is made. */
+static void test_bad_host(void **state)
+{
+    (void)state;
+    static const struct service_options elsewhere = {
+        .http = "'tcp_address':'::1'",
+        .tls = "'address':'192.0.2.1','certificate_file':'/nowhere/c',"
+               "'key_file':'/nowhere/k','trust_file':'/nowhere/t'"};
+    struct service s;
+    char out[TOOL_OUT];
+    service_make(&s, "host", &clocks, NULL);
+    assert_int_equal(service_tool(&s, out, "--check-config"), 6);
+    assert_non_null(strstr(out, "state_dir: "));
+    assert_int_not_equal(lab_shell("test -e '%s'", s.state), 0);
+    assert_int_equal(mkdir(s.state, 0700), 0);
+    assert_int_equal(service_tool(&s, out, "--check-config"), 6);
+    assert_non_null(strstr(out, "make a key with 'tidemark key new PLAN'"));
+    assert_int_equal(chmod(s.state, 0777), 0);
+    assert_int_equal(service_tool(&s, out, "--check-config"), 6);
+    assert_non_null(strstr(out, "must belong to this user and be writable by nobody else"));
+    service_configure(&s, &elsewhere);
+    assert_int_equal(lab_shell("sed -i 's/swtpm:path/nosuch:path/' '%s'", s.config), 0);
+    assert_int_equal(service_tool(&s, out, "--check-config"), 2);
+    assert_non_null(strstr(out, "/nowhere/c"));
+    assert_non_null(strstr(out, "tls.address: 192.0.2.1 cannot be listened on"));
+    assert_non_null(strstr(out, "tpm.tcti: there is no library for \"nosuch:path"));
+    assert_non_null(strstr(out, "state_dir: "));
     service_end(&s);
 }
 
@@ -646,12 +680,12 @@ static void test_disk_full(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bad_requests),   cmocka_unit_test(test_truncated_upload),
-        cmocka_unit_test(test_bad_plan),       cmocka_unit_test(test_bad_configuration),
-        cmocka_unit_test(test_two_services),   cmocka_unit_test(test_state_directory),
-        cmocka_unit_test(test_corrupt_ledger), cmocka_unit_test(test_corrupt_nodes),
-        cmocka_unit_test(case_27_tpm_gone),    cmocka_unit_test(test_chronyd_gone),
-        cmocka_unit_test(test_disk_full),
+        cmocka_unit_test(test_bad_requests),    cmocka_unit_test(test_truncated_upload),
+        cmocka_unit_test(test_bad_plan),        cmocka_unit_test(test_bad_configuration),
+        cmocka_unit_test(test_bad_host),        cmocka_unit_test(test_two_services),
+        cmocka_unit_test(test_state_directory), cmocka_unit_test(test_corrupt_ledger),
+        cmocka_unit_test(test_corrupt_nodes),   cmocka_unit_test(case_27_tpm_gone),
+        cmocka_unit_test(test_chronyd_gone),    cmocka_unit_test(test_disk_full),
     };
     int unable = lab_open();
     return unable != 0 ? unable : cmocka_run_group_tests(tests, start_clocks, stop_clocks);
