@@ -264,6 +264,10 @@ static void test_bad_configuration(void **state)
         {{.http = "'colour':'red'"}, "http.colour: unknown member"},
         {{.clock = "'guard_s':2"}, "clock.guard_s: unknown member"},
         {{.limits = "'fw':{'bursts':2}"}, "limits.fw: has an unknown member"},
+        {{.limits = "'fw':{'reserve':4}"}, "limits.fw: has a reserve for nobody"},
+        {{.limits = "'fw':{'reserve_for':'x'}"}, "limits.fw: has a reserve for nobody"},
+        {{.limits = "'fw':{'reserve':4,'reserve_for':5}"}, "limits.fw: has a wrong reserve_for"},
+        {{.limits = "'fw':{'caller_burst':4}"}, "limits.fw: has a burst but no rate"},
         {{.signing = "'idle_ms':1"}, "signing.idle_ms: not a whole number in range"},
         {{.restart = "'delay_ms_max':1},'colour':{"}, "colour: unknown member"},
         {{.tls = "'address':'example.org','certificate_file':'/c','key_file':'/k',"
