@@ -8,6 +8,8 @@ set -euo pipefail
 
 sim=tests/sim/sim
 fixed=100000
+# A fresh seed finds something once in some five million operations (docs/evidence.md). The long runs
+# are there for that; here it would turn somebody else's change red.
 fresh=6000
 if [ -n "${TIDEMARK_QUICK:-}" ]; then
     fixed=10000
