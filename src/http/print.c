@@ -33,6 +33,7 @@ void reply_terminate(struct reply *reply)
     END(reply->signature.request_id);
     END(reply->bound_request_id);
     END(reply->next_version);
+    END(reply->violated);
     END(reply->tpm);
     END(reply->tpm_state);
     END(reply->check_ledger);

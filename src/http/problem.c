@@ -158,7 +158,7 @@ void problem_print(struct jcs *j, const struct problem *problem, const char *det
     if (reply != NULL && reply->tpm_state[0] != '\0' && reply->rc != RC_OK)
         print_clean(j, "tpm_state", reply->tpm_state);
     jcs_member_string(j, "type", type);
-    if (reply != NULL && reply->violated[0] != '\0' && reply->rc != RC_OK)
+    if (reply != NULL && name_valid(reply->violated) && reply->rc != RC_OK)
         print_violated(j, reply->violated);
     if (reply != NULL)
         member_known(j, "window", reply->window);
