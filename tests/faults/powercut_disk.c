@@ -24,6 +24,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -346,14 +347,17 @@ static uint8_t *make_store(size_t size)
 }
 
 /* Not fuse_main(), which wants to be a daemon and to be told of signals: whoever kills us means it.
- */
+ *
+ * In a mount namespace of its own: if it ended as the last one in the test's, the kernel would
+ * unmount the disk there, and ask the process that is just ending to sync it, for ever. */
 static int serve(const char *mount_point)
 {
     char *words[] = {"powercut_disk", "-o", "fsname=powercut", NULL};
     struct fuse_args args = FUSE_ARGS_INIT(3, words);
     struct fuse *fuse = fuse_new(&args, &operations, sizeof(operations), NULL);
     struct fuse_loop_config *loop = fuse_loop_cfg_create();
-    if (fuse == NULL || loop == NULL || fuse_mount(fuse, mount_point) != 0)
+    if (fuse == NULL || loop == NULL || fuse_mount(fuse, mount_point) != 0 ||
+        unshare(CLONE_NEWNS) != 0)
         return 1;
     fuse_loop_cfg_set_max_threads(loop, THREADS_MAX);
     int result = fuse_loop_mt(fuse, loop);

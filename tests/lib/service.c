@@ -287,7 +287,8 @@ void service_configure(const struct service *s, const struct service_options *op
     int len = snprintf(
         text, sizeof(text),
         "{'state_dir':'%s','tpm':{'tcti':'%s','virtual':'demo'%s},"
-        "'clock':{'port':%u,'kernel_witness':false%s},'http':{'unix':'%s'%s},"
+        "'clock':{'port':%u,'kernel_witness':false%s},'http':{'unix':'%s',"
+        "'spool_keep_free':0%s}," /* some tests have disks of a few MiB */
         "'signing':{%s},'limits':{%s},'restart':{%s},'attest':{%s},'tls':{%s}%s%s%s,"
         "'sandbox':{'also_read':'%s'}}\n",
         s->state, s->tpm.tcti, more(o->tpm, tpm, sizeof(tpm)), s->clocks->port,
