@@ -19,6 +19,7 @@ void truth_sampled(struct machine *m)
     const struct host_clock *c = &sim->clocks[m->number];
     m->truth.sampled = true;
     m->truth.at_ns = sim->now_ns;
+    m->truth.behind_then_ns = m->truth.behind_ns;
     m->truth.honest = c->followed_ns == 0;
     m->truth.undisturbed = !c->disturbed;
 }
@@ -54,7 +55,7 @@ static void check_latch(const struct machine *m, int64_t ahead_ns)
      * is nothing but a pause that the process has not noticed. */
     const struct truth *t = &m->truth;
     bool measures = t->anchored || (t->aside && t->anchor_ns != 0);
-    if (measures && ahead_ns + t->behind_ns <= allowed_ahead_ns(m, t->at_ns))
+    if (measures && ahead_ns + t->behind_then_ns <= allowed_ahead_ns(m, t->at_ns))
         return;
     oracle_break(&sim->oracle, "Latch",
                  "%s believes the jump forward %" PRIu64 " that nobody has acknowledged", m->name,
@@ -114,7 +115,8 @@ static void check_reading(struct machine *m, const struct clk_reading *r, int64_
         t->anchored = true;
         t->anchor_ns = t->at_ns;
         t->ahead_ns = r->latest_ns - t->at_ns;
-        t->behind_ns = 0;
+        t->behind_ns = t->behind_ns - t->behind_then_ns;
+        t->behind_then_ns = 0;
     }
     if (ahead > allowed_ahead_ns(m, t->at_ns))
         oracle_break(&sim->oracle, "Forward",

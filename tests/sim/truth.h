@@ -29,10 +29,11 @@ struct truth {
     bool undisturbed; /* and nothing happened behind chronyd's back */
     bool base_honest; /* the same of the last sample that was believed */
     bool base_undisturbed;
-    bool anchored;     /* a time has been believed since the start, or a disruption */
-    int64_t anchor_ns; /* true time then */
-    int64_t ahead_ns;  /* and the latest that was believed, less that */
-    int64_t behind_ns; /* put aside for so long since then: its raw clock stood */
+    bool anchored;          /* a time has been believed since the start, or a disruption */
+    int64_t anchor_ns;      /* true time then */
+    int64_t ahead_ns;       /* and the latest that was believed, less that */
+    int64_t behind_ns;      /* put aside for so long since then: its raw clock stood */
+    int64_t behind_then_ns; /* the same when the sample was taken, which knows no later pause */
     int64_t floor_ns;
     bool aside;       /* it was put aside, and has not noticed (yet) */
     int64_t aside_ns; /* true time at which this process went on after it had been put aside for
