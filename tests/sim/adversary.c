@@ -569,7 +569,8 @@ static void operator_recovers(struct machine *m)
     if (!sim->oracle.keys[key].on[m->number].provisioned)
         return;
     arm_something(m);
-    (void)operator_recover_here(m, key);
+    int64_t wait_s = 0;
+    (void)operator_recover_here(m, key, &wait_s);
     disarm(m);
 }
 

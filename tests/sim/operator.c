@@ -443,7 +443,16 @@ static void excuse_lie(struct machine *m, struct oracle_key *key)
         key->excuses |= EXCUSE_LIE;
 }
 
-enum rc operator_recover_here(struct machine *m, unsigned key)
+/* People have nothing but the sentence. */
+static int64_t told_to_wait_s(const struct err *err)
+{
+    static const char words[] = "time must catch up: ";
+    const char *at = strstr(err_text(err), words);
+    int64_t s = 0;
+    return at != NULL && sscanf(at + sizeof(words) - 1, "%" SCNd64, &s) == 1 ? s : 0;
+}
+
+enum rc operator_recover_here(struct machine *m, unsigned key, int64_t *wait_s)
 {
     struct host h;
     struct err err = {0};
@@ -456,6 +465,7 @@ enum rc operator_recover_here(struct machine *m, unsigned key)
                                &err);
     if (rc == RC_OK)
         rc = recover_here(h.key, &h.m->world, h.ledger, &plan, NULL, &err);
+    *wait_s = rc == RC_OK ? 0 : told_to_wait_s(&err);
     host_close(&h);
     m->lineage++;
     check_forget(m);

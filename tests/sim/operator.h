@@ -52,8 +52,11 @@ enum rc operator_advance(struct machine *m, unsigned key, void (*arm)(struct mac
  */
 bool operator_acknowledge(struct machine *m, bool fooled);
 
-/** On with the next window, here. */
-enum rc operator_recover_here(struct machine *m, unsigned key);
+/**
+ * On with the next window, here.
+ * @param[out] wait_s  Seconds after which time has caught up, as the refusal says; 0: it says none.
+ */
+enum rc operator_recover_here(struct machine *m, unsigned key, int64_t *wait_s);
 
 /**
  * Replace a lost device: the key's backup `which` back from the newest (0: the newest) goes to

@@ -238,12 +238,16 @@ static void help_clock(struct machine *m, const struct oracle_key *k, const stru
 
 static enum help recover(struct machine *m, unsigned key)
 {
-    enum rc rc = operator_recover_here(m, key);
+    int64_t wait_s = 0;
+    enum rc rc = operator_recover_here(m, key, &wait_s);
     /* What the service would not sign by, the operation does not believe either: the jump is
-     * acknowledged there. */
+     * acknowledged there, or time has to catch up. */
     if (rc == RC_RETRY_CLOCK && machine_start(m)) {
         world_advance(60 * NS_PER_S);
-        help_clock(m, &oracle()->keys[key], &(struct reply){0});
+        help_clock(m, &oracle()->keys[key], &(struct reply){.retry_after_s = wait_s});
+        /* Caught up, the time may be a jump that an earlier process has found. */
+        if (m->running && operator_acknowledge(m, false))
+            world_advance(60 * NS_PER_S);
     }
     /* No window is left; or the TPM lost the counters themselves, and only a backup would help. */
     if (rc == RC_REFUSED_EXHAUSTED || rc == RC_REFUSED_UNSUPPORTED || rc == RC_REFUSED_OUTSIDE_PLAN)
