@@ -513,7 +513,7 @@ static void many_windows_are_passed_in_turns(void **state)
     service_key(&f.s, JUMP_PLAN);
     service_start(&f.s);
     const struct tpm_fault late = {
-        .kind = FAULT_DELAY, .command = CC_NV_INCREMENT, .at = 1, .times = 1000000, .rc = 100};
+        .kind = FAULT_DELAY, .command = CC_NV_INCREMENT, .at = 1, .times = 1000000, .rc = 300};
     tpmproxy_set(&f.proxy, &late);
     must_sign_again(&f);
     expect_on_its_way(&f);
