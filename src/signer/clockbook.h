@@ -43,6 +43,7 @@ void clockbook_view(struct clockbook *book, struct view_clock *view);
  * Accept the jump that stands: checked as clk_acknowledge() says, written down, and believed.
  * @param[in] who  Requester, for the ledger.
  * @retval RC_REFUSED_INPUT  Nothing changed; err says what was wrong.
+ * @retval RC_RETRY_CLOCK    Nothing changed: the words may be right, the evidence is not good now.
  * @retval RC_HALT_LEDGER    It may or may not stand in the ledger; the next start knows.
  */
 enum rc clockbook_acknowledge(struct clockbook *book, const struct clk_acknowledgement *said,

@@ -989,6 +989,8 @@ enum rc signer_acknowledge(struct signer *s, const struct request *r, struct rep
     reply->rc = (int32_t)rc;
     if (rc == RC_OK)
         return RC_OK;
+    if (rc == RC_RETRY_CLOCK)
+        reply->retry_after_s = TIMEKEEPER_WAIT_S;
     (void)snprintf(reply->text, sizeof(reply->text), "%s", err_text(&e));
     if (rc_class(rc) != RC_CLASS_HALT)
         return RC_OK;

@@ -121,7 +121,8 @@ enum rc signer_turned(struct signer *signer, struct err *err) MUST_CHECK;
  * Answer a REQUEST_CLOCK_ACK: clockbook_acknowledge(), and the clock as it is then; or a
  * REQUEST_WARNING_ACK: exhaustion_acknowledge(), and the warnings.
  * @param[out] payload  As signer_read().
- * @return as signer_sign(). A refusal is the reply's, and RC_OK here.
+ * @return as signer_sign(). A refusal is the reply's, with retry_after_s where asking again may
+ * help, and RC_OK here.
  */
 enum rc signer_acknowledge(struct signer *signer, const struct request *request,
                            struct reply *reply, void **payload, size_t *payload_len,

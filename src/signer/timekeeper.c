@@ -10,7 +10,6 @@
 
 /* When to ask again if only operators can help. */
 #define WAIT_FOR_PEOPLE_S 60
-#define WAIT_FOR_EVIDENCE_S 2
 
 /* So often the TPM is asked again soon after it was too slow. */
 #define TPM_TRIES 5
@@ -179,8 +178,8 @@ enum rc timekeeper_acknowledge(struct timekeeper *tk, const struct clk_acknowled
     /* Nobody was shown it: as if it had been an hour ago. */
     ack.shown_raw_ns = tk->shown_id == said->id ? tk->shown_ns : INT64_MAX;
     if (tk->verdict.mode == CLK_QUARANTINE_FWD && (reading.reasons & ~OF_A_JUMP) != 0)
-        return FAIL(err, RC_REFUSED_INPUT, "", reading.reasons,
-                    "there is no good time to accept: %s",
+        return FAIL(err, RC_RETRY_CLOCK, "", reading.reasons,
+                    "there is no good time to accept now: %s",
                     clk_reason_text(reading.reasons & ~OF_A_JUMP));
     return clk_acknowledge(&tk->machine, &ack, &reading, windows, err);
 }
@@ -198,7 +197,7 @@ void timekeeper_release(struct timekeeper *tk)
 static int64_t behind_s(const struct timekeeper *tk)
 {
     int64_t behind_ns = clk_behind_ns(&tk->machine, &tk->reading);
-    return behind_ns > 0 ? behind_ns / NS_PER_S + 1 : WAIT_FOR_EVIDENCE_S;
+    return behind_ns > 0 ? behind_ns / NS_PER_S + 1 : TIMEKEEPER_WAIT_S;
 }
 
 enum rc timekeeper_refuse(const struct timekeeper *tk, int64_t *wait_s, struct err *err)
@@ -207,7 +206,7 @@ enum rc timekeeper_refuse(const struct timekeeper *tk, int64_t *wait_s, struct e
     uint32_t reasons = tk->reading.reasons;
     const char *mode = clk_mode_name(tk->verdict.mode);
     clk_reasons_print(reasons, names, sizeof(names));
-    *wait_s = WAIT_FOR_EVIDENCE_S;
+    *wait_s = TIMEKEEPER_WAIT_S;
     if (tk->verdict.mode == CLK_QUARANTINE_FWD) {
         *wait_s = WAIT_FOR_PEOPLE_S;
         return FAIL(err, RC_RETRY_CLOCK, "", reasons,

@@ -23,6 +23,9 @@
 /** How often the record of the clock is renewed. */
 #define TIMEKEEPER_RECORD_S 60
 
+/** When asking again may find better evidence. */
+#define TIMEKEEPER_WAIT_S 2
+
 struct timekeeper {
     const struct world *world;
     const struct clk_policy *policy;
@@ -102,7 +105,8 @@ void timekeeper_show(struct timekeeper *tk);
  * May the jump that stands be acknowledged so? Takes a sample; changes nothing else.
  * @param[in] windows  That it costs, over all keys: what `said` has to repeat.
  * @param[in] said     id, utc_s and windows; shown_raw_ns is filled in here.
- * @retval RC_REFUSED_INPUT  As clk_acknowledge(); or the present sample is no good evidence.
+ * @retval RC_REFUSED_INPUT  As clk_acknowledge().
+ * @retval RC_RETRY_CLOCK    The present sample is no good evidence; one in TIMEKEEPER_WAIT_S may be.
  */
 enum rc timekeeper_acknowledge(struct timekeeper *tk, const struct clk_acknowledgement *said,
                                uint64_t windows, struct err *err) MUST_CHECK;
