@@ -106,7 +106,8 @@ void timekeeper_show(struct timekeeper *tk);
  * @param[in] windows  That it costs, over all keys: what `said` has to repeat.
  * @param[in] said     id, utc_s and windows; shown_raw_ns is filled in here.
  * @retval RC_REFUSED_INPUT  As clk_acknowledge().
- * @retval RC_RETRY_CLOCK    The present sample is no good evidence; one in TIMEKEEPER_WAIT_S may be.
+ * @retval RC_RETRY_CLOCK    The present sample is no good evidence; one in TIMEKEEPER_WAIT_S may
+ * be.
  */
 enum rc timekeeper_acknowledge(struct timekeeper *tk, const struct clk_acknowledgement *said,
                                uint64_t windows, struct err *err) MUST_CHECK;
