@@ -6,6 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bytes.h"
+#include "base/digest.h"
+#include "http/fields.h"
+
 #define INTEGER_MAX UINT64_C(999999999999999)
 #define RETRY_DEFAULT_S 1 /* for refusals that pass by themselves and name no time */
 
@@ -78,6 +82,23 @@ void answer_problem(struct answer *a, enum problem_id id, const char *detail,
     a->content_type = "application/problem+json";
     a->problem = problem;
     retry_after(a, problem, reply);
+}
+
+#define ETAG_BYTES 16 /* nobody gains by two answers with one tag: they are all ours */
+
+void answer_validate(struct answer *a, const char *if_none_match)
+{
+    uint8_t sha256[SHA256_LEN];
+    char hex[HEX_SIZE(ETAG_BYTES)];
+    char etag[HEX_SIZE(ETAG_BYTES) + 2];
+    if (!a->kept || a->status != 200)
+        return;
+    digest_buffer(DIGEST_SHA256, sha256, a->body != NULL ? a->body : a->fixed, a->len);
+    hex_encode(hex, sha256, ETAG_BYTES);
+    (void)snprintf(etag, sizeof(etag), "\"%s\"", hex);
+    answer_header(a, "ETag", "%s", etag);
+    if (etag_named(if_none_match, etag))
+        a->status = 304;
 }
 
 /* One item of a structured-field list: "name";q=10;w=60 or "name";r=3;t=20. Its integers have at

@@ -34,6 +34,7 @@ struct answer {
     const char *fixed;        /* instead of body: static memory */
     size_t len;
     bool close;                    /* end the connection afterwards */
+    bool kept;                     /* clients may keep it and ask whether it still holds */
     const struct problem *problem; /* that it is; NULL: none */
     size_t header_count;
     struct {
@@ -64,6 +65,18 @@ void answer_json(struct answer *a, unsigned status, struct jcs *j);
  */
 void answer_problem(struct answer *a, enum problem_id id, const char *detail,
                     const char *request_id, const struct reply *reply);
+
+/**
+ * Give an answer that may be kept its entity tag, and make it "not modified" for who has it
+ * already.
+ *
+ * The tag is a digest of the bytes, so that it cannot stay when they change: whatever is answered
+ * here was made and allowed as without If-None-Match, only its bytes are left out. The library
+ * leaves the body out of a 304 by itself and says its length (RFC 9110 §15.4.5, §8.6). Nothing is
+ * done to answers that may not be kept, and to others than a 200.
+ * @param[in] if_none_match  Value of the header, or NULL.
+ */
+void answer_validate(struct answer *a, const char *if_none_match);
 
 /** RateLimit-Policy and RateLimit from the limits in a reply. window_s: length of a window, or 0.
  */

@@ -433,12 +433,22 @@ static void take_body(struct exchange *x, const char *data, size_t len)
     atomic_fetch_sub(&x->front->unwritten, written);
 }
 
+/* What is kept is asked about each time (no-cache): a key of the same name may be made anew, and
+ * who lost its role must not go on reading. What needs a role is nothing for caches of many
+ * clients. */
+static const char *cache_control(const struct exchange *x)
+{
+    if (!x->answer.kept || x->answer.status >= 400)
+        return "no-store";
+    return (x->route->roles & ROLE_PUBLIC) != 0 ? "no-cache" : "private, no-cache";
+}
+
 static enum MHD_Result add_headers(const struct exchange *x, struct MHD_Response *response)
 {
     const struct answer *a = &x->answer;
     enum MHD_Result ok = MHD_add_response_header(response, "Content-Type", a->content_type);
     ok &= MHD_add_response_header(response, "Request-Id", x->request_id);
-    ok &= MHD_add_response_header(response, "Cache-Control", "no-store");
+    ok &= MHD_add_response_header(response, "Cache-Control", cache_control(x));
     ok &= MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
     if (a->close)
         ok &= MHD_add_response_header(response, "Connection", "close");
@@ -492,6 +502,7 @@ static const char *end_name(const struct exchange *x)
 
 static enum MHD_Result queue_answer(struct exchange *x)
 {
+    answer_validate(&x->answer, guard_value(&x->guard, GUARD_IF_NONE_MATCH));
     struct MHD_Response *response = make_response(&x->answer);
     if (response == NULL)
         return MHD_NO;

@@ -183,3 +183,38 @@ bool accept_bare(const char *accept, bool *neither)
     *neither = json == 0 && bare == 0;
     return bare > json;
 }
+
+/* Length of one entity tag without its "W/"; 0 if there is none. Its characters are those of RFC
+ * 9110 §8.8.3, so that a comma inside one is no end of it. */
+static size_t etag_length(const char *p)
+{
+    size_t len = 1;
+    if (*p != '"')
+        return 0;
+    while ((unsigned char)p[len] >= 0x21 && p[len] != '"' && p[len] != 0x7f)
+        len++;
+    return p[len] == '"' ? len + 1 : 0;
+}
+
+bool etag_named(const char *value, const char *etag)
+{
+    bool named = false;
+    if (value == NULL)
+        return false;
+    const char *p = skip_blanks(value);
+    if (*p == '*')
+        return *skip_blanks(p + 1) == '\0';
+    for (;;) {
+        p += strncmp(p, "W/", 2) == 0 ? 2 : 0;
+        size_t len = etag_length(p);
+        if (len == 0)
+            return false;
+        named = named || key_is(p, len, etag);
+        p = skip_blanks(p + len);
+        if (*p == '\0')
+            return named;
+        if (*p != ',')
+            return false;
+        p = skip_blanks(p + 1);
+    }
+}

@@ -66,4 +66,14 @@ unsigned accept_quality(const char *accept, const char *type) MUST_CHECK;
  */
 bool accept_bare(const char *accept, bool *neither) MUST_CHECK;
 
+/**
+ * Does an If-None-Match value name this entity tag (RFC 9110 §13.1.2, weak comparison)?
+ *
+ * A value that cannot be read names none: the client is then given what it would have been given
+ * without it.
+ * @param[in] value  NULL if the header was not sent: names none.
+ * @param[in] etag   With its quotes, and strong.
+ */
+bool etag_named(const char *value, const char *etag) MUST_CHECK;
+
 #endif

@@ -20,6 +20,7 @@ static const struct {
     [GUARD_CONTENT_ENCODING] = {"Content-Encoding", true},
     [GUARD_CONTENT_DIGEST] = {"Content-Digest", true},
     [GUARD_ACCEPT] = {"Accept", true},
+    [GUARD_IF_NONE_MATCH] = {"If-None-Match", true},
     [GUARD_EXPECT] = {"Expect", true},
     [GUARD_IDEMPOTENCY_KEY] = {"Idempotency-Key", false},
     [GUARD_REQUEST_ID] = {"Request-Id", false},

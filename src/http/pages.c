@@ -94,9 +94,11 @@ void problem_start(struct exchange *x)
         exchange_problem(x, PROBLEM_BUSY, "no memory for the answer");
     else
         answer_bytes(&x->answer, 200, "text/plain; charset=utf-8", text, (size_t)len);
+    x->answer.kept = len >= 0;
 }
 
 void openapi_start(struct exchange *x)
 {
     answer_fixed(&x->answer, 200, "application/json", openapi_json, openapi_json_len);
+    x->answer.kept = true;
 }

@@ -24,6 +24,7 @@ static void answer_copy(struct exchange *x, const char *type, const void *bytes,
     }
     memcpy(copy, bytes, len);
     answer_bytes(&x->answer, 200, type, copy, len);
+    x->answer.kept = true;
 }
 
 static void answer_raw(struct exchange *x, const struct view_key *key)

@@ -142,6 +142,7 @@ static void plan_done(struct exchange *x)
         return;
     }
     exchange_answer_payload(x, 200, "application/json");
+    x->answer.kept = true;
     hex_encode(hex, facts.sha256, SHA256_LEN);
     answer_header(&x->answer, "Tidemark-Plan-SHA256", "%s", hex);
 }

@@ -255,6 +255,10 @@ static void signature_answer(struct exchange *x)
     signature_path(path, s->key, s->id);
     if (created)
         answer_header(&x->answer, "Location", "%s", path);
+    if (x->made.op == REQUEST_SIGNATURE) { /* as JSON it says what is left, which changes */
+        x->answer.kept = true;
+        answer_header(&x->answer, "Vary", "Accept");
+    }
     if (x->made.op == REQUEST_SIGN && x->made.replayed)
         answer_header(&x->answer, "Tidemark-Replayed", "true");
     answer_limits(&x->answer, &x->made, x->facts.window_s);
@@ -302,9 +306,11 @@ void signature_start(struct exchange *x)
     exchange_ask(x, -1, sign_done);
 }
 
+/* A receipt gains its attestation once, and so another tag. */
 static void receipt_done(struct exchange *x)
 {
     exchange_answer_payload(x, 200, "application/json");
+    x->answer.kept = true;
 }
 
 void receipt_start(struct exchange *x)

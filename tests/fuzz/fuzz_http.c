@@ -76,6 +76,8 @@ static void fuzz_fields(char which, const char *text)
         MUST(key[0] != '\0' && token_valid(key, IDEMPOTENCY_KEY_MAX));
     if (which == '4' && accept_bare(text, &neither))
         MUST(!neither);
+    if (which == '6' && etag_named(text, "\"abc\""))
+        MUST(strstr(text, "\"abc\"") != NULL || strchr(text, '*') != NULL);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)

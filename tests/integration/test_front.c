@@ -25,6 +25,7 @@
 #include "lib/front_rig.h"
 #include "lib/schema.h"
 
+#define PATIENCE_MS 60000
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define SIGNATURES "/v1/keys/" RIG_VERSION_KEY "/signatures"
 #define SIGN SIGNATURES "?version=4.2.1&slot=kernel"
@@ -515,6 +516,122 @@ static void test_stored_signature(void **state)
     struct answered none CLEANUP(answered_free) =
         client_get(&rig, SIGNATURES "/00000000000000000000000000000000");
     assert_int_equal(none.status, 404);
+}
+
+/* What may be kept -------------------------------------------------------------------------------
+ */
+
+static struct answered ask_again(const char *method, const char *path, const char *headers)
+{
+    char request[512];
+    (void)snprintf(request, sizeof(request), "%s %s HTTP/1.1\r\nHost: x\r\n%s\r\n", method, path,
+                   headers);
+    return client_ask(&rig, request);
+}
+
+/* The tag of a path's answer, which must be allowed to be kept. */
+static void tag_of(char tag[64], const char *path, const char *headers, const char *kept_by)
+{
+    struct answered a CLEANUP(answered_free) = ask_again("GET", path, headers);
+    assert_int_equal(a.status, 200);
+    check_header(&a, "Cache-Control", kept_by);
+    const char *value = answered_header(&a, "ETag");
+    assert_non_null(value);
+    (void)snprintf(tag, 64, "%s", value);
+}
+
+static void check_kept(const char *path, const char *kept_by)
+{
+    char tag[64], same[128];
+    tag_of(tag, path, "", kept_by);
+    (void)snprintf(same, sizeof(same), "If-None-Match: \"x\"\r\nIf-None-Match: W/%s\r\n", tag);
+    struct answered head CLEANUP(answered_free) = ask_again("HEAD", path, "");
+    assert_int_equal(head.status, 200);
+    check_header(&head, "ETag", tag);
+    struct answered known CLEANUP(answered_free) = ask_again("GET", path, same);
+    assert_int_equal(known.status, 304);
+    check_header(&known, "ETag", tag);
+    check_header(&known, "Cache-Control", kept_by);
+    struct answered other CLEANUP(answered_free) =
+        ask_again("GET", path, "If-None-Match: \"x\"\r\n");
+    assert_int_equal(other.status, 200);
+    assert_true(other.len > 0);
+}
+
+static void test_kept(void **state)
+{
+    (void)state;
+    static const char *const private[] = {SIGNATURES "/" ID, SIGNATURES "/" ID "/receipt",
+                                          "/v1/keys/nightly/plan"};
+    static const char *const public[] = {"/v1/keys/nightly/public",
+                                         "/v1/keys/nightly/public?format=spki-pem",
+                                         "/problems/busy", "/openapi.json"};
+    static const char *const never[] = {"/v1/keys",
+                                        "/v1/keys/nightly",
+                                        "/v1/keys/nightly/windows",
+                                        "/v1/keys/nightly/windows/2",
+                                        "/v1/keys/router-fw/versions",
+                                        "/v1/keys/nightly/indices/2",
+                                        "/v1/keys/nightly/forecast",
+                                        "/v1/warnings",
+                                        "/v1/clock",
+                                        "/health/live",
+                                        "/health/ready",
+                                        "/health/state",
+                                        "/metrics"};
+    for (size_t i = 0; i < COUNT(private); i++)
+        check_kept(private[i], "private, no-cache");
+    for (size_t i = 0; i < COUNT(public); i++)
+        check_kept(public[i], "no-cache");
+    for (size_t i = 0; i < COUNT(never); i++) {
+        struct answered a CLEANUP(answered_free) =
+            ask_again("GET", never[i], "If-None-Match: *\r\n");
+        if (a.status != 200)
+            fail_msg("%s: %d", never[i], a.status);
+        check_header(&a, "Cache-Control", "no-store");
+        assert_null(answered_header(&a, "ETag"));
+    }
+    /* What is not there was not kept either. */
+    struct answered none CLEANUP(answered_free) =
+        ask_again("GET", "/problems/none-of-these", "If-None-Match: *\r\n");
+    assert_int_equal(none.status, 404);
+    check_header(&none, "Cache-Control", "no-store");
+}
+
+/* The two forms of a signature are two things to keep, and so is what has changed. */
+static void test_kept_forms(void **state)
+{
+    (void)state;
+    static const char bare[] = "Accept: application/octet-stream\r\n";
+    char json[64], bytes[64], both[256];
+    tag_of(json, SIGNATURES "/" ID, "", "private, no-cache");
+    tag_of(bytes, SIGNATURES "/" ID, bare, "private, no-cache");
+    assert_string_not_equal(json, bytes);
+    (void)snprintf(both, sizeof(both), "%sIf-None-Match: %s\r\n", bare, json);
+    struct answered other CLEANUP(answered_free) = ask_again("GET", SIGNATURES "/" ID, both);
+    assert_int_equal(other.status, 200);
+    assert_int_equal(other.len, RIG_SIGNATURE_LEN);
+    check_header(&other, "Vary", "Accept");
+    (void)snprintf(both, sizeof(both), "If-None-Match: %s\r\n", json);
+    rig_set(&rig, &rig.tpm_virtual, true); /* one warning more in the JSON */
+    struct answered changed CLEANUP(answered_free) = ask_again("GET", SIGNATURES "/" ID, both);
+    assert_int_equal(changed.status, 200);
+}
+
+/* The length that a 304 says is not that of a body: the next answer follows at once. */
+static void test_kept_alive(void **state)
+{
+    (void)state;
+    int fd CLEANUP(fd_close) = client_unix(&rig);
+    static const char requests[] =
+        "GET /openapi.json HTTP/1.1\r\nHost: x\r\nIf-None-Match: *\r\n\r\n"
+        "GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n";
+    assert_true(client_send(fd, requests, strlen(requests)));
+    struct answered a CLEANUP(answered_free) = client_read(fd, false, PATIENCE_MS);
+    assert_int_equal(a.status, 304);
+    struct answered b CLEANUP(answered_free) = client_read(fd, false, PATIENCE_MS);
+    assert_int_equal(b.status, 200);
+    assert_string_equal(b.body, "{\"status\":\"live\"}");
 }
 
 static void test_health(void **state)
@@ -1048,6 +1165,9 @@ int main(void)
         TEST(test_plan_and_public),
         TEST(test_lists),
         TEST(test_stored_signature),
+        TEST(test_kept),
+        TEST(test_kept_forms),
+        TEST(test_kept_alive),
         TEST(test_health),
         TEST(test_virtual_tpm),
         TEST(test_preview),

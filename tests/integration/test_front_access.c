@@ -71,7 +71,9 @@ static struct answered ask(const char *method, const char *pattern)
     bool post = strcmp(method, "post") == 0;
     (void)snprintf(request, sizeof(request), "%s %s HTTP/1.1\r\nHost: x\r\n%s\r\n%s",
                    post ? "POST" : "GET", path,
-                   post ? "Content-Type: application/json\r\nContent-Length: 2\r\n" : "",
+                   /* Who may not read is not told either that it has it already. */
+                   post ? "Content-Type: application/json\r\nContent-Length: 2\r\n"
+                        : "If-None-Match: *\r\n",
                    post ? "{}" : "");
     return client_ask(&rig, request);
 }

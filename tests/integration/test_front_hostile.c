@@ -171,6 +171,7 @@ static void test_bad_requests(void **state)
         {"GET /v1/keys" HOST "Request-Id: a\"b\r\n\r\n", 400, "bad-request", "Request-Id"},
         {"GET " SIGNATURE_PATH HOST "Accept: text/html\r\n\r\n", 406, "not-acceptable", NULL},
         {"DELETE /v1/keys" HOST "\r\n", 405, "method-not-allowed", NULL},
+        {"OPTIONS /v1/keys" HOST "\r\n", 405, "method-not-allowed", "GET, HEAD"},
         {"GET " SIGNATURES HOST "\r\n", 405, "method-not-allowed", "POST"},
         {POST_ABC("/v1/keys/router-fw/nothing", ""), 404, "not-found", NULL},
         {POST_ABC(SIGNATURES, ""), 400, "bad-request", "version="},

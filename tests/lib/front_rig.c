@@ -975,7 +975,8 @@ struct answered client_read(int fd, bool head, int timeout_ms)
         }
     } while (a.status == 100);
     const char *length = find_header(a.head, "Content-Length");
-    size_t expected = head || length == NULL ? 0 : (size_t)strtoul(length, NULL, 10);
+    bool bodyless = head || a.status == 304; /* which says the length nevertheless */
+    size_t expected = bodyless || length == NULL ? 0 : (size_t)strtoul(length, NULL, 10);
     a.body = calloc(1, expected + 1);
     assert_non_null(a.body);
     while (a.len < expected) {

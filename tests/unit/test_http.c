@@ -283,6 +283,41 @@ static void test_accept(void **state)
     assert_int_equal(accept_quality("a/b;q=", "a/b"), 0);
 }
 
+static void test_etag_named(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *value;
+        bool named;
+    } cases[] = {
+        {NULL, false},
+        {"\"abc\"", true},
+        {"W/\"abc\"", true},
+        {"*", true},
+        {" * ", true},
+        {"\"x\", \"abc\"", true},
+        {"\"abc\",W/\"x\"", true},
+        {"\"a,\" , \"abc\"", true}, /* a comma may stand inside */
+        {"\"x,\\\",\"abc\"", true}, /* and a backslash escapes nothing */
+        {"\"\", \"abc\"", true},
+        {"", false},
+        {"abc", false},
+        {"\"abcd\"", false},
+        {"\"ab\"", false},
+        {"\"ABC\"", false},
+        {"\"abc", false},
+        {"w/\"abc\"", false},
+        {"\"abc\" \"x\"", false},
+        {"\"abc\",", false},
+        {"\"abc\", rubbish", false},
+        {"\"a bc\", \"abc\"", false},
+        {"*, \"abc\"", false},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++)
+        if (etag_named(cases[i].value, "\"abc\"") != cases[i].named)
+            fail_msg("If-None-Match: %s", cases[i].value);
+}
+
 static void test_small_fields(void **state)
 {
     (void)state;
@@ -987,6 +1022,7 @@ int main(void)
         cmocka_unit_test(test_guard_bounds),
         cmocka_unit_test(test_content_digest),
         cmocka_unit_test(test_content_digest_refused),
+        cmocka_unit_test(test_etag_named),
         cmocka_unit_test(test_idempotency_key),
         cmocka_unit_test(test_accept),
         cmocka_unit_test(test_small_fields),
