@@ -17,6 +17,10 @@ jobs=$(nproc)
 at_once=$((jobs * 2))
 
 finish() {
+    if [ -s "$TIDEMARK_RED_ONCE" ]; then
+        printf '\nnote  these were red beside other tests, and run again alone (tests/run):\n'
+        cat "$TIDEMARK_RED_ONCE"
+    fi
     if [ -s "$here/build/failed.log" ]; then
         echo
         cat "$here/build/failed.log"
@@ -98,6 +102,8 @@ configured() {
 
 mkdir -p build
 : >build/failed.log
+export TIDEMARK_RED_ONCE=$here/build/red-once.log
+: >"$TIDEMARK_RED_ONCE"
 step "packages" scripts/packages --install build run test || finish
 chronyd=$(scripts/get-chronyd build/chrony) || finish
 export CHRONYD=$chronyd
