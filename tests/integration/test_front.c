@@ -22,6 +22,7 @@
 #include "base/digest.h"
 #include "base/file.h"
 #include "http/problem.h"
+#include "lib/described.h"
 #include "lib/front_rig.h"
 #include "lib/schema.h"
 
@@ -919,99 +920,28 @@ static void test_problem_pages(void **state)
 /* What docs/openapi.json promises ----------------------------------------------------------------
  */
 
-/* The example of a parameter; NULL if the path or query does not need it. */
-static const char *example(const json_t *root, const json_t *parameter, const char *in,
-                           const char **name)
-{
-    const json_t *p = schema_resolve(root, text_of(parameter, "$ref"));
-    assert_non_null(p);
-    *name = text_of(p, "name");
-    return strcmp(text_of(p, "in"), in) == 0 ? text_of(p, "example") : NULL;
-}
-
-/* "/v1/keys/{key}" with the examples of its parameters. */
-static void fill_path(const json_t *root, const json_t *operation, const char *path, char *out,
-                      size_t size)
-{
-    const json_t *parameters = json_object_get(operation, "parameters");
-    size_t at = 0;
-    out[0] = '\0';
-    while (*path != '\0') {
-        if (*path != '{') {
-            at += (size_t)snprintf(out + at, size - at, "%c", *path++);
-            continue;
-        }
-        size_t len = strcspn(path, "}") - 1;
-        for (size_t i = 0; i < json_array_size(parameters); i++) {
-            const char *name = NULL;
-            const char *value = example(root, json_array_get(parameters, i), "path", &name);
-            if (value != NULL && strlen(name) == len && strncmp(name, path + 1, len) == 0)
-                at += (size_t)snprintf(out + at, size - at, "%s", value);
-        }
-        path += len + 2;
-    }
-}
-
 static void check_described(const json_t *root, const json_t *operation, const struct answered *a,
                             const char *what)
 {
-    char status[8], type[64], fault[256];
-    (void)snprintf(status, sizeof(status), "%d", a->status);
-    const char *header = answered_header(a, "Content-Type");
-    (void)snprintf(type, sizeof(type), "%.*s", (int)strcspn(header, ";"), header);
-    const json_t *response = json_object_get(json_object_get(operation, "responses"), status);
-    const json_t *content = json_object_get(json_object_get(response, "content"), type);
-    if (content == NULL)
-        fail_msg("%s: %s %s is not described", what, status, type);
-    if (strstr(type, "json") == NULL)
-        return;
-    json_t *json CLEANUP(release) = json_of(a);
-    if (!schema_fits(root, json_object_get(content, "schema"), json, fault))
-        fail_msg("%s: %s\n%s", what, fault, a->body);
-}
-
-static bool is_required(const json_t *root, const json_t *parameter)
-{
-    const json_t *p = schema_resolve(root, text_of(parameter, "$ref"));
-    return json_is_true(json_object_get(p, "required"));
-}
-
-/* "?nonce=…": what a query must have. */
-static void add_required(const json_t *root, const json_t *operation, char *path, size_t size)
-{
-    const json_t *parameters = json_object_get(operation, "parameters");
-    char mark = '?';
-    for (size_t i = 0; i < json_array_size(parameters); i++) {
-        const char *name = NULL;
-        const json_t *parameter = json_array_get(parameters, i);
-        const char *value = example(root, parameter, "query", &name);
-        if (value == NULL || !is_required(root, parameter))
-            continue;
-        size_t at = strlen(path);
-        (void)snprintf(path + at, size - at, "%c%s=%s", mark, name, value);
-        mark = '&';
-    }
+    const struct described_answer answer = {.status = a->status,
+                                            .type = answered_header(a, "Content-Type"),
+                                            .body = a->body,
+                                            .len = a->len};
+    described_check(root, operation, &answer, what);
 }
 
 static void try_get(const json_t *root, const char *path, const json_t *operation)
 {
-    char filled[512];
-    fill_path(root, operation, path, filled, sizeof(filled));
-    add_required(root, operation, filled, sizeof(filled));
+    char filled[DESCRIBED_PATH], query[DESCRIBED_PATH];
+    described_path(root, operation, path, NULL, filled);
     struct answered a CLEANUP(answered_free) = client_get(&rig, filled);
     if (a.status != 200)
         fail_msg("%s: %d", filled, a.status);
     check_described(root, operation, &a, filled);
     /* Each query parameter by itself, with its example. */
-    const json_t *parameters = json_object_get(operation, "parameters");
-    for (size_t i = 0; i < json_array_size(parameters); i++) {
-        char query[600];
-        const char *name = NULL;
-        const json_t *parameter = json_array_get(parameters, i);
-        const char *value = example(root, parameter, "query", &name);
-        if (value == NULL || is_required(root, parameter))
+    for (size_t i = 0; i < json_array_size(json_object_get(operation, "parameters")); i++) {
+        if (!described_query(root, operation, i, filled, query))
             continue;
-        (void)snprintf(query, sizeof(query), "%s?%s=%s", filled, name, value);
         struct answered b CLEANUP(answered_free) = client_get(&rig, query);
         if (b.status != 200)
             fail_msg("%s: %d", query, b.status);
@@ -1022,7 +952,7 @@ static void try_get(const json_t *root, const char *path, const json_t *operatio
 /* A post whose body is optional: the place may stand in the query. */
 static void try_post_bare(const json_t *root, const char *path, const json_t *operation)
 {
-    char target[600];
+    char target[DESCRIBED_PATH + 40];
     (void)snprintf(target, sizeof(target), "%s?version=4.2.1&slot=kernel", path);
     struct answered a CLEANUP(answered_free) = client_post(&rig, target, "", "", 0);
     assert_int_equal(a.status, 200);
@@ -1033,12 +963,7 @@ static void try_post_bare(const json_t *root, const char *path, const json_t *op
 static void try_post_json(const json_t *root, const char *path, const json_t *operation)
 {
     static const char *const wrong[] = {"[]", "{}", "{\"id\":1,\"windows\":-1,\"utc\":\"\"}", "no"};
-    char fault[256];
-    const json_t *content = json_object_get(json_object_get(operation, "requestBody"), "content");
-    const json_t *json = json_object_get(content, "application/json");
-    const json_t *value = json_object_get(json, "example");
-    assert_true(schema_fits(root, json_object_get(json, "schema"), value, fault));
-    char *text = json_dumps(value, 0);
+    char *text = json_dumps(described_body(root, operation, "application/json"), 0);
     struct answered a CLEANUP(answered_free) =
         client_post(&rig, path, "Content-Type: application/json\r\n", text, strlen(text));
     free(text);
@@ -1059,11 +984,11 @@ static void try_post_json(const json_t *root, const char *path, const json_t *op
 
 static void try_post(const json_t *root, const char *path, const json_t *operation)
 {
-    char filled[512], target[600], fault[256];
-    const json_t *content = json_object_get(json_object_get(operation, "requestBody"), "content");
-    fill_path(root, operation, path, filled, sizeof(filled));
+    char filled[DESCRIBED_PATH], target[DESCRIBED_PATH + 40];
+    described_path(root, operation, path, NULL, filled);
     (void)snprintf(target, sizeof(target), "%s?version=4.2.1&slot=kernel", filled);
-    const char *raw = text_of(json_object_get(content, "application/octet-stream"), "example");
+    const char *raw =
+        json_string_value(described_body(root, operation, "application/octet-stream"));
     if (raw == NULL) {
         try_post_json(root, filled, operation);
         return;
@@ -1072,10 +997,7 @@ static void try_post(const json_t *root, const char *path, const json_t *operati
         client_post(&rig, target, "Content-Type: application/octet-stream\r\n", raw, strlen(raw));
     assert_int_equal(a.status, 201);
     check_described(root, operation, &a, target);
-    const json_t *json = json_object_get(content, "application/json");
-    const json_t *value = json_object_get(json, "example");
-    assert_true(schema_fits(root, json_object_get(json, "schema"), value, fault));
-    char *text = json_dumps(value, 0);
+    char *text = json_dumps(described_body(root, operation, "application/json"), 0);
     struct answered b CLEANUP(answered_free) =
         client_post(&rig, filled, "Content-Type: application/json\r\n", text, strlen(text));
     free(text);
