@@ -187,6 +187,14 @@ static enum rc compare(struct batch *b, const struct look *looks, size_t count, 
     return RC_OK;
 }
 
+/* A share or a reserve is a matter of who asks and in which order: each job meets it alone. */
+static bool window_is_full(const struct look *look)
+{
+    return look->reply.rc == RC_RETRY_WINDOW_FULL &&
+           strcmp(look->reply.violated, LIMIT_CALLER) != 0 &&
+           strcmp(look->reply.violated, LIMIT_RESERVE) != 0;
+}
+
 enum rc bulk_fits(struct batch *b, struct job *jobs, size_t count, struct reply *whole,
                   struct err *err)
 {
@@ -204,7 +212,7 @@ enum rc bulk_fits(struct batch *b, struct job *jobs, size_t count, struct reply 
             continue;
         }
         rc = look_at(b, &jobs[i], &looks[i], err);
-        if (rc == RC_OK && looks[i].reply.rc == RC_RETRY_WINDOW_FULL) {
+        if (rc == RC_OK && window_is_full(&looks[i])) {
             *whole = looks[i].reply;
             whole->op = REQUEST_BATCH;
             rc = FAIL(err, RC_RETRY_WINDOW_FULL, "", 0, "%s: none was made", whole->text);

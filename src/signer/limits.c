@@ -90,20 +90,17 @@ static void refuse_rate(struct batch *b, struct job *job, const char *which, uin
                &err);
 }
 
-enum rc limits_rate(struct batch *b, struct job *job, bool *granted, struct err *err)
+/* Is there a token of the caller's, and one of the key's? Take both or none; without `take` none.
+ */
+static enum rc ask_tokens(struct batch *b, struct job *job, bool take, bool *granted,
+                          struct err *err)
 {
     struct key *key = b->key;
     struct reply *reply = job->reply;
     struct bucket *callers = NULL;
     uint64_t wait_s = 0;
     int64_t now_ns = raw_ns(b->world);
-    struct err why = {0};
     *granted = false;
-    enum rc acknowledged = exhaustion_check(key, b->ledger, b->settings, b->now_s, &why);
-    if (acknowledged != RC_OK) {
-        job_refuse(job, acknowledged, &why);
-        return RC_OK;
-    }
     struct bucket of_caller = {0};
     if (key->limits.caller_burst != 0) {
         enum rc rc = caller_bucket(b, job, &callers, err);
@@ -131,11 +128,22 @@ enum rc limits_rate(struct batch *b, struct job *job, bool *granted, struct err 
         return RC_OK;
     }
     *granted = true;
-    if (job->preview)
+    if (!take)
         return RC_OK;
     key->bucket = of_key;
     if (callers != NULL)
         *callers = of_caller;
+    return RC_OK;
+}
+
+enum rc limits_rate(struct batch *b, struct job *job, bool *granted, struct err *err)
+{
+    struct err why = {0};
+    *granted = false;
+    enum rc rc = exhaustion_check(b->key, b->ledger, b->settings, b->now_s, &why);
+    if (rc == RC_OK)
+        return ask_tokens(b, job, false, granted, err);
+    job_refuse(job, rc, &why);
     return RC_OK;
 }
 
@@ -230,39 +238,50 @@ static uint64_t let_in(struct job *const *jobs, size_t count, const char *caller
     return n;
 }
 
+/* What share and reserve of a window leave to a job behind those that are let in already. */
+static enum rc ask_window(struct batch *b, uint64_t window, const struct room *room,
+                          struct job *const *jobs, size_t kept, struct job *job, struct err *err)
+{
+    struct reply *reply = job->reply;
+    const char *caller = job->request->requester;
+    uint64_t left = 0;
+    enum rc rc = share_of(b, window, caller, &reply->share_limit, &left, err);
+    if (rc != RC_OK)
+        return rc;
+    uint64_t before = let_in(jobs, kept, caller);
+    bool first = strcmp(caller, b->key->limits.reserve_for) == 0;
+    /* Beyond all there is, the answer is the same for everybody, and not ours to give. */
+    bool reserved = kept < room->all && kept >= room->ordinary && !first;
+    reply->share_remaining = left > before ? left - before - 1 : 0;
+    if (left <= before)
+        refuse_window(b, job, window, LIMIT_CALLER);
+    else if (reserved)
+        refuse_window(b, job, window, LIMIT_RESERVE);
+    return RC_OK;
+}
+
 enum rc limits_window(struct batch *b, uint64_t window, struct job **jobs, size_t *count,
                       struct err *err)
 {
     bool shares = b->access != NULL && b->access->rule_count > 0;
+    bool bounded = b->key->limits.reserve != 0 || shares;
     size_t kept = 0;
     struct room room = {0};
-    if (b->key->limits.reserve == 0 && !shares)
-        return RC_OK;
-    enum rc rc = room_of(b, window, &room, err);
-    if (rc != RC_OK)
-        return rc;
-    for (size_t i = 0; i < *count; i++) {
+    enum rc rc = bounded ? room_of(b, window, &room, err) : RC_OK;
+    for (size_t i = 0; i < *count && rc == RC_OK; i++) {
         struct job *job = jobs[i];
-        struct reply *reply = job->reply;
-        const char *caller = job->request->requester;
-        uint64_t left = 0;
-        rc = share_of(b, window, caller, &reply->share_limit, &left, err);
-        if (rc != RC_OK)
-            return rc;
-        uint64_t before = let_in(jobs, kept, caller);
-        bool first = strcmp(caller, b->key->limits.reserve_for) == 0;
-        /* Beyond all there is, the answer is the same for everybody, and not ours to give. */
-        bool reserved = kept < room.all && kept >= room.ordinary && !first;
-        reply->share_remaining = left > before ? left - before - 1 : 0;
-        if (left <= before)
-            refuse_window(b, job, window, LIMIT_CALLER);
-        else if (reserved)
-            refuse_window(b, job, window, LIMIT_RESERVE);
-        else
+        bool granted = false;
+        if (bounded)
+            rc = ask_window(b, window, &room, jobs, kept, job, err);
+        /* Last, so that a caller beyond its share cannot empty the bucket of all. */
+        if (rc == RC_OK && !job->done)
+            rc = ask_tokens(b, job, !job->preview, &granted, err);
+        if (granted)
             jobs[kept++] = job;
     }
-    *count = kept;
-    return RC_OK;
+    if (rc == RC_OK)
+        *count = kept;
+    return rc;
 }
 
 /* Refusals --------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ enum rc limits_start(struct key *key, struct ledger *ledger, const struct world 
                      int64_t now_s, struct err *err) MUST_CHECK;
 
 /**
- * Take a token of the caller's and one of the key's, or none; a preview takes none.
+ * Refuse a job early, before a window is opened for it, if it has no token. None is taken yet.
  * @param[out] granted  false: the job was refused with RC_RETRY_RATE, or with RC_REFUSED_ACK since
  *                      a warning of exhaustion is not acknowledged.
  * @retval RC_HALT_LEDGER  The receipts could not be read.
@@ -36,8 +36,10 @@ enum rc limits_start(struct key *key, struct ledger *ledger, const struct world 
 enum rc limits_rate(struct batch *b, struct job *job, bool *granted, struct err *err) MUST_CHECK;
 
 /**
- * Refuse, with RC_RETRY_WINDOW_FULL, those jobs for which the reserve or the share of their caller
- * leaves no room in a window; the others stay, in their order.
+ * Let jobs into a window, one after another: refuse, with RC_RETRY_WINDOW_FULL, those for which the
+ * reserve or the share of their caller leaves no room, and with RC_RETRY_RATE those for which there
+ * is no token; the others stay, in their order, and each has taken a token of its caller's and one
+ * of the key's. Who was refused has taken none, nor has a preview.
  *
  * The reserve does not hold in interval plans: their next window opens when one is full.
  * @param[in]     window  All of them belong there.

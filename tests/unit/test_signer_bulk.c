@@ -41,6 +41,7 @@
 #define ASKS 8
 
 static struct rig rig;
+static struct access table;
 static struct ask asks[ASKS];
 static uint8_t digests[ASKS][SHA256_LEN];
 static char names[ASKS][16];
@@ -255,6 +256,168 @@ static void digests_that_do_not_fit(void **state)
     assert_int_equal(oracle_indices(), 0);
 }
 
+/* Shares and reserves --------------------------------------------------------------------------
+ */
+
+/* "greedy" may have half of each window, "modest" and "incident" all of it. */
+static void begin_shared(const char *plan, const struct key_limits *limits)
+{
+    static const char *const callers[] = {"greedy", "modest", "incident"};
+    begin(plan, 0);
+    memset(&table, 0, sizeof(table));
+    for (size_t i = 0; i < 3; i++) {
+        struct access_identity *id = &table.identities[table.identity_count++];
+        strcpy(id->name, callers[i]);
+        id->roles = ROLE_SIGNER;
+        id->every_key = i > 0;
+    }
+    table.rules[table.rule_count++] = (struct access_rule){.identity = 0, .window_share = 50};
+    rig_stop(&rig);
+    rig.config.access = &table;
+    rig.limits[0].limits = *limits;
+    assert_int_equal(rig_open(&rig), RC_OK);
+}
+
+/* A message is one caller's. */
+static void as(const char *who, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        asks[i].who = who;
+}
+
+/* Refused alone, and nothing was used for it. */
+static void expect_limit(size_t i, const char *which)
+{
+    expect(i, RC_RETRY_WINDOW_FULL, false);
+    assert_string_equal(asks[i].reply.violated, which);
+    assert_int_equal(asks[i].reply.burned_index, REQUEST_NONE);
+    assert_int_equal(asks[i].len, 0);
+}
+
+/* What the ledger says was used and burned of the window that is open. */
+static struct ledger_usage used(uint64_t window)
+{
+    struct ledger_usage usage = {0};
+    rig_stop(&rig);
+    struct ledger *ledger = rig_ledger(&rig);
+    assert_int_equal(ledger_window_usage(ledger, rig.record[0].id, window, &usage, &rig.err),
+                     RC_OK);
+    ledger_close(&ledger);
+    assert_int_equal(rig_open(&rig), RC_OK);
+    return usage;
+}
+
+/* Half of seven is three. */
+static void share_that_ends_inside(void **state)
+{
+    (void)state;
+    begin_shared(TIME_PLAN, &(struct key_limits){0});
+    fresh(5, 0);
+    as("greedy", 5);
+    (void)sign(5, RC_OK);
+    for (size_t i = 0; i < 3; i++) {
+        expect(i, RC_OK, false);
+        assert_int_equal(asks[i].index, asks[0].index + i);
+        assert_int_equal(asks[i].reply.share_limit, 3);
+        assert_int_equal(asks[i].reply.share_remaining, 2 - i);
+    }
+    expect_limit(3, LIMIT_CALLER);
+    expect_limit(4, LIMIT_CALLER);
+    assert_int_equal(asks[4].reply.retry_after_s, 6 * DAY);
+    assert_int_equal(oracle_computed(), 3);
+    /* Sent again, what was made is given again; it is not refused with the rest. */
+    (void)sign(5, RC_OK);
+    expect(2, RC_OK, true);
+    expect_limit(3, LIMIT_CALLER);
+    /* Where all are over, one answer is that of all (bulk_refused_whole()). */
+    fresh(3, 5);
+    as("greedy", 3);
+    (void)sign(3, RC_OK);
+    for (size_t i = 0; i < 3; i++)
+        expect_limit(i, LIMIT_CALLER);
+    assert_int_equal(oracle_indices(), 3);
+    assert_int_equal(used(0).receipts, 3);
+    assert_int_equal(used(0).burned, 0);
+}
+
+/* A version plan counts bindings, each window by itself. */
+static void share_of_two_windows(void **state)
+{
+    (void)state;
+    begin_shared(VERSION_PLAN, &(struct key_limits){0});
+    set(0, "0.1.0", "a", NULL, 1);
+    set(1, "0.1.0", "b", NULL, 2);
+    set(2, "0.1.1", "a", NULL, 3); /* over: half of four is two */
+    set(3, "0.1.0", "a", NULL, 1); /* the first again needs no share */
+    set(4, "0.2.0", "a", NULL, 5); /* another window */
+    as("greedy", 5);
+    (void)sign(5, RC_OK);
+    expect(0, RC_OK, false);
+    expect(1, RC_OK, false);
+    expect_limit(2, LIMIT_CALLER);
+    expect(3, RC_OK, true);
+    expect(4, RC_OK, false);
+    /* A share that was over before the batch holds nothing up that needs none of it. */
+    set(0, "0.2.0", "b", NULL, 6);
+    set(1, "0.2.1", "a", NULL, 7);
+    set(2, "0.3.0", "a", NULL, 8);
+    as("greedy", 3);
+    (void)sign(2, RC_OK);
+    (void)sign(3, RC_OK);
+    expect(0, RC_OK, true);
+    expect_limit(1, LIMIT_CALLER);
+    expect(2, RC_OK, false);
+    assert_int_equal(oracle_computed(), 5);
+}
+
+static void reserve_inside_a_batch(void **state)
+{
+    (void)state;
+    begin_shared(TIME_PLAN, &(struct key_limits){.reserve = 3, .reserve_for = "incident"});
+    fresh(5, 0);
+    as("modest", 5);
+    (void)sign(5, RC_OK);
+    for (size_t i = 0; i < 4; i++)
+        expect(i, RC_OK, false);
+    expect_limit(4, LIMIT_RESERVE);
+    assert_int_equal(oracle_computed(), 4);
+    /* Four do not fit for anybody, three do for whom they are kept. */
+    fresh(4, 5);
+    as("incident", 4);
+    (void)sign(4, RC_RETRY_WINDOW_FULL);
+    (void)sign(3, RC_OK);
+    for (size_t i = 0; i < 3; i++)
+        expect(i, RC_OK, false);
+    fresh(1, 9);
+    as("modest", 1);
+    assert_string_equal(sign(1, RC_RETRY_WINDOW_FULL).violated, LIMIT_WINDOW);
+    assert_int_equal(used(0).receipts, 7);
+}
+
+/* Who has had his share cannot take tokens away from the others by asking. */
+static void refused_take_no_tokens(void **state)
+{
+    (void)state;
+    begin_shared(
+        TIME_PLAN,
+        &(struct key_limits){.burst = 6, .per_hour = 1, .caller_burst = 4, .caller_per_hour = 1});
+    for (unsigned i = 0; i < 4; i++) {
+        fresh(5, 5 * i);
+        as("greedy", 5);
+        (void)sign(5, RC_OK);
+        expect(2, i == 0 ? RC_OK : RC_RETRY_WINDOW_FULL, false);
+        expect_limit(3, LIMIT_CALLER);
+    }
+    fresh(4, 100);
+    as("modest", 4);
+    (void)sign(4, RC_OK);
+    for (size_t i = 0; i < 3; i++)
+        expect(i, RC_OK, false);
+    expect(3, RC_RETRY_RATE, false);
+    assert_string_equal(asks[3].reply.violated, LIMIT_RATE);
+    assert_int_equal(oracle_computed(), 6);
+}
+
 /* Cuts -----------------------------------------------------------------------------------------
  */
 
@@ -408,11 +571,20 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_teardown(name, end)
     const struct CMUnitTest tests[] = {
-        TEST(versions_alone_and_together),       TEST(versions_beyond_the_cap),
-        TEST(time_window_that_cannot_hold_it),   TEST(time_window_with_a_cap),
-        TEST(interval_windows_hold_it_together), TEST(keys_of_idempotency),
-        TEST(digests_that_do_not_fit),           TEST(cut_batches_are_repeated),
-        TEST(messages_and_their_answers),        cmocka_unit_test(messages_are_checked),
+        TEST(versions_alone_and_together),
+        TEST(versions_beyond_the_cap),
+        TEST(time_window_that_cannot_hold_it),
+        TEST(time_window_with_a_cap),
+        TEST(interval_windows_hold_it_together),
+        TEST(keys_of_idempotency),
+        TEST(share_that_ends_inside),
+        TEST(share_of_two_windows),
+        TEST(reserve_inside_a_batch),
+        TEST(refused_take_no_tokens),
+        TEST(digests_that_do_not_fit),
+        TEST(cut_batches_are_repeated),
+        TEST(messages_and_their_answers),
+        cmocka_unit_test(messages_are_checked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
