@@ -222,6 +222,18 @@ enum rc access_check_role(const struct access *access, const char *name, enum ac
     return RC_OK;
 }
 
+enum rc access_check_key(const struct access *access, const char *name, enum access_role role,
+                         const char *key, struct err *err)
+{
+    enum rc rc = access_check_role(access, name, role, err);
+    if (rc != RC_OK || access->identity_count == 0)
+        return rc;
+    if (!access_key_allowed(access, access_find(access, name), key))
+        return FAIL(err, RC_REFUSED_ACCESS, "", 0, "%s may not use the key that this is about",
+                    name);
+    return RC_OK;
+}
+
 enum rc access_check_sign(const struct access *access, const char *name, const struct plan *plan,
                           const char *version, const char *slot, struct err *err)
 {

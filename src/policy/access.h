@@ -125,6 +125,18 @@ enum rc access_check_role(const struct access *access, const char *name, enum ac
                           struct err *err) MUST_CHECK;
 
 /**
+ * The core's question before something is done to a key that the front cannot tell: has the one who
+ * asks this role, and may it use that key? The text does not name the key.
+ *
+ * @param[in] name  As access_check_role().
+ * @param[in] key   Name of the key.
+ * @retval RC_REFUSED_ACCESS  No, as access_check_role(), or its rules leave the key out. Nothing
+ *                            changed.
+ */
+enum rc access_check_key(const struct access *access, const char *name, enum access_role role,
+                         const char *key, struct err *err) MUST_CHECK;
+
+/**
  * The core's question before an index is used: may this identity have this artifact signed?
  *
  * A range of versions is compared number by number: "4" as the lower end means 4.0.0, as the upper

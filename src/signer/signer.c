@@ -947,12 +947,26 @@ void signer_read(struct signer *s, const struct request *r, struct reply *reply,
     (void)snprintf(reply->text, sizeof(reply->text), "%s", err_text(&err));
 }
 
+static enum rc may_operate(const struct signer *s, const struct request *r, const struct key *key,
+                           struct err *err)
+{
+    if (s->config->access == NULL)
+        return RC_OK;
+    return access_check_key(s->config->access, r->requester, ROLE_OPERATOR, key->record.name, err);
+}
+
+/* The windows that a jump closes may be those of any key, so this is for who may use all of them.
+ */
 static enum rc acknowledge_jump(struct signer *s, const struct request *r, void **payload,
                                 size_t *len, struct err *err)
 {
     const struct clk_acknowledgement said = {
         .id = r->ack_id, .utc_s = r->ack_utc_s, .windows = r->ack_windows};
-    enum rc rc = clockbook_acknowledge(&s->book, &said, r->requester, now_s(s), err);
+    enum rc rc = RC_OK;
+    for (size_t i = 0; i < s->key_count && rc == RC_OK; i++)
+        rc = may_operate(s, r, &s->keys[i], err);
+    if (rc == RC_OK)
+        rc = clockbook_acknowledge(&s->book, &said, r->requester, now_s(s), err);
     return rc == RC_OK ? read_clock(s, payload, len, err) : rc;
 }
 
@@ -965,8 +979,10 @@ static enum rc acknowledge_warning(struct signer *s, const struct request *r, vo
         struct key *key = &s->keys[i];
         if (!exhaustion_view(key, &view) || view.id != (uint64_t)r->from)
             continue;
-        enum rc rc = exhaustion_acknowledge(key, s->ledger, view.id, r->sentence, r->requester,
-                                            now_s(s), err);
+        enum rc rc = may_operate(s, r, key, err);
+        if (rc == RC_OK)
+            rc = exhaustion_acknowledge(key, s->ledger, view.id, r->sentence, r->requester,
+                                        now_s(s), err);
         return rc == RC_OK ? read_warnings(s, payload, len, err) : rc;
     }
     return FAIL(err, RC_REFUSED_NOT_FOUND, "", 0, "there is no warning %" PRId64, r->from);

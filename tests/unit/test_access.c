@@ -220,6 +220,12 @@ static void test_rules(void **state)
     assert_int_equal(access_check_role(&access_, "look", ROLE_AUDITOR, NULL), RC_OK);
     assert_int_equal(access_check_role(&access_, "look", ROLE_OPERATOR, NULL), RC_REFUSED_ACCESS);
     assert_int_equal(access_check_role(&access_, "uid:0", ROLE_OPERATOR, NULL), RC_REFUSED_ACCESS);
+    assert_int_equal(access_check_key(&access_, "ci", ROLE_SIGNER, "fw", NULL), RC_OK);
+    assert_int_equal(access_check_key(&access_, "ci", ROLE_SIGNER, "x", NULL), RC_REFUSED_ACCESS);
+    assert_int_equal(access_check_key(&access_, "ci", ROLE_AUDITOR, "fw", NULL), RC_REFUSED_ACCESS);
+    assert_int_equal(access_check_key(&access_, "all", ROLE_SIGNER, "x", NULL), RC_OK);
+    assert_int_equal(access_check_key(&access_, "uid:0", ROLE_SIGNER, "x", NULL),
+                     RC_REFUSED_ACCESS);
 }
 
 static void test_table(void **state)
@@ -249,6 +255,7 @@ static void test_empty(void **state)
     access_ = (struct access){0};
     assert_true(may("uid:0", &fw, "4.2", ""));
     assert_int_equal(access_check_role(&access_, "uid:0", ROLE_OPERATOR, NULL), RC_OK);
+    assert_int_equal(access_check_key(&access_, "uid:0", ROLE_OPERATOR, "fw", NULL), RC_OK);
     assert_int_equal(access_window_share(&access_, "uid:0", "fw"), 100);
 }
 

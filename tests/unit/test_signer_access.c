@@ -61,6 +61,8 @@ static int begin(void **state)
     (void)rule("night", "nightly");
     (void)rule("looker", "fw");
     table.identities[table.identity_count - 1].roles = ROLE_AUDITOR;
+    (void)rule("boss", "fw");
+    table.identities[table.identity_count - 1].roles = ROLE_APPROVER | ROLE_OPERATOR | ROLE_METRICS;
     oracle_reset();
     rig_make(&rig, START + DAY, 1);
     rig_add_key(&rig, VERSION_PLAN, 0);
@@ -102,6 +104,7 @@ static void by_version(void **state)
     sign("ci", 0, "0.3.0", "a", RC_REFUSED_ACCESS);
     sign("night", 0, "0.1.0", "a", RC_REFUSED_ACCESS);
     sign("looker", 0, "0.1.0", "a", RC_REFUSED_ACCESS);
+    sign("boss", 0, "0.1.0", "a", RC_REFUSED_ACCESS);
     sign("uid:0", 0, "0.1.0", "a", RC_REFUSED_ACCESS); /* root is nobody unless it is named */
     sign("ci", 0, "0.1.0", "a", RC_OK);
     sign("ci", 0, "0.2.1", "a", RC_OK);

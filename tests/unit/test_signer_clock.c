@@ -289,6 +289,25 @@ static void case_15_right_words_release_it_for_good(void **state)
     expect_state("synced");
 }
 
+/* A jump closes windows of every key, so who may use some of them has no say. */
+static void case_15_not_for_operators_of_some_keys(void **state)
+{
+    (void)state;
+    static struct access table;
+    uint64_t id = jumped();
+    table = (struct access){.identity_count = 1, .rule_count = 1};
+    table.identities[0] = (struct access_identity){.name = "uid:1000", .roles = ROLE_OPERATOR};
+    table.rules[0] = (struct access_rule){.identity = 0, .key = "other"};
+    rig.config.access = &table;
+    assert_int_equal(acknowledge(id, look()->windows, now_s()), RC_REFUSED_ACCESS);
+    expect_state("quarantine-fwd");
+    table.identities[0].every_key = true;
+    table.identities[0].roles = ROLE_APPROVER;
+    assert_int_equal(acknowledge(id, look()->windows, now_s()), RC_REFUSED_ACCESS);
+    table.identities[0].roles = ROLE_OPERATOR;
+    assert_int_equal(acknowledge(id, look()->windows, now_s()), RC_OK);
+}
+
 /* The power goes between the ledger's entry and the file: the ledger has the last word. */
 static void case_15_acknowledgement_is_the_ledgers(void **state)
 {
@@ -505,6 +524,7 @@ int main(void)
         cmocka_unit_test_teardown(case_13_jump_that_is_withdrawn_costs_nothing, end),
         cmocka_unit_test_teardown(case_14_wrong_words_change_nothing, end),
         cmocka_unit_test_teardown(case_15_right_words_release_it_for_good, end),
+        cmocka_unit_test_teardown(case_15_not_for_operators_of_some_keys, end),
         cmocka_unit_test_teardown(case_15_acknowledgement_is_the_ledgers, end),
         cmocka_unit_test_teardown(case_24_long_outage_is_a_jump, end),
         cmocka_unit_test_teardown(case_23_short_outage_is_none, end),

@@ -85,6 +85,8 @@ static size_t warnings(struct view_warning *first)
     return len / sizeof(*first);
 }
 
+static const char *who = "anna";
+
 static enum rc acknowledge(uint64_t id, const char *sentence)
 {
     struct request request = {.op = REQUEST_WARNING_ACK, .from = (int64_t)id};
@@ -92,7 +94,7 @@ static enum rc acknowledge(uint64_t id, const char *sentence)
     void *payload = NULL;
     size_t len = 0;
     struct err err = {0};
-    strcpy(request.requester, "anna");
+    strcpy(request.requester, who);
     strcpy(request.sentence, sentence);
     assert_int_equal(signer_acknowledge(rig.signer, &request, &reply, &payload, &len, &err), RC_OK);
     free(payload);
@@ -332,6 +334,38 @@ static void an_acknowledgement_that_is_cut_off(void **state)
     (void)one(4, RC_OK);
 }
 
+/* An operator of one key has no say about another, an approver about none. */
+static void operators_keep_to_their_keys(void **state)
+{
+    (void)state;
+    static struct access table;
+    struct view_warning w;
+    begin(INTERVAL_PLAN, 90);
+    for (unsigned n = 0; n < 4; n++)
+        (void)one(n, RC_OK);
+    watch();
+    assert_int_equal(warnings(&w), 1);
+    table = (struct access){.identity_count = 3, .rule_count = 2};
+    table.identities[0] = (struct access_identity){.name = "anna", .roles = ROLE_OPERATOR};
+    table.identities[1] = (struct access_identity){.name = "bea", .roles = ROLE_OPERATOR};
+    table.identities[2] =
+        (struct access_identity){.name = "cleo", .roles = ROLE_APPROVER, .every_key = true};
+    table.rules[0] = (struct access_rule){.identity = 0, .key = "other"};
+    table.rules[1] = (struct access_rule){.identity = 1, .key = "k"};
+    rig.config.access = &table;
+    static const char *const outside[] = {"anna", "cleo", "uid:0"};
+    for (size_t i = 0; i < 3; i++) {
+        who = outside[i];
+        assert_int_equal(acknowledge(w.id, w.sentence), RC_REFUSED_ACCESS);
+        assert_int_equal(acknowledge(w.id, "yes"), RC_REFUSED_ACCESS);
+        assert_int_equal(state_of_service(), STATE_ACK_REQUIRED);
+    }
+    who = "bea";
+    assert_int_equal(acknowledge(w.id, w.sentence), RC_OK);
+    assert_int_equal(state_of_service(), STATE_OPERATIONAL);
+    who = "anna";
+}
+
 /* Forecast -------------------------------------------------------------------------------------
  */
 
@@ -369,6 +403,7 @@ int main(void)
         TEST(the_second_level),
         TEST(versions_that_are_skipped_count),
         TEST(an_acknowledgement_that_is_cut_off),
+        TEST(operators_keep_to_their_keys),
         TEST(forecasts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
