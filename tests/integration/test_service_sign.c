@@ -51,7 +51,6 @@ static int make(void **state)
 {
     (void)state;
     static const struct service_options options = {
-        .http = "'body_max':100000000",
         .limits = "'digests':{'burst':3,'per_hour':60}",
     };
     clocks_start(&clocks, "sign", false);
@@ -165,37 +164,6 @@ static void test_bare_signature(void **state)
     assert_string_equal(answer_header(&a, "Tidemark-Index"), "193");
     client_done(&a);
     client_close(&c);
-}
-
-/* A body larger than what is kept in memory, so that spool file, hasher and second pass take part.
- */
-static void test_large_artifact(void **state)
-{
-    (void)state;
-    const size_t len = 24 * 1024 * 1024;
-    struct client c;
-    struct answer a;
-    struct hss_public public;
-    uint8_t raw[PUBLIC_MAX];
-    uint8_t signature[8192];
-    size_t signature_len = 0;
-    uint8_t *body = malloc(len);
-    assert_non_null(body);
-    for (size_t i = 0; i < len; i++)
-        body[i] = (uint8_t)(i * 2654435761U >> 13);
-    client_open(&c, &service);
-    assert_int_equal(
-        client_ask(&c, &a, NULL, body, len, "/v1/keys/fw/signatures?version=1.5.0&slot=kernel"),
-        201);
-    const char *base64 = answer_text(&a, "signature");
-    assert_true(
-        base64_decode(signature, sizeof(signature), &signature_len, base64, strlen(base64)));
-    size_t public_len = service_public(&service, "fw", raw);
-    assert_int_equal(hss_public_parse(&public, raw, public_len, NULL), RC_OK);
-    assert_int_equal(hss_verify(&public, body, len, signature, signature_len, NULL), RC_OK);
-    client_done(&a);
-    client_close(&c);
-    free(body);
 }
 
 static void test_digest_as_json(void **state)
@@ -465,7 +433,6 @@ int main(void)
         cmocka_unit_test(test_version_signs_once),
         cmocka_unit_test(test_version_is_bound),
         cmocka_unit_test(test_bare_signature),
-        cmocka_unit_test(test_large_artifact),
         cmocka_unit_test(test_digest_as_json),
         cmocka_unit_test(test_window_needs_a_key),
         cmocka_unit_test(test_window_replay),

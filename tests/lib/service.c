@@ -684,7 +684,7 @@ struct ledger *service_ledger(const struct service *s)
 
 void client_open(struct client *c, const struct service *s)
 {
-    *c = (struct client){.curl = curl_easy_init()};
+    *c = (struct client){.curl = curl_easy_init(), .patience_s = ASK_S};
     memcpy(c->path, s->socket, sizeof(c->path));
     MUST(c->curl != NULL);
 }
@@ -760,7 +760,7 @@ long client_ask(struct client *c, struct answer *a, const char *headers, const v
     (void)curl_easy_setopt(c->curl, CURLOPT_UNIX_SOCKET_PATH, c->path);
     (void)curl_easy_setopt(c->curl, CURLOPT_URL, url);
     (void)curl_easy_setopt(c->curl, CURLOPT_NOSIGNAL, 1L);
-    (void)curl_easy_setopt(c->curl, CURLOPT_TIMEOUT, (long)ASK_S);
+    (void)curl_easy_setopt(c->curl, CURLOPT_TIMEOUT, c->patience_s);
     (void)curl_easy_setopt(c->curl, CURLOPT_HTTPHEADER, list);
     (void)curl_easy_setopt(c->curl, CURLOPT_WRITEFUNCTION, take_body);
     (void)curl_easy_setopt(c->curl, CURLOPT_WRITEDATA, a);

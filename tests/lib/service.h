@@ -170,6 +170,7 @@ struct ledger *service_ledger(const struct service *s);
 struct client {
     CURL *curl;
     char path[LAB_PATH]; /* of the socket */
+    long patience_s;     /* for one answer; client_open() sets what is enough for small requests */
 };
 
 /** An answer. client_done() it. */

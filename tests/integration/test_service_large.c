@@ -1,0 +1,254 @@
+/*
+ * test_service_large [-g GIB]: an artifact that no memory should hold, through HTTP into the whole
+ * service: signed rightly, while others are served, and neither front nor core grows with it.
+ *
+ * 64 MiB in make check. With -g that many GiB, and times beside those of dd to the same disk and of
+ * one pass of SHA-256, for docs/evidence.md. The artifact is a sparse file with a few bytes in it:
+ * reading it costs nothing, and what the service stores of it is not sparse.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/bytes.h"
+#include "base/digest.h"
+#include "base/text.h"
+#include "hbs/verify.h"
+#include "lib/service.h"
+
+#define MIB (UINT64_C(1) << 20)
+#define ANSWER_S 3600 /* far above what any machine needs */
+#define TRIES 5       /* a busy machine may be between two states of its clock */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define GROWTH_KIB (48 * 1024) /* freed memory is kept for a while */
+#else
+#define GROWTH_KIB (16 * 1024)
+#endif
+
+static const char version_plan[] =
+    "{'tidemark_plan':1,'key':'fw','profile':'sp800-208','scheme':'lms',"
+    "'parameters':['LMS_SHA256_M24_H10','LMOTS_SHA256_N24_W4'],"
+    "'assignment':{'kind':'version','format':'major.minor','sizes':{'minor':64},'window':'major',"
+    "'order':'per-line'}}";
+static const char interval_plan[] =
+    "{'tidemark_plan':1,'key':'builds','profile':'sp800-208','scheme':'lms',"
+    "'parameters':['LMS_SHA256_M24_H10','LMOTS_SHA256_N24_W4'],"
+    "'assignment':{'kind':'interval','signatures_per_window':256,'lease_size':16}}";
+
+static uint64_t size = 64 * MIB;
+static bool by_hand;
+static struct clocks clocks;
+static struct service service;
+static const uint8_t *artifact; /* mapped */
+static uint8_t sha256[SHA256_LEN];
+
+static int make(void **state)
+{
+    (void)state;
+    static const struct service_options options = {.http = "'body_max':1099511627776"};
+    char path[LAB_PATH];
+    clocks_start(&clocks, "large", false);
+    service_make(&service, "large", &clocks, &options);
+    service_key(&service, version_plan);
+    service_key(&service, interval_plan);
+    service_start(&service);
+    (void)snprintf(path, sizeof(path), "%s/artifact", lab_dir());
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    assert_int_equal(ftruncate(fd, (off_t)size), 0);
+    for (uint64_t at = 0; at < size; at += size / 8 + 1)
+        assert_int_equal(pwrite(fd, &at, sizeof(at), (off_t)at), sizeof(at));
+    void *map = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
+    assert_true(map != MAP_FAILED);
+    (void)close(fd);
+    artifact = map;
+    int64_t began = lab_now_ms();
+    sha256_2(sha256, artifact, size, "", 0);
+    if (by_hand)
+        print_message("sha256 of it, once: %.1f s\n", (double)(lab_now_ms() - began) / 1000);
+    return 0;
+}
+
+static int unmake(void **state)
+{
+    (void)state;
+    service_end(&service);
+    clocks_stop(&clocks);
+    return 0;
+}
+
+/* Peak of what a process ever had in memory. */
+static uint64_t peak_kib(const char *child)
+{
+    char path[64], line[128];
+    uint64_t kib = 0;
+    (void)snprintf(path, sizeof(path), "/proc/%d/status", (int)service_child(&service, child, 0));
+    FILE *file = fopen(path, "re");
+    assert_non_null(file);
+    while (fgets(line, sizeof(line), file) != NULL)
+        if (strncmp(line, "VmHWM:", 6) == 0)
+            kib = strtoull(line + 6, NULL, 10);
+    (void)fclose(file);
+    assert_true(kib > 0);
+    return kib;
+}
+
+/* Others, meanwhile ------------------------------------------------------------------------------
+ */
+
+struct other {
+    atomic_bool stop;
+    uint64_t count;
+    int64_t worst_ms;
+};
+
+static void *sign_small(void *arg)
+{
+    struct other *o = arg;
+    struct client c;
+    client_open(&c, &service);
+    while (!atomic_load(&o->stop)) {
+        struct answer a;
+        char key[64];
+        int64_t began = lab_now_ms();
+        (void)snprintf(key, sizeof(key), "Idempotency-Key: other-%" PRIu64, o->count % 8);
+        if (client_ask(&c, &a, key, "x", 1, "/v1/keys/builds/signatures?window=current") != 0)
+            o->count++;
+        client_done(&a);
+        int64_t took = lab_now_ms() - began;
+        o->worst_ms = took > o->worst_ms ? took : o->worst_ms;
+        lab_sleep_ms(20);
+    }
+    client_close(&c);
+    return NULL;
+}
+
+/* The upload -------------------------------------------------------------------------------------
+ */
+
+static void check_signature(const struct answer *a, const char *key)
+{
+    uint8_t raw[PUBLIC_MAX], signature[8192];
+    struct hss_public public;
+    size_t signature_len = 0;
+    char hex[HEX_SIZE(SHA256_LEN)];
+    hex_encode(hex, sha256, sizeof(sha256));
+    assert_string_equal(answer_text(a, "artifact_sha256"), hex);
+    const char *base64 = answer_text(a, "signature");
+    assert_true(
+        base64_decode(signature, sizeof(signature), &signature_len, base64, strlen(base64)));
+    size_t len = service_public(&service, key, raw);
+    assert_int_equal(hss_public_parse(&public, raw, len, NULL), RC_OK);
+    assert_int_equal(hss_verify(&public, artifact, size, signature, signature_len, NULL), RC_OK);
+}
+
+static void upload(struct answer *a, const char *headers, const char *where, long status)
+{
+    struct client c;
+    long got = 0;
+    for (int i = 0; i < TRIES && got != status; i++) {
+        if (i > 0)
+            client_done(a);
+        client_open(&c, &service);
+        c.patience_s = ANSWER_S;
+        got = client_ask(&c, a, headers, artifact, size, "%s", where);
+        client_close(&c);
+    }
+    if (got != status)
+        fail_msg("%s: %ld %s", where, got, a->body == NULL ? "" : a->body);
+}
+
+static void check_upload(const char *name, const char *headers, const char *where, const char *key)
+{
+    struct other other = {.count = 0};
+    pthread_t thread;
+    struct answer a;
+    uint64_t front = peak_kib("front"), core = peak_kib("core");
+    assert_int_equal(pthread_create(&thread, NULL, sign_small, &other), 0);
+    int64_t began = lab_now_ms();
+    upload(&a, headers, where, 201);
+    int64_t took = lab_now_ms() - began;
+    atomic_store(&other.stop, true);
+    (void)pthread_join(thread, NULL);
+    uint64_t front_after = peak_kib("front"), core_after = peak_kib("core");
+    print_message("%s: %" PRIu64 " MiB in %.1f s; peak memory front %" PRIu64 " KiB (+%" PRIu64
+                  "), core %" PRIu64 " KiB (+%" PRIu64 "); %" PRIu64
+                  " others served, the slowest in %" PRId64 " ms\n",
+                  name, size / MIB, (double)took / 1000, front_after, front_after - front,
+                  core_after, core_after - core, other.count, other.worst_ms);
+    assert_true(front_after - front < GROWTH_KIB);
+    assert_true(core_after - core < GROWTH_KIB);
+    assert_true(other.count > 0);
+    check_signature(&a, key);
+    client_done(&a);
+}
+
+static void test_version(void **state)
+{
+    (void)state;
+    struct answer a;
+    check_upload("version plan", NULL, "/v1/keys/fw/signatures?version=1.5", "fw");
+    upload(&a, NULL, "/v1/keys/fw/signatures?version=1.5", 200);
+    client_done(&a);
+}
+
+/* The index is another one for each request, and others take some meanwhile. */
+static void test_interval(void **state)
+{
+    (void)state;
+    check_upload("interval plan", "Idempotency-Key: large",
+                 "/v1/keys/builds/signatures?window=current", "builds");
+}
+
+/* The same bytes to the same disk, by a program that does nothing else. */
+static void test_dd(void **state)
+{
+    (void)state;
+    int64_t began = lab_now_ms();
+    assert_int_equal(
+        lab_shell("dd if='%s/artifact' of='%s/copy' bs=1M status=none", lab_dir(), lab_dir()), 0);
+    print_message("dd: %.1f s", (double)(lab_now_ms() - began) / 1000);
+    assert_int_equal(lab_shell("sync '%s/copy'", lab_dir()), 0);
+    print_message(", and %.1f s with its sync\n", (double)(lab_now_ms() - began) / 1000);
+    assert_int_equal(lab_shell("rm '%s/copy'", lab_dir()), 0);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_version),
+        cmocka_unit_test(test_interval),
+    };
+    const struct CMUnitTest measured[] = {
+        cmocka_unit_test(test_dd),
+        cmocka_unit_test(test_version),
+        cmocka_unit_test(test_interval),
+        cmocka_unit_test(test_dd),
+    };
+    uint64_t gib = 0;
+    by_hand = argc == 3 && strcmp(argv[1], "-g") == 0 && text_to_u64(&gib, argv[2], 64) && gib > 0;
+    if (argc > 1 && !by_hand) {
+        (void)fprintf(stderr, "usage: test_service_large [-g GIB]\n");
+        return 2;
+    }
+    if (by_hand)
+        size = gib * 1024 * MIB;
+    int unable = lab_open();
+    if (unable != 0)
+        return unable;
+    return by_hand ? cmocka_run_group_tests(measured, make, unmake)
+                   : cmocka_run_group_tests(tests, make, unmake);
+}
