@@ -20,7 +20,7 @@ int hbs_hash_gcrypt(enum hbs_hash_kind hash)
 }
 
 void hbs_chains_run(enum hbs_hash_kind hash, uint8_t n, const uint8_t id[LMS_I_LEN],
-                    struct hbs_chain *chains, size_t count)
+                    const struct hbs_chain *chains, size_t count)
 {
     MUST(n == 24 || n == 32);
     for (size_t c = 0; c < count; c++) {

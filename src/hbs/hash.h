@@ -24,23 +24,26 @@
 #define HBS_STEP_SEED 0xff
 #define HBS_STEP_END (HBS_STEP_SEED + 1 + 0xff) /* no chain is longer */
 
-/** One Winternitz chain: value := F applied from step `from` up to, not including, step `to`. */
+/** One Winternitz chain: out := F applied to in from step `from` up to, not including, step `to`.
+ */
 struct hbs_chain {
-    uint32_t q;               /* leaf number */
-    uint16_t i;               /* chain number */
-    uint16_t from;            /* first step, 0 … 2^w - 1, or HBS_STEP_SEED */
-    uint16_t to;              /* one past the last step, from … HBS_STEP_END */
-    uint8_t value[HBS_N_MAX]; /* in: start of the chain; out: its end; n bytes are used */
+    uint32_t q;        /* leaf number */
+    uint16_t i;        /* chain number */
+    uint16_t from;     /* first step, 0 … 2^w - 1, or HBS_STEP_SEED */
+    uint16_t to;       /* one past the last step, from … HBS_STEP_END */
+    const uint8_t *in; /* start of the chain, n bytes; many may share one */
+    uint8_t *out;      /* its end, n bytes; may be in */
 };
 
 /**
  * Run count chains of one tree (RFC 8554 §4.3 and §4.4: H(I || u32(q) || u16(i) || u8(j) || tmp)).
- * @param[in]     hash, n  Hash and length in bytes, 24 or 32.
- * @param[in]     id       I, 16 bytes.
- * @param[in,out] chains   count independent jobs of any lengths.
+ * @param[in] hash, n  Hash and length in bytes, 24 or 32.
+ * @param[in] id       I, 16 bytes.
+ * @param[in] chains   count jobs of any lengths, none of which reads what another one writes. out
+ *                     never has a value from the middle of its chain.
  */
 void hbs_chains_run(enum hbs_hash_kind hash, uint8_t n, const uint8_t id[LMS_I_LEN],
-                    struct hbs_chain *chains, size_t count);
+                    const struct hbs_chain *chains, size_t count);
 
 /** One short message: in (len bytes) hashed to n bytes at out. in and out may overlap. */
 struct hbs_job {

@@ -24,7 +24,8 @@ struct hbs_kernel {
     const char *name;        /* as in TIDEMARK_KERNEL; "WIDE+NARROW" if mixed */
     enum hbs_hash_kind hash; /* HBS_SHA256 or HBS_SHAKE256 */
     bool (*supported)(void); /* by this CPU and its operating system; cheap after the first call */
-    void (*chains)(uint8_t n, const uint8_t id[LMS_I_LEN], struct hbs_chain *chains, size_t count);
+    void (*chains)(uint8_t n, const uint8_t id[LMS_I_LEN], const struct hbs_chain *chains,
+                   size_t count);
     void (*jobs)(uint8_t n, const struct hbs_job *jobs, size_t count);
     const struct lane_ops *lanes;    /* SHA-256 word by word, for XMSS; NULL: one hash at a time */
     const struct keccak_ops *keccak; /* the same for SHAKE256 */
@@ -98,7 +99,7 @@ const struct hbs_kernel *hbs_kernel_mix(const struct hbs_kernel *wide,
 
 /* What libgcrypt runs of either hash. */
 void hbs_gcrypt_chains(enum hbs_hash_kind hash, uint8_t n, const uint8_t id[LMS_I_LEN],
-                       struct hbs_chain *chains, size_t count);
+                       const struct hbs_chain *chains, size_t count);
 void hbs_gcrypt_jobs(enum hbs_hash_kind hash, uint8_t n, const struct hbs_job *jobs, size_t count);
 
 #endif

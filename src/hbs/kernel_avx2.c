@@ -22,6 +22,17 @@
 #define V_SIGMA(x, a, b, c) V_XOR(V_XOR(V_ROR(x, a), V_ROR(x, b)), V_SHR(x, c))
 #define V_CH(x, y, z) V_XOR(z, V_AND(x, V_XOR(y, z)))
 #define V_MAJ(x, y, z) V_OR(V_AND(x, y), V_AND(z, V_OR(x, y)))
+#define V_BSWAP(x)                                                                                 \
+    _mm256_shuffle_epi8(x, _mm256_set_epi64x(0x0c0d0e0f08090a0b, 0x0405060700010203,               \
+                                             0x0c0d0e0f08090a0b, 0x0405060700010203))
+#define V_LO32(x, y) _mm256_unpacklo_epi32(x, y)
+#define V_HI32(x, y) _mm256_unpackhi_epi32(x, y)
+#define V_LO64(x, y) _mm256_unpacklo_epi64(x, y)
+#define V_HI64(x, y) _mm256_unpackhi_epi64(x, y)
+#define V_LO128(x, y) _mm256_permute2x128_si256(x, y, 0x20)
+#define V_HI128(x, y) _mm256_permute2x128_si256(x, y, 0x31)
+#define V_JOIN(x, y) (x)
+#define V_HALF(x, i) (x)
 
 #include "hbs/kernel_simd.h"
 
@@ -44,14 +55,39 @@ TARGET static void avx2_words(uint32_t out[8][LANES_MAX], const uint32_t start[8
         simd_compress(out, start, block, at, 1);
 }
 
-static const struct lane_ops ops = {VEC_LANES, FRAME_MAX, avx2_steps, avx2_blocks, avx2_words};
+TARGET static void avx2_load(struct chain_lanes *lanes, const uint8_t *const in[])
+{
+    simd_values_load(lanes, 0, in);
+}
+
+TARGET static void avx2_store(const struct chain_lanes *lanes, size_t from, size_t to,
+                              uint8_t *const out[])
+{
+    for (size_t at = 0; at < to; at += VEC_LANES)
+        simd_values_store(lanes, at, from, to, out);
+}
+
+TARGET static void avx2_splice(uint32_t to[][LANES_MAX], const uint32_t before[LANES_MAX],
+                               const uint32_t d[][LANES_MAX], size_t words)
+{
+    simd_splice(to, before, d, words);
+}
+
+static const struct lane_ops ops = {.lanes = VEC_LANES,
+                                    .frame = FRAME_MAX,
+                                    .steps = avx2_steps,
+                                    .blocks = avx2_blocks,
+                                    .words = avx2_words,
+                                    .load = avx2_load,
+                                    .store = avx2_store,
+                                    .splice = avx2_splice};
 
 static bool avx2_supported(void)
 {
     return __builtin_cpu_supports("avx2");
 }
 
-static void avx2_chains(uint8_t n, const uint8_t id[LMS_I_LEN], struct hbs_chain *chains,
+static void avx2_chains(uint8_t n, const uint8_t id[LMS_I_LEN], const struct hbs_chain *chains,
                         size_t count)
 {
     lanes_chains(&ops, n, id, chains, count);

@@ -26,6 +26,17 @@
                               _mm512_srli_epi32(x, c), 0x96)
 #define V_CH(x, y, z) _mm512_ternarylogic_epi32(x, y, z, 0xca)
 #define V_MAJ(x, y, z) _mm512_ternarylogic_epi32(x, y, z, 0xe8)
+#define V_BSWAP(x)                                                                                 \
+    _mm512_ternarylogic_epi32(V_SET1(0x00ff00ff), _mm512_rol_epi32(x, 8), _mm512_ror_epi32(x, 8),  \
+                              0xca)
+#define V_LO32(x, y) _mm512_unpacklo_epi32(x, y)
+#define V_HI32(x, y) _mm512_unpackhi_epi32(x, y)
+#define V_LO64(x, y) _mm512_unpacklo_epi64(x, y)
+#define V_HI64(x, y) _mm512_unpackhi_epi64(x, y)
+#define V_LO128(x, y) _mm512_permutex2var_epi64(x, _mm512_set_epi64(13, 12, 5, 4, 9, 8, 1, 0), y)
+#define V_HI128(x, y) _mm512_permutex2var_epi64(x, _mm512_set_epi64(15, 14, 7, 6, 11, 10, 3, 2), y)
+#define V_JOIN(x, y) _mm512_inserti64x4(_mm512_castsi256_si512(x), y, 1)
+#define V_HALF(x, i) _mm512_extracti64x4_epi64(x, i)
 
 #include "hbs/kernel_simd.h"
 
@@ -89,15 +100,40 @@ static void avx512_blocks(struct block_lanes *lanes, size_t active, uint32_t blo
         blocks32(lanes, active, blocks);
 }
 
-static const struct lane_ops ops = {2 * VEC_LANES, FRAME_MAX, avx512_steps, avx512_blocks,
-                                    avx512_words};
+TARGET static void avx512_load(struct chain_lanes *lanes, const uint8_t *const in[])
+{
+    simd_values_load(lanes, 0, in);
+    simd_values_load(lanes, VEC_LANES, in);
+}
+
+TARGET static void avx512_store(const struct chain_lanes *lanes, size_t from, size_t to,
+                                uint8_t *const out[])
+{
+    for (size_t at = from / VEC_LANES * VEC_LANES; at < to; at += VEC_LANES)
+        simd_values_store(lanes, at, from, to, out);
+}
+
+TARGET static void avx512_splice(uint32_t to[][LANES_MAX], const uint32_t before[LANES_MAX],
+                                 const uint32_t d[][LANES_MAX], size_t words)
+{
+    simd_splice(to, before, d, words);
+}
+
+static const struct lane_ops ops = {.lanes = 2 * VEC_LANES,
+                                    .frame = FRAME_MAX,
+                                    .steps = avx512_steps,
+                                    .blocks = avx512_blocks,
+                                    .words = avx512_words,
+                                    .load = avx512_load,
+                                    .store = avx512_store,
+                                    .splice = avx512_splice};
 
 static bool avx512_supported(void)
 {
     return __builtin_cpu_supports("avx512f");
 }
 
-static void avx512_chains(uint8_t n, const uint8_t id[LMS_I_LEN], struct hbs_chain *chains,
+static void avx512_chains(uint8_t n, const uint8_t id[LMS_I_LEN], const struct hbs_chain *chains,
                           size_t count)
 {
     lanes_chains(&ops, n, id, chains, count);

@@ -5,49 +5,86 @@
 #include "base/rc.h"
 #include "hbs/kernel_lanes.h"
 
-#define BATCH 2048 /* items that are sorted together */
-#define KEYS 512   /* lengths that are told apart; longer ones count as the longest */
+#define KEYS 512 /* lengths that are told apart; longer ones count as the longest */
+#define WAYS 4   /* counters of a length, so that a count need not wait for the one before */
 
 _Static_assert(HBS_STEP_END < KEYS, "chains are sorted by their whole length");
-_Static_assert(BATCH <= UINT16_MAX, "positions in a batch fit 16 bits");
+_Static_assert(DEAL_BATCH <= UINT16_MAX, "positions in a batch fit 16 bits");
 
-struct dealing {
-    const struct deal_ops *ops;
-    void *run;
-    size_t first; /* item of the batch */
-    size_t next;  /* of order, to be loaded */
-    size_t total; /* of order */
-    size_t active;
-    size_t item[DEAL_LANES_MAX];
-    size_t left[DEAL_LANES_MAX]; /* steps */
-    uint16_t key[BATCH];         /* lengths of a batch, KEYS - 1 for all longer ones */
-    uint16_t order[BATCH];       /* its items that have steps to do, longest first */
-};
+static size_t key_of(const struct dealing *d, size_t i)
+{
+    return d->steps[i] < KEYS ? d->steps[i] : KEYS - 1;
+}
 
-/* Sort the count items of a batch by length. */
+/* Sort the count items of a batch by length; d->steps is there. */
 static void sort(struct dealing *d, size_t count)
 {
-    uint16_t place[KEYS] LEFT_AS_IS;
+    uint16_t place[KEYS][WAYS] LEFT_AS_IS;
     size_t longest = 0;
-    for (size_t i = 0; i < count; i++) {
-        size_t length = d->ops->length(d->run, d->first + i);
-        d->key[i] = (uint16_t)(length < KEYS ? length : KEYS - 1);
-        longest = d->key[i] > longest ? d->key[i] : longest;
-    }
+    for (size_t i = 0; i < count; i++)
+        longest = key_of(d, i) > longest ? key_of(d, i) : longest;
     memset(place, 0, (longest + 1) * sizeof(place[0]));
     for (size_t i = 0; i < count; i++)
-        place[d->key[i]]++;
+        place[key_of(d, i)][i % WAYS]++;
     uint16_t next = 0;
-    for (size_t key = longest; key > 0; key--) {
-        uint16_t many = place[key];
-        place[key] = next;
-        next = (uint16_t)(next + many);
+    for (size_t key = longest + 1; key-- > 0;) {
+        d->total = key == 0 ? next : 0;
+        for (size_t way = 0; way < WAYS; way++) {
+            uint16_t many = place[key][way];
+            place[key][way] = next;
+            next = (uint16_t)(next + many);
+        }
     }
     for (size_t i = 0; i < count; i++)
-        if (d->key[i] > 0)
-            d->order[place[d->key[i]]++] = (uint16_t)i;
+        d->order[place[key_of(d, i)][i % WAYS]++] = (uint16_t)i;
     d->next = 0;
-    d->total = next;
+}
+
+static void row_load(struct dealing *d, const uint16_t *order)
+{
+    for (size_t l = 0; l < d->ops->lanes; l++)
+        d->item[l] = d->first + order[l];
+    if (d->ops->load_row != NULL) {
+        d->ops->load_row(d->run, d->item);
+        return;
+    }
+    for (size_t l = 0; l < d->ops->lanes; l++)
+        d->ops->load(d->run, l, d->item[l]);
+}
+
+static void row_store(struct dealing *d, size_t from, size_t to)
+{
+    if (d->ops->store_row != NULL) {
+        d->ops->store_row(d->run, from, to, d->item);
+        return;
+    }
+    for (size_t l = from; l < to; l++)
+        d->ops->store(d->run, l, d->item[l]);
+}
+
+/* Run the next items as a row, if they fill one and their lengths differ by a step at most. */
+static bool row(struct dealing *d)
+{
+    size_t lanes = d->ops->lanes;
+    if (d->total - d->next < lanes)
+        return false;
+    const uint16_t *order = d->order + d->next;
+    size_t most = d->steps[order[0]];
+    size_t least = d->steps[order[lanes - 1]];
+    if (most >= KEYS - 1 || most - least > 1)
+        return false;
+    row_load(d, order);
+    d->ops->steps(d->run, lanes, least);
+    size_t longer = 0;
+    while (d->steps[order[longer]] > least)
+        longer++;
+    row_store(d, longer, lanes);
+    if (longer > 0) {
+        d->ops->steps(d->run, longer, 1);
+        row_store(d, 0, longer);
+    }
+    d->next += lanes;
+    return true;
 }
 
 /* The next item into a free lane. */
@@ -55,7 +92,7 @@ static void load(struct dealing *d, size_t lane)
 {
     size_t i = d->order[d->next++];
     d->item[lane] = d->first + i;
-    d->left[lane] = d->key[i] < KEYS - 1 ? d->key[i] : d->ops->length(d->run, d->first + i);
+    d->left[lane] = d->steps[i];
     d->ops->load(d->run, lane, d->first + i);
 }
 
@@ -89,18 +126,26 @@ static void advance(struct dealing *d)
     }
 }
 
-void deal(const struct deal_ops *ops, void *run, size_t count)
+static void batch(struct dealing *d, size_t count)
+{
+    d->ops->lengths(d->run, d->first, count, d->steps);
+    sort(d, count);
+    for (size_t k = d->total; k < count && d->ops->idle != NULL; k++)
+        d->ops->idle(d->run, d->first + d->order[k]);
+    while (row(d))
+        ;
+    d->active = 0;
+    while (d->active < d->ops->lanes && d->next < d->total)
+        load(d, d->active++);
+    while (d->active > 0)
+        advance(d);
+}
+
+void deal(struct dealing *d, const struct deal_ops *ops, void *run, size_t count)
 {
     MUST(ops->lanes <= DEAL_LANES_MAX);
-    struct dealing d LEFT_AS_IS;
-    d.ops = ops;
-    d.run = run;
-    for (d.first = 0; d.first < count; d.first += BATCH) {
-        sort(&d, count - d.first < BATCH ? count - d.first : BATCH);
-        d.active = 0;
-        while (d.active < ops->lanes && d.next < d.total)
-            load(&d, d.active++);
-        while (d.active > 0)
-            advance(&d);
-    }
+    d->ops = ops;
+    d->run = run;
+    for (d->first = 0; d->first < count; d->first += DEAL_BATCH)
+        batch(d, count - d->first < DEAL_BATCH ? count - d->first : DEAL_BATCH);
 }

@@ -48,7 +48,7 @@ static inline void hasher_run(struct hasher *h, const uint8_t *in, size_t len, u
 }
 
 void hbs_gcrypt_chains(enum hbs_hash_kind hash, uint8_t n, const uint8_t id[LMS_I_LEN],
-                       struct hbs_chain *chains, size_t count)
+                       const struct hbs_chain *chains, size_t count)
 {
     struct hasher h CLEANUP(hasher_close) = {0};
     hasher_open(&h, hash, n);
@@ -57,12 +57,12 @@ void hbs_gcrypt_chains(enum hbs_hash_kind hash, uint8_t n, const uint8_t id[LMS_
     for (size_t c = 0; c < count; c++) {
         be_put32(block + LMS_I_LEN, chains[c].q);
         be_put16(block + LMS_I_LEN + 4, chains[c].i);
-        memcpy(block + STEP_PREFIX, chains[c].value, n);
+        memcpy(block + STEP_PREFIX, chains[c].in, n);
         for (uint16_t j = chains[c].from; j < chains[c].to; j++) {
             block[STEP_OFFSET] = (uint8_t)j; /* HBS_STEP_SEED + 1 is step 0 */
             hasher_run(&h, block, STEP_PREFIX + (size_t)n, block + STEP_PREFIX);
         }
-        memcpy(chains[c].value, block + STEP_PREFIX, n);
+        memcpy(chains[c].out, block + STEP_PREFIX, n);
     }
     wipe(block, sizeof(block));
 }
@@ -80,7 +80,7 @@ static bool always(void)
     return true;
 }
 
-static void sha256_chains(uint8_t n, const uint8_t id[LMS_I_LEN], struct hbs_chain *chains,
+static void sha256_chains(uint8_t n, const uint8_t id[LMS_I_LEN], const struct hbs_chain *chains,
                           size_t count)
 {
     hbs_gcrypt_chains(HBS_SHA256, n, id, chains, count);
@@ -91,7 +91,7 @@ static void sha256_jobs(uint8_t n, const struct hbs_job *jobs, size_t count)
     hbs_gcrypt_jobs(HBS_SHA256, n, jobs, count);
 }
 
-static void shake256_chains(uint8_t n, const uint8_t id[LMS_I_LEN], struct hbs_chain *chains,
+static void shake256_chains(uint8_t n, const uint8_t id[LMS_I_LEN], const struct hbs_chain *chains,
                             size_t count)
 {
     hbs_gcrypt_chains(HBS_SHAKE256, n, id, chains, count);

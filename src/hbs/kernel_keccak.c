@@ -36,13 +36,21 @@ void keccak_start(struct keccak_chains *lanes, uint8_t n, const uint8_t id[LMS_I
 struct chain_run {
     struct keccak_chains lanes;
     const struct keccak_ops *ops;
-    struct hbs_chain *chains;
+    const struct hbs_chain *chains;
+    struct dealing dealing;
 };
 
-static size_t chain_length(const void *ctx, size_t item)
+static void chain_lengths(const void *ctx, size_t first, size_t count, uint32_t *steps)
 {
-    const struct chain_run *run = ctx;
-    return (size_t)run->chains[item].to - run->chains[item].from;
+    const struct hbs_chain *chains = ((const struct chain_run *)ctx)->chains + first;
+    for (size_t c = 0; c < count; c++)
+        steps[c] = (uint32_t)chains[c].to - chains[c].from;
+}
+
+static void chain_idle(void *ctx, size_t item)
+{
+    struct chain_run *run = ctx;
+    memmove(run->chains[item].out, run->chains[item].in, run->lanes.n);
 }
 
 static void chain_load(void *ctx, size_t lane, size_t item)
@@ -51,14 +59,14 @@ static void chain_load(void *ctx, size_t lane, size_t item)
     const struct hbs_chain *chain = run->chains + item;
     run->lanes.qij[lane] = keccak_number(chain->q, chain->i) | (uint64_t)(uint8_t)chain->from << 48;
     for (size_t r = 0; r < run->lanes.n / 8U; r++)
-        run->lanes.value[r][lane] = keccak_get(chain->value + 8 * r);
+        run->lanes.value[r][lane] = keccak_get(chain->in + 8 * r);
 }
 
 static void chain_store(void *ctx, size_t lane, size_t item)
 {
     struct chain_run *run = ctx;
     for (size_t r = 0; r < run->lanes.n / 8U; r++)
-        keccak_put(run->chains[item].value + 8 * r, run->lanes.value[r][lane]);
+        keccak_put(run->chains[item].out + 8 * r, run->lanes.value[r][lane]);
 }
 
 static void chain_move(void *ctx, size_t to, size_t from)
@@ -77,15 +85,20 @@ static void chain_steps(void *ctx, size_t active, size_t steps)
 }
 
 void keccak_chains(const struct keccak_ops *ops, uint8_t n, const uint8_t id[LMS_I_LEN],
-                   struct hbs_chain *chains, size_t count)
+                   const struct hbs_chain *chains, size_t count)
 {
-    const struct deal_ops dealt = {ops->lanes,  chain_length, chain_load,
-                                   chain_store, chain_move,   chain_steps};
+    const struct deal_ops dealt = {.lanes = ops->lanes,
+                                   .lengths = chain_lengths,
+                                   .load = chain_load,
+                                   .store = chain_store,
+                                   .move = chain_move,
+                                   .steps = chain_steps,
+                                   .idle = chain_idle};
     struct chain_run run LEFT_AS_IS;
     keccak_start(&run.lanes, n, id);
     run.ops = ops;
     run.chains = chains;
-    deal(&dealt, &run, count);
+    deal(&run.dealing, &dealt, &run, count);
     wipe(&run.lanes, sizeof(run.lanes));
     keccak_scrub();
 }
@@ -98,16 +111,20 @@ struct job_run {
     uint8_t tail[KECCAK_RATE]; /* last block of the message that is being absorbed */
     const struct keccak_ops *ops;
     const struct hbs_job *jobs;
+    struct dealing dealing;
     const struct hbs_job *job[KECCAK_LANES_MAX];
     size_t at[KECCAK_LANES_MAX]; /* bytes absorbed */
     uint8_t n;
 };
 
 /* Blocks; the padding takes at least a byte. */
-static size_t job_length(const void *ctx, size_t item)
+static void job_lengths(const void *ctx, size_t first, size_t count, uint32_t *steps)
 {
-    const struct job_run *run = ctx;
-    return run->jobs[item].len / KECCAK_RATE + 1;
+    const struct hbs_job *jobs = ((const struct job_run *)ctx)->jobs + first;
+    for (size_t j = 0; j < count; j++) {
+        MUST(jobs[j].len / KECCAK_RATE < UINT32_MAX);
+        steps[j] = (uint32_t)(jobs[j].len / KECCAK_RATE) + 1;
+    }
 }
 
 static void job_load(void *ctx, size_t lane, size_t item)
@@ -167,14 +184,18 @@ static void job_steps(void *ctx, size_t active, size_t steps)
 
 void keccak_jobs(const struct keccak_ops *ops, uint8_t n, const struct hbs_job *jobs, size_t count)
 {
-    const struct deal_ops dealt = {ops->lanes, job_length, job_load,
-                                   job_store,  job_move,   job_steps};
+    const struct deal_ops dealt = {.lanes = ops->lanes,
+                                   .lengths = job_lengths,
+                                   .load = job_load,
+                                   .store = job_store,
+                                   .move = job_move,
+                                   .steps = job_steps};
     struct job_run run LEFT_AS_IS;
     memset(run.state, 0, sizeof(run.state));
     run.ops = ops;
     run.jobs = jobs;
     run.n = n;
-    deal(&dealt, &run, count);
+    deal(&run.dealing, &dealt, &run, count);
     wipe(run.state, sizeof(run.state));
     wipe(run.tail, sizeof(run.tail));
     keccak_scrub();

@@ -71,7 +71,7 @@ void keccak_scrub(void);
 
 /** As hbs_chains_run() and hbs_jobs_run(), for SHAKE256. */
 void keccak_chains(const struct keccak_ops *ops, uint8_t n, const uint8_t id[LMS_I_LEN],
-                   struct hbs_chain *chains, size_t count);
+                   const struct hbs_chain *chains, size_t count);
 void keccak_jobs(const struct keccak_ops *ops, uint8_t n, const struct hbs_job *jobs, size_t count);
 
 #endif

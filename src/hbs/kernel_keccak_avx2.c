@@ -47,7 +47,7 @@ static bool avx2_supported(void)
     return __builtin_cpu_supports("avx2");
 }
 
-static void avx2_chains(uint8_t n, const uint8_t id[LMS_I_LEN], struct hbs_chain *chains,
+static void avx2_chains(uint8_t n, const uint8_t id[LMS_I_LEN], const struct hbs_chain *chains,
                         size_t count)
 {
     keccak_chains(&ops, n, id, chains, count);

@@ -48,7 +48,7 @@ static bool avx512_supported(void)
     return __builtin_cpu_supports("avx512f");
 }
 
-static void avx512_chains(uint8_t n, const uint8_t id[LMS_I_LEN], struct hbs_chain *chains,
+static void avx512_chains(uint8_t n, const uint8_t id[LMS_I_LEN], const struct hbs_chain *chains,
                           size_t count)
 {
     keccak_chains(&ops, n, id, chains, count);

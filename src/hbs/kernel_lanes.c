@@ -67,19 +67,78 @@ void lanes_start(struct chain_lanes *lanes, uint8_t n, const uint8_t id[LMS_I_LE
     mid_state(lanes->mid, lanes->id);
 }
 
+void lanes_load(struct chain_lanes *lanes, size_t count, const uint8_t *const in[])
+{
+    for (size_t l = 0; l < count; l++)
+        for (size_t r = 0; r < lanes->n / 4U; r++)
+            lanes->d[r][l] = be_get32(in[l] + 4 * r);
+}
+
+void lanes_store(const struct chain_lanes *lanes, size_t from, size_t to, uint8_t *const out[])
+{
+    for (size_t l = from; l < to; l++)
+        for (size_t r = 0; r < lanes->n / 4U; r++)
+            be_put32(out[l] + 4 * r, lanes->d[r][l]);
+}
+
+void lanes_splice(uint32_t to[][LANES_MAX], const uint32_t before[LANES_MAX],
+                  const uint32_t d[][LANES_MAX], size_t words)
+{
+    for (size_t r = 0; r < words; r++) {
+        const uint32_t *last = r > 0 ? d[r - 1] : before;
+        for (size_t l = 0; l < LANES_MAX; l++)
+            to[r][l] = last[l] << 16 | d[r][l] >> 16;
+    }
+}
+
 /* Chains ----------------------------------------------------------------------------------------
  */
 
 struct chain_run {
     struct chain_lanes lanes;
     const struct lane_ops *ops;
-    struct hbs_chain *chains;
+    const struct hbs_chain *chains;
+    struct dealing dealing;
 };
 
-static size_t chain_length(const void *ctx, size_t item)
+static void chain_lengths(const void *ctx, size_t first, size_t count, uint32_t *steps)
 {
-    const struct chain_run *run = ctx;
-    return (size_t)run->chains[item].to - run->chains[item].from;
+    const struct hbs_chain *chains = ((const struct chain_run *)ctx)->chains + first;
+    for (size_t c = 0; c < count; c++)
+        steps[c] = (uint32_t)chains[c].to - chains[c].from;
+}
+
+static void chain_idle(void *ctx, size_t item)
+{
+    struct chain_run *run = ctx;
+    memmove(run->chains[item].out, run->chains[item].in, run->lanes.n);
+}
+
+static void chain_number(struct chain_lanes *lanes, size_t lane, const struct hbs_chain *chain)
+{
+    lanes->q[lane] = chain->q;
+    lanes->ij[lane] = ((uint32_t)chain->i << 16) | ((chain->from & 0xffU) << 8);
+}
+
+static void chain_load_row(void *ctx, const size_t *items)
+{
+    struct chain_run *run = ctx;
+    const uint8_t *in[LANES_MAX] LEFT_AS_IS;
+    for (size_t l = 0; l < run->ops->lanes; l++) {
+        const struct hbs_chain *chain = run->chains + items[l];
+        chain_number(&run->lanes, l, chain);
+        in[l] = chain->in;
+    }
+    run->ops->load(&run->lanes, in);
+}
+
+static void chain_store_row(void *ctx, size_t from, size_t to, const size_t *items)
+{
+    struct chain_run *run = ctx;
+    uint8_t *out[LANES_MAX] LEFT_AS_IS;
+    for (size_t l = from; l < to; l++)
+        out[l] = run->chains[items[l]].out;
+    run->ops->store(&run->lanes, from, to, out);
 }
 
 static void chain_load(void *ctx, size_t lane, size_t item)
@@ -88,9 +147,8 @@ static void chain_load(void *ctx, size_t lane, size_t item)
     const struct hbs_chain *chain = run->chains + item;
     size_t words = run->lanes.n / 4U;
     for (size_t r = 0; r < words; r++)
-        run->lanes.d[r][lane] = be_get32(chain->value + 4 * r);
-    run->lanes.q[lane] = chain->q;
-    run->lanes.ij[lane] = ((uint32_t)chain->i << 16) | ((chain->from & 0xffU) << 8);
+        run->lanes.d[r][lane] = be_get32(chain->in + 4 * r);
+    chain_number(&run->lanes, lane, chain);
 }
 
 static void chain_store(void *ctx, size_t lane, size_t item)
@@ -98,7 +156,7 @@ static void chain_store(void *ctx, size_t lane, size_t item)
     struct chain_run *run = ctx;
     size_t words = run->lanes.n / 4U;
     for (size_t r = 0; r < words; r++)
-        be_put32(run->chains[item].value + 4 * r, run->lanes.d[r][lane]);
+        be_put32(run->chains[item].out + 4 * r, run->lanes.d[r][lane]);
 }
 
 static void chain_move(void *ctx, size_t to, size_t from)
@@ -117,15 +175,22 @@ static void chain_steps(void *ctx, size_t active, size_t steps)
 }
 
 void lanes_chains(const struct lane_ops *ops, uint8_t n, const uint8_t id[LMS_I_LEN],
-                  struct hbs_chain *chains, size_t count)
+                  const struct hbs_chain *chains, size_t count)
 {
-    const struct deal_ops dealt = {ops->lanes,  chain_length, chain_load,
-                                   chain_store, chain_move,   chain_steps};
+    const struct deal_ops dealt = {.lanes = ops->lanes,
+                                   .lengths = chain_lengths,
+                                   .load = chain_load,
+                                   .store = chain_store,
+                                   .move = chain_move,
+                                   .steps = chain_steps,
+                                   .load_row = chain_load_row,
+                                   .store_row = chain_store_row,
+                                   .idle = chain_idle};
     struct chain_run run LEFT_AS_IS;
     lanes_start(&run.lanes, n, id);
     run.ops = ops;
     run.chains = chains;
-    deal(&dealt, &run, count);
+    deal(&run.dealing, &dealt, &run, count);
     wipe(&run.lanes, sizeof(run.lanes));
     lanes_scrub(ops);
 }

@@ -62,6 +62,14 @@ struct lane_ops {
      * block[r][l]. out := the state after it, from the state `start`. out may be start. */
     void (*words)(uint32_t out[8][LANES_MAX], const uint32_t start[8][LANES_MAX],
                   const uint32_t block[16][LANES_MAX], size_t active);
+    /* Values of the first `lanes` lanes from n bytes each; values of lanes from … to - 1 to n bytes
+     * each. Nothing else of in and out is touched. */
+    void (*load)(struct chain_lanes *lanes, const uint8_t *const in[]);
+    void (*store)(const struct chain_lanes *lanes, size_t from, size_t to, uint8_t *const out[]);
+    /* Moves `words` words down by two bytes in all LANES_MAX lanes: to[r] is the lower half of
+     * d[r - 1] and the upper half of d[r]. d[-1] is before. */
+    void (*splice)(uint32_t to[][LANES_MAX], const uint32_t before[LANES_MAX],
+                   const uint32_t d[][LANES_MAX], size_t words);
 };
 
 /* The words of a step's block that follow from n: padding and the length in bits (§5.1.1). */
@@ -72,8 +80,14 @@ void lanes_start(struct chain_lanes *lanes, uint8_t n, const uint8_t id[LMS_I_LE
 
 /** As hbs_chains_run() and hbs_jobs_run(), for SHA-256. */
 void lanes_chains(const struct lane_ops *ops, uint8_t n, const uint8_t id[LMS_I_LEN],
-                  struct hbs_chain *chains, size_t count);
+                  const struct hbs_chain *chains, size_t count);
 void lanes_jobs(const struct lane_ops *ops, uint8_t n, const struct hbs_job *jobs, size_t count);
+
+/** What lane_ops wants, lane by lane, for kernels that have nothing better. */
+void lanes_load(struct chain_lanes *lanes, size_t count, const uint8_t *const in[]);
+void lanes_store(const struct chain_lanes *lanes, size_t from, size_t to, uint8_t *const out[]);
+void lanes_splice(uint32_t to[][LANES_MAX], const uint32_t before[LANES_MAX],
+                  const uint32_t d[][LANES_MAX], size_t words);
 
 /** Overwrite the stack below the caller, where the functions of ops had their variables. */
 void lanes_scrub(const struct lane_ops *ops);

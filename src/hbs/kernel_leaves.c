@@ -22,12 +22,14 @@ static size_t key_text_len(const struct lmots_params *ots)
 
 typedef uint32_t row32[LANES_MAX];
 
+#define VALUE_WORDS (HBS_N_MAX / 4)
+
 /* The chains, and the hash over their ends. Values are split between two words of its blocks: the
- * lower half of the last word waits in rest. */
+ * lower half of the last word waits in rest. A value may begin in one block and end in the next. */
 struct sha256_run {
     struct chain_lanes chains;
     alignas(64) row32 state[8];
-    row32 block[16];
+    row32 block[16 + VALUE_WORDS];
     row32 rest;
     uint32_t seed[8];
     size_t words; /* in block */
@@ -45,15 +47,16 @@ static void sha256_block_end(struct sha256_run *run)
     if (run->words < 16)
         return;
     run->ops->words(run->state, (const row32 *)run->state, (const row32 *)run->block, LANES_MAX);
-    run->words = 0;
+    run->words -= 16;
+    memcpy(run->block, run->block + 16, run->words * sizeof(run->block[0]));
 }
 
-/* The lower half of the word before, and the upper half of this one. */
-static void sha256_append(struct sha256_run *run, const row32 before, const row32 word)
+/* Whole words of values; half of the last one waits. */
+static void sha256_append(struct sha256_run *run, const row32 *values, size_t words)
 {
-    uint32_t *to = run->block[run->words++];
-    for (size_t l = 0; l < LANES_MAX; l++)
-        to[l] = before[l] << 16 | word[l] >> 16;
+    run->ops->splice(run->block + run->words, run->rest, values, words);
+    memcpy(run->rest, values[words - 1], sizeof(run->rest));
+    run->words += words;
     sha256_block_end(run);
 }
 
@@ -79,9 +82,9 @@ static void sha256_start(struct sha256_run *run, const uint8_t *id, uint32_t fir
 /* Padding (FIPS 180-4 §5.1.1). */
 static void sha256_end(struct sha256_run *run, size_t len)
 {
-    row32 pad;
+    alignas(64) row32 pad;
     row32_set(pad, UINT32_C(0x80) << 24);
-    sha256_append(run, run->rest, pad);
+    sha256_append(run, (const row32 *)&pad, 1);
     while (run->words != 14)
         sha256_fill(run, 0);
     sha256_fill(run, 0);
@@ -90,13 +93,9 @@ static void sha256_end(struct sha256_run *run, size_t len)
 
 static void sha256_chain(struct sha256_run *run, const struct lmots_params *ots, uint16_t i)
 {
-    size_t words = ots->n / 4U;
     row32_set(run->chains.ij, (uint32_t)i << 16 | HBS_STEP_SEED << 8);
     run->ops->steps(&run->chains, LANES_MAX, UINT32_C(1) << ots->w);
-    sha256_append(run, run->rest, run->chains.d[0]);
-    for (size_t r = 1; r < words; r++)
-        sha256_append(run, run->chains.d[r - 1], run->chains.d[r]);
-    memcpy(run->rest, run->chains.d[words - 1], sizeof(run->rest));
+    sha256_append(run, (const row32 *)run->chains.d, ots->n / 4U);
 }
 
 /* The work is in a function of its own, so that whatever it spills lies where the scrubbing wipes.

@@ -48,7 +48,7 @@ static void mixed_words(uint32_t out[8][LANES_MAX], const uint32_t start[8][LANE
     lanes_for(active)->words(out, start, block, active);
 }
 
-static void mixed_chains(uint8_t n, const uint8_t id[LMS_I_LEN], struct hbs_chain *chains,
+static void mixed_chains(uint8_t n, const uint8_t id[LMS_I_LEN], const struct hbs_chain *chains,
                          size_t count)
 {
     lanes_chains(&sha256.lanes, n, id, chains, count);
@@ -70,12 +70,15 @@ static void lanes_mix(const struct lane_ops *wide, const struct lane_ops *narrow
                           .frame = narrow->frame > wide->frame ? narrow->frame : wide->frame,
                           .steps = mixed_steps,
                           .blocks = mixed_blocks,
-                          .words = mixed_words};
+                          .words = mixed_words,
+                          .load = wide->load,
+                          .store = wide->store,
+                          .splice = wide->splice};
 }
 
 /* Whole calls ---------------------------------------------------------------------------------- */
 
-static void sha256_chains(uint8_t n, const uint8_t id[LMS_I_LEN], struct hbs_chain *chains,
+static void sha256_chains(uint8_t n, const uint8_t id[LMS_I_LEN], const struct hbs_chain *chains,
                           size_t count)
 {
     kernel_for(&sha256, count)->chains(n, id, chains, count);
@@ -86,7 +89,7 @@ static void sha256_jobs(uint8_t n, const struct hbs_job *jobs, size_t count)
     kernel_for(&sha256, count)->jobs(n, jobs, count);
 }
 
-static void shake256_chains(uint8_t n, const uint8_t id[LMS_I_LEN], struct hbs_chain *chains,
+static void shake256_chains(uint8_t n, const uint8_t id[LMS_I_LEN], const struct hbs_chain *chains,
                             size_t count)
 {
     kernel_for(&shake256, count)->chains(n, id, chains, count);

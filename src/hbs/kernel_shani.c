@@ -350,7 +350,19 @@ TARGET static void shani_words(uint32_t out[8][LANES_MAX], const uint32_t start[
         words_of(out, start, block, at, 1);
 }
 
-static const struct lane_ops lanes_shani = {GROUP, FRAME, shani_steps, shani_blocks, shani_words};
+static void shani_load(struct chain_lanes *lanes, const uint8_t *const in[])
+{
+    lanes_load(lanes, GROUP, in);
+}
+
+static const struct lane_ops lanes_shani = {.lanes = GROUP,
+                                            .frame = FRAME,
+                                            .steps = shani_steps,
+                                            .blocks = shani_blocks,
+                                            .words = shani_words,
+                                            .load = shani_load,
+                                            .store = lanes_store,
+                                            .splice = lanes_splice};
 
 /* gcc 12 has no name for SHA-NI in __builtin_cpu_supports(). The answer is kept, because asking the
  * CPU costs microseconds in a virtual machine. */
@@ -372,7 +384,7 @@ static bool shani_supported(void)
     return answer == 2;
 }
 
-static void shani_chains(uint8_t n, const uint8_t id[LMS_I_LEN], struct hbs_chain *chains,
+static void shani_chains(uint8_t n, const uint8_t id[LMS_I_LEN], const struct hbs_chain *chains,
                          size_t count)
 {
     lanes_chains(&lanes_shani, n, id, chains, count);

@@ -9,6 +9,11 @@
  *   V_SUM(x, a, b, c)                rotations to the right by a, b and c, xor-ed
  *   V_SIGMA(x, a, b, c)              the same, but by c it is shifted
  *   V_CH V_MAJ(x, y, z)              Ch and Maj of FIPS 180-4 §4.1.2
+ *   V_BSWAP(x)                       the bytes of each lane turned round
+ *   V_LO32 V_HI32 V_LO64 V_HI64      unpack the lower or upper 64 bits of each 128
+ *   V_LO128 V_HI128(x, y)            the lower or upper 128 bits of each 256 of x, then of y
+ *   V_JOIN(x, y)                     VEC of two __m256i; y is not evaluated if VEC is one
+ *   V_HALF(x, i)                     the i-th __m256i of VEC
  *
  * Uses: base, kernel_lanes.h. Secrets and threads: as there. Registers are groups of VEC_LANES
  * lanes; two groups interleaved keep the CPU's adders busy, where one waits for its own results.
@@ -140,6 +145,105 @@ INLINE void simd_step_next(struct chain_lanes *lanes, size_t at)
     V_STORE(lanes->ij + at, V_OR(V_AND(ij, V_SET1(0xffff0000)), j));
 }
 
+/* n bytes, 24 or 32, and zeros. */
+INLINE __m256i simd_bytes_get(const uint8_t *in, uint8_t n)
+{
+    if (n == 32)
+        return _mm256_loadu_si256((const __m256i *)(const void *)in);
+    __m128i low = _mm_loadu_si128((const __m128i *)(const void *)in);
+    __m128i high = _mm_loadl_epi64((const __m128i *)(const void *)(in + 16));
+    return _mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1);
+}
+
+INLINE void simd_bytes_put(uint8_t *out, __m256i x, uint8_t n)
+{
+    if (n == 32) {
+        _mm256_storeu_si256((__m256i *)(void *)out, x);
+        return;
+    }
+    _mm_storeu_si128((__m128i *)(void *)out, _mm256_castsi256_si128(x));
+    _mm_storel_epi64((__m128i *)(void *)(out + 16), _mm256_extracti128_si256(x, 1));
+}
+
+/* Eight words of eight lanes, in each half of a wide register for itself, change places: word r of
+ * lane l goes where word l of lane r was. */
+INLINE void simd_transpose(VEC x[8])
+{
+    VEC y[8];
+    UNROLL
+    for (unsigned i = 0; i < 8; i += 2) {
+        y[i] = V_LO32(x[i], x[i + 1]);
+        y[i + 1] = V_HI32(x[i], x[i + 1]);
+    }
+    /* z[i] has word i of four lanes, and word i + 4 of the same in its upper part. */
+    VEC z[8];
+    UNROLL
+    for (unsigned i = 0; i < 8; i += 4) {
+        z[i] = V_LO64(y[i], y[i + 2]);
+        z[i + 1] = V_HI64(y[i], y[i + 2]);
+        z[i + 2] = V_LO64(y[i + 1], y[i + 3]);
+        z[i + 3] = V_HI64(y[i + 1], y[i + 3]);
+    }
+    UNROLL
+    for (unsigned i = 0; i < 4; i++) {
+        x[i] = V_LO128(z[i], z[i + 4]);
+        x[i + 4] = V_HI128(z[i], z[i + 4]);
+    }
+}
+
+/* Eight words of a group from the bytes at in[lane] + offset, of which n are read. */
+INLINE void simd_rows_get(VEC words[8], const uint8_t *const in[VEC_LANES], size_t offset,
+                          uint8_t n)
+{
+    UNROLL
+    for (unsigned l = 0; l < 8; l++)
+        words[l] = V_BSWAP(
+            V_JOIN(simd_bytes_get(in[l] + offset, n), simd_bytes_get(in[l + 8] + offset, n)));
+    simd_transpose(words);
+}
+
+INLINE void simd_values_load(struct chain_lanes *lanes, size_t at, const uint8_t *const in[])
+{
+    VEC d[8];
+    if (lanes->n == 32)
+        simd_rows_get(d, in + at, 0, 32);
+    else
+        simd_rows_get(d, in + at, 0, 24);
+    simd_store(lanes->d, at, d);
+}
+
+/* Those of the group that are lanes from … to - 1. */
+INLINE void simd_values_store(const struct chain_lanes *lanes, size_t at, size_t from, size_t to,
+                              uint8_t *const out[])
+{
+    VEC d[8];
+    simd_load(d, lanes->d, at);
+    simd_transpose(d);
+    UNROLL
+    for (unsigned l = 0; l < 8; l++) {
+        VEC bytes = V_BSWAP(d[l]);
+        for (unsigned i = 0; i < VEC_LANES / 8; i++) {
+            size_t lane = at + l + 8 * i;
+            if (lane >= from && lane < to)
+                simd_bytes_put(out[lane], i == 0 ? V_HALF(bytes, 0) : V_HALF(bytes, 1), lanes->n);
+        }
+    }
+}
+
+/* As lane_ops says. */
+INLINE void simd_splice(uint32_t to[][LANES_MAX], const uint32_t before[LANES_MAX],
+                        const uint32_t d[][LANES_MAX], size_t words)
+{
+    for (size_t at = 0; at < LANES_MAX; at += VEC_LANES) {
+        VEC last = V_LOAD(before + at);
+        for (size_t r = 0; r < words; r++) {
+            VEC word = V_LOAD(d[r] + at);
+            V_STORE(to[r] + at, V_OR(V_SHL(last, 16), V_SHR(word, 16)));
+            last = word;
+        }
+    }
+}
+
 /* Steps of the groups * VEC_LANES lanes from `at` on. groups is a constant. */
 INLINE void simd_steps(struct chain_lanes *lanes, size_t at, unsigned groups, uint32_t steps)
 {
@@ -168,21 +272,15 @@ INLINE void simd_steps(struct chain_lanes *lanes, size_t at, unsigned groups, ui
         simd_store(lanes->d, at + g * VEC_LANES, d[g]);
 }
 
-/* Words of the blocks of a group, lane by lane. Lanes past `active` take the first lane's block. */
+/* Blocks of a group. Lanes past `active` take the first lane's block. */
 INLINE void simd_words(VEC w[16], const struct block_lanes *lanes, size_t at, size_t active,
                        size_t offset)
 {
-    alignas(64) uint32_t words[16][VEC_LANES] LEFT_AS_IS;
-    for (size_t l = 0; l < VEC_LANES; l++) {
-        const uint8_t *block = lanes->block[at + l < active ? at + l : 0] + offset;
-        for (size_t i = 0; i < 16; i++) {
-            uint32_t word;
-            memcpy(&word, block + 4 * i, sizeof(word));
-            words[i][l] = __builtin_bswap32(word);
-        }
-    }
-    for (size_t i = 0; i < 16; i++)
-        w[i] = V_LOAD(words[i]);
+    const uint8_t *block[VEC_LANES] LEFT_AS_IS;
+    for (size_t l = 0; l < VEC_LANES; l++)
+        block[l] = lanes->block[at + l < active ? at + l : 0] + offset;
+    simd_rows_get(w, block, 0, 32);
+    simd_rows_get(w + 8, block, 32, 32);
 }
 
 /* One block, given word by word, in the groups * VEC_LANES lanes from `at` on. */

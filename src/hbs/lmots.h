@@ -15,12 +15,6 @@
 #define D_LEAF 0x8282
 #define D_INTR 0x8383
 
-/** Chains that one hbs_chains_run() call gets at most: of 8 leaves at W1, 32 at W4, 64 at W8. */
-#define LMOTS_BATCH_CHAINS 2176
-
-/** One-time keys whose chains fit one call: at least 8. */
-size_t lmots_batch_leaves(const struct lmots_params *ots);
-
 /**
  * The base-2^w digits of Q || Cksm(Q): chain i of a signature stands at step digits[i].
  * @param[in]  value   Q, n bytes.
@@ -51,8 +45,8 @@ struct lmots_signing {
 };
 
 /**
- * Sign message values with the one-time keys of count leaves, all their chains in one run.
- * @param[in] count  1 … lmots_batch_leaves() (MUST).
+ * Sign message values with the one-time keys of count leaves, any number. Lanes are full from about
+ * 16 on.
  * Source: RFC 8554 §4.5.
  */
 void lmots_sign(const struct lmots_params *ots, const uint8_t *id, const struct lmots_signing *jobs,
@@ -67,8 +61,8 @@ struct lmots_check {
 };
 
 /**
- * The public keys that signatures lead to: Kc of RFC 8554 §4.6, algorithm 4b.
- * @param[in] count  1 … lmots_batch_leaves() (MUST).
+ * The public keys that signatures lead to: Kc of RFC 8554 §4.6, algorithm 4b. Any number; lanes are
+ * full from about 16 on.
  */
 void lmots_candidates(const struct lmots_params *ots, const uint8_t *id,
                       const struct lmots_check *jobs, size_t count);

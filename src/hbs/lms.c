@@ -205,10 +205,7 @@ void hbs_sign_batch(const struct lms_tree *tree, const struct hbs_signing *jobs,
         each[k].sig = jobs[k].sig + 4;
         frame_write(tree, each[k].q, jobs[k].path, jobs[k].sig);
     }
-    size_t batch = lmots_batch_leaves(tree->set.ots);
-    for (size_t done = 0; done < count; done += batch)
-        lmots_sign(tree->set.ots, tree->i, each + done,
-                   count - done < batch ? count - done : batch);
+    lmots_sign(tree->set.ots, tree->i, each, count);
 }
 
 /* §5.4.2 step 2: lengths and types are those of the public key, or the signature is invalid. */
@@ -278,12 +275,10 @@ void lms_verify_batch(const struct lms_tree *tree, const uint8_t *root,
     MUST(count <= HBS_BATCH_MAX);
     struct climb climb LEFT_AS_IS;
     bool valid = lms_set_valid(&tree->set);
-    size_t batch = valid ? lmots_batch_leaves(tree->set.ots) : 1;
-    batch = batch < NODE_BATCH ? batch : NODE_BATCH;
     for (size_t next = 0; next < count;) {
         size_t at[NODE_BATCH] LEFT_AS_IS;
         size_t taken = 0;
-        for (; next < count && taken < batch; next++) {
+        for (; next < count && taken < NODE_BATCH; next++) {
             good[next] = false;
             if (!valid || !well_formed(tree, jobs + next))
                 continue;

@@ -139,10 +139,11 @@ struct chain_run {
     uint32_t hash[KECCAK_LANES_MAX];
 };
 
-static size_t chain_length(const void *ctx, size_t item)
+static void chain_lengths(const void *ctx, size_t first, size_t count, uint32_t *steps)
 {
-    const struct hbs_wots_chain *chain = ((const struct chain_run *)ctx)->chains + item;
-    return (size_t)chain->to - chain->from;
+    const struct hbs_wots_chain *chains = ((const struct chain_run *)ctx)->chains + first;
+    for (size_t c = 0; c < count; c++)
+        steps[c] = (uint32_t)chains[c].to - chains[c].from;
 }
 
 static void chain_load(void *ctx, size_t lane, size_t item)
@@ -195,12 +196,17 @@ static void chain_steps(void *ctx, size_t active, size_t steps)
 void xmss_keccak_chains(const struct keccak_ops *ops, const struct hbs_xmss *x,
                         const struct hbs_wots_chain *chains, size_t count)
 {
-    const struct deal_ops dealt = {ops->lanes,  chain_length, chain_load,
-                                   chain_store, chain_move,   chain_steps};
+    const struct deal_ops dealt = {.lanes = ops->lanes,
+                                   .lengths = chain_lengths,
+                                   .load = chain_load,
+                                   .store = chain_store,
+                                   .move = chain_move,
+                                   .steps = chain_steps};
+    struct dealing dealing LEFT_AS_IS;
     struct chain_run run = {.chains = chains};
     prf_open(&run.prf, ops, x);
     block_open(run.f, x->params->pad, PAD_F, run.prf.pad + 2 * run.prf.n);
-    deal(&dealt, &run, count);
+    deal(&dealing, &dealt, &run, count);
     wipe(&run, sizeof(run));
     keccak_scrub();
 }

@@ -176,10 +176,11 @@ struct chain_run {
     const struct hbs_wots_chain *chains;
 };
 
-static size_t chain_length(const void *ctx, size_t item)
+static void chain_lengths(const void *ctx, size_t first, size_t count, uint32_t *steps)
 {
-    const struct hbs_wots_chain *chain = ((const struct chain_run *)ctx)->chains + item;
-    return (size_t)chain->to - chain->from;
+    const struct hbs_wots_chain *chains = ((const struct chain_run *)ctx)->chains + first;
+    for (size_t c = 0; c < count; c++)
+        steps[c] = (uint32_t)chains[c].to - chains[c].from;
 }
 
 static void chain_load(void *ctx, size_t lane, size_t item)
@@ -259,11 +260,16 @@ static void chain_run_open(struct chain_run *run, const struct lane_ops *ops,
 void xmss_sha256_chains(const struct lane_ops *ops, const struct hbs_xmss *x,
                         const struct hbs_wots_chain *chains, size_t count)
 {
-    const struct deal_ops dealt = {ops->lanes,  chain_length, chain_load,
-                                   chain_store, chain_move,   chain_steps};
+    const struct deal_ops dealt = {.lanes = ops->lanes,
+                                   .lengths = chain_lengths,
+                                   .load = chain_load,
+                                   .store = chain_store,
+                                   .move = chain_move,
+                                   .steps = chain_steps};
+    struct dealing dealing LEFT_AS_IS;
     struct chain_run run LEFT_AS_IS;
     chain_run_open(&run, ops, x, chains, count);
-    deal(&dealt, &run, count);
+    deal(&dealing, &dealt, &run, count);
     wipe(run.f2, sizeof(run.f2));
     wipe(run.value, sizeof(run.value));
     lanes_scrub(ops);

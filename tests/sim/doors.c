@@ -61,23 +61,23 @@ static uint64_t stride(const uint8_t id[LMS_I_LEN], uint32_t q, uint16_t i)
 
 /* Value := value + steps * stride in each of its 64-bit words: from 0 to a, then from a to b, is
  * from 0 to b, which is all that a Winternitz chain must do for an honest signer and verifier. */
-static void cheap_chain(uint8_t n, const uint8_t id[LMS_I_LEN], struct hbs_chain *c)
+static void cheap_chain(uint8_t n, const uint8_t id[LMS_I_LEN], const struct hbs_chain *c)
 {
     uint64_t by = stride(id, c->q, c->i) * (uint64_t)(c->to - c->from);
     for (uint8_t at = 0; at < n; at += 8) {
         uint64_t word = 0;
-        memcpy(&word, c->value + at, sizeof(word));
+        memcpy(&word, c->in + at, sizeof(word));
         word += by;
-        memcpy(c->value + at, &word, sizeof(word));
+        memcpy(c->out + at, &word, sizeof(word));
     }
 }
 
 void __real_hbs_chains_run(enum hbs_hash_kind hash, uint8_t n, const uint8_t id[LMS_I_LEN],
-                           struct hbs_chain *chains, size_t count);
+                           const struct hbs_chain *chains, size_t count);
 void __wrap_hbs_chains_run(enum hbs_hash_kind hash, uint8_t n, const uint8_t id[LMS_I_LEN],
-                           struct hbs_chain *chains, size_t count);
+                           const struct hbs_chain *chains, size_t count);
 void __wrap_hbs_chains_run(enum hbs_hash_kind hash, uint8_t n, const uint8_t id[LMS_I_LEN],
-                           struct hbs_chain *chains, size_t count)
+                           const struct hbs_chain *chains, size_t count)
 {
     if (real_chains) {
         __real_hbs_chains_run(hash, n, id, chains, count);

@@ -224,13 +224,14 @@ static void test_jobs(void **state)
 
 #define PAIRS (256 * 257 / 2 + 257) /* from 0 … 255 to from … 255, and from the seed to 0 … 256 */
 
-static struct hbs_chain every[PAIRS];
-static struct hbs_chain ends[PAIRS];
-static struct hbs_chain work[PAIRS];
+static struct hbs_chain every[PAIRS]; /* from starts to work, or from work to work */
+static uint8_t starts[PAIRS][HBS_N_MAX];
+static uint8_t ends[PAIRS][HBS_N_MAX];
+static uint8_t work[PAIRS][HBS_N_MAX];
 
-/* One chain, by the text of RFC 8554 §4.3 and nothing of ours. */
+/* One chain, by the text of RFC 8554 §4.3 and nothing of ours. value: n bytes, start and end. */
 static void chain_expected(enum hbs_hash_kind hash, const uint8_t *id, uint8_t n,
-                           struct hbs_chain *c)
+                           const struct hbs_chain *c, uint8_t *value)
 {
     uint8_t text[16 + 4 + 2 + 1 + 32];
     memcpy(text, id, 16);
@@ -239,9 +240,9 @@ static void chain_expected(enum hbs_hash_kind hash, const uint8_t *id, uint8_t n
     for (unsigned j = c->from; j < c->to; j++) {
         uint8_t digest[32];
         text[22] = (uint8_t)(j % 256);
-        memcpy(text + 23, c->value, n);
+        memcpy(text + 23, value, n);
         hash_expected(hash, n, text, 23U + n, digest);
-        memcpy(c->value, digest, n);
+        memcpy(value, digest, n);
     }
 }
 
@@ -257,31 +258,43 @@ static void chains_make(enum hbs_hash_kind hash, const uint8_t *id, uint8_t n)
     for (size_t c = 0; c < PAIRS; c++) {
         every[c].q = some(UINT32_MAX);
         every[c].i = (uint16_t)some(65536);
-        fill(every[c].value, HBS_N_MAX);
-        ends[c] = every[c];
-        chain_expected(hash, id, n, ends + c);
+        fill(starts[c], HBS_N_MAX);
+        memset(ends[c], GUARD, HBS_N_MAX);
+        memcpy(ends[c], starts[c], n);
+        chain_expected(hash, id, n, every + c, ends[c]);
     }
 }
 
 static void assert_chains(const struct hbs_kernel *kernel, uint8_t n)
 {
     for (size_t c = 0; c < PAIRS; c++)
-        if (memcmp(work + c, ends + c, sizeof(work[c])) != 0)
+        if (memcmp(work[c], ends[c], sizeof(work[c])) != 0)
             fail_msg("%s: chain from %u to %u, n = %u", kernel->name, every[c].from, every[c].to,
                      n);
+}
+
+static void work_start(bool in_place, uint8_t n)
+{
+    memset(work, GUARD, sizeof(work));
+    for (size_t c = 0; c < PAIRS; c++) {
+        every[c].in = in_place ? work[c] : starts[c];
+        every[c].out = work[c];
+        if (in_place)
+            memcpy(work[c], starts[c], n);
+    }
 }
 
 /* All pairs at once, and in slices, so that rows of lanes are never full, just full, and more. */
 static void chains_compare(const struct hbs_kernel *kernel, const uint8_t *id, uint8_t n)
 {
-    memcpy(work, every, sizeof(work));
-    kernel->chains(n, id, work, PAIRS);
+    work_start(false, n);
+    kernel->chains(n, id, every, PAIRS);
     assert_chains(kernel, n);
-    memcpy(work, every, sizeof(work));
+    work_start(true, n);
     for (size_t done = 0; done < PAIRS;) {
         size_t now = 1 + some(70);
         now = now < PAIRS - done ? now : PAIRS - done;
-        kernel->chains(n, id, work + done, now);
+        kernel->chains(n, id, every + done, now);
         done += now;
     }
     assert_chains(kernel, n);
@@ -367,12 +380,12 @@ static void test_mix(void **state)
 static size_t wrong_at;
 static enum hbs_hash_kind wrong_hash;
 
-static void wrong_chains(uint8_t n, const uint8_t id[LMS_I_LEN], struct hbs_chain *chains,
+static void wrong_chains(uint8_t n, const uint8_t id[LMS_I_LEN], const struct hbs_chain *chains,
                          size_t count)
 {
     hbs_gcrypt_chains(wrong_hash, n, id, chains, count);
     if (wrong_at < count)
-        chains[wrong_at].value[n - 1] ^= 0x80;
+        chains[wrong_at].out[n - 1] ^= 0x80;
 }
 
 static void wrong_jobs(uint8_t n, const struct hbs_job *jobs, size_t count)
@@ -567,6 +580,7 @@ static void test_trees(void **state)
 static const struct hbs_kernel *on_stack_kernel;
 static uint8_t on_stack_n;
 static struct hbs_chain on_stack_chains[SECRET_CHAINS];
+static uint8_t on_stack_values[SECRET_CHAINS][HBS_N_MAX];
 static uint8_t on_stack_text[12][100];
 static uint8_t on_stack_out[12][32];
 static struct hbs_job on_stack_jobs[12];
@@ -631,13 +645,16 @@ static void chains_leave_nothing(uint8_t *stack)
             struct hbs_chain *chain = on_stack_chains + c;
             *chain = (struct hbs_chain){.q = 7, .i = (uint16_t)c, .from = 4, .to = 7};
             chain->to = (uint16_t)(7 - (c % 5 == 0));
-            fill(chain->value, HBS_N_MAX);
+            chain->in = chain->out = on_stack_values[c];
+            fill(on_stack_values[c], HBS_N_MAX);
+            uint8_t value[HBS_N_MAX];
+            memcpy(value, on_stack_values[c], HBS_N_MAX);
             struct hbs_chain step = *chain;
             for (uint16_t j = 0; j < 4; j++) {
-                memcpy(secrets[c][j], step.value, on_stack_n);
+                memcpy(secrets[c][j], value, on_stack_n);
                 step.from = (uint16_t)(4 + j);
                 step.to = (uint16_t)(5 + j);
-                chain_expected(on_stack_kernel->hash, id, on_stack_n, &step);
+                chain_expected(on_stack_kernel->hash, id, on_stack_n, &step, value);
             }
         }
         words_left_by(stack, chains_on_stack);
@@ -693,10 +710,11 @@ static void leaves_leave_nothing(uint8_t *stack)
                  (int)on_stack_kernel->hash);
     for (uint16_t i = 0; i < on_stack_ots->p; i++) {
         struct hbs_chain chain = {.q = 64, .i = i, .from = HBS_STEP_SEED, .to = HBS_STEP_SEED + 1};
-        memcpy(chain.value, on_stack_seed, on_stack_n);
+        uint8_t value[HBS_N_MAX];
+        memcpy(value, on_stack_seed, on_stack_n);
         for (unsigned j = 0; j < 15; j++, chain.from++, chain.to++) {
-            chain_expected(on_stack_kernel->hash, id, on_stack_n, &chain);
-            if (is_left(chain.value, on_stack_n))
+            chain_expected(on_stack_kernel->hash, id, on_stack_n, &chain, value);
+            if (is_left(value, on_stack_n))
                 fail_msg("%s: step %u of chain %u is left", on_stack_kernel->name, j, i);
         }
     }
