@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/file.h"
+#include "base/secmem.h"
 #include "daemon/host.h"
 #include "policy/wear.h"
 #include "signer/provision.h"
@@ -100,7 +101,9 @@ int operation_key_new(const struct options *o)
                               "                       [--escrow-passphrase-file FILE]\n");
         return 2;
     }
-    enum rc rc = file_read(AT_FDCWD, o->argument, PLAN_TEXT_MAX, &text, &len, &err);
+    enum rc rc = base_init(&err); /* a plan is hashed when it is read */
+    if (rc == RC_OK)
+        rc = file_read(AT_FDCWD, o->argument, PLAN_TEXT_MAX, &text, &len, &err);
     if (rc == RC_OK) {
         /* The plan first: a mistake in it must not cost the making of a state directory. */
         struct plan plan = {0};
