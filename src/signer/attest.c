@@ -20,8 +20,8 @@ static bool is_halt(enum rc rc)
 static void say(const struct key *key, enum log_level level, const struct err *err,
                 const char *what)
 {
-    log_event(level, &(struct log_fields){.key = key->record.name, .index = -1, .err = err}, "%s",
-              what);
+    log_event(level, &(struct log_fields){.key = key->record.name, .index = -1, .err = err},
+              "attestation: %s", what);
 }
 
 /* Start -----------------------------------------------------------------------------------------*/

@@ -31,7 +31,7 @@ static void finish(struct job *job, enum request_life life, enum rc rc, const st
                                    .state = request_life_name(life),
                                    .request_id = job->request->request_id,
                                    .err = rc == RC_OK ? NULL : err},
-              "%s", job->reply->replayed ? "stored signature returned" : "signing request");
+              job->reply->replayed ? "stored signature returned" : "signing request");
 }
 
 /* What a client is told about the service beside the refusal itself. */

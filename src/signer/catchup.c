@@ -51,8 +51,8 @@ enum rc catch_up_to(const struct allocator *alloc, int64_t window, int64_t steps
     char text[CATCH_UP_TEXT];
     (void)catching_up(key, text);
     estimate(key, floor - from, raw_ms(alloc) - begin);
-    log_event(LOG_LEVEL_NOTICE, &(struct log_fields){.key = key->record.name, .index = -1}, "%s",
-              text);
+    log_event(LOG_LEVEL_NOTICE, &(struct log_fields){.key = key->record.name, .index = -1},
+              "does not sign yet: %s", text);
     return FAIL(err, RC_RETRY_STARTING, "", 0, "%s, about %" PRId64 " s to go", text,
                 key->catch_up_left_s);
 }
