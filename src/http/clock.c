@@ -4,20 +4,13 @@
  * Operators acknowledge, and over the unix socket only: whoever may connect there works on this
  * host, and can compare its clock with another.
  */
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "http/ack_body.h"
 #include "http/body.h"
 #include "http/print.h"
 #include "http/routes.h"
-
-#define ACK_BODY_MAX 4096
-
-static void json_release(json_t **json)
-{
-    json_decref(*json);
-}
 
 /* The answer ------------------------------------------------------------------------------------
  */
@@ -62,39 +55,13 @@ void clock_ack_begin(struct exchange *x)
         body_begin(x, ACK_BODY_MAX);
 }
 
-static enum rc take_count(const json_t *root, const char *name, uint64_t *value, struct err *err)
-{
-    const json_t *member = json_object_get(root, name);
-    if (!json_is_integer(member) || json_integer_value(member) < 0)
-        return FAIL(err, RC_REFUSED_INPUT, "", 0, "member '%s' must be a whole number", name);
-    *value = (uint64_t)json_integer_value(member);
-    return RC_OK;
-}
-
-/* {"id": 1780000000, "windows": 3, "utc": "2026-11-25T10:00:00Z"}: all three, nothing else. */
-static enum rc parse(struct request *r, const char *text, size_t len, struct err *err)
-{
-    json_error_t error = {0};
-    json_t *root CLEANUP(json_release) = json_loadb(text, len, JSON_REJECT_DUPLICATES, &error);
-    if (!json_is_object(root) || json_object_size(root) != 3)
-        return FAIL(err, RC_REFUSED_INPUT, "jansson", error.line,
-                    "not a JSON object of id, windows and utc");
-    const char *utc = json_string_value(json_object_get(root, "utc"));
-    enum rc rc = take_count(root, "id", &r->ack_id, err);
-    if (rc == RC_OK)
-        rc = take_count(root, "windows", &r->ack_windows, err);
-    if (rc == RC_OK && (utc == NULL || !rfc3339_parse(&r->ack_utc_s, utc)))
-        rc = FAIL(err, RC_REFUSED_INPUT, "", 0, "member 'utc' must be like 2026-11-25T10:00:00Z");
-    return rc;
-}
-
 static enum rc read_body(struct exchange *x, struct err *err)
 {
     char *text = NULL;
     size_t len = 0;
     enum rc rc = body_take(x, &text, &len, err);
     if (rc == RC_OK)
-        rc = parse(&x->job.request, text, len, err);
+        rc = clock_ack_body_parse(&x->job.request, text, len, err);
     free(text);
     return rc;
 }

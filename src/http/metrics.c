@@ -328,29 +328,17 @@ static void print_wear(FILE *f, const struct meters *all)
 /* The route --------------------------------------------------------------------------------------
  */
 
-static void print_core(FILE *f, const struct exchange *x, struct view_meters *m,
-                       const struct meters *all)
-{
-    print_counters(f, m, &x->job.reply);
-    if (!m->open)
-        return;
-    print_service(f, m, &x->job.reply);
-    print_key_states(f, all);
-    print_windows(f, all);
-    print_wear(f, all);
-}
-
 /* false: not what the core sends. */
-static bool take_meters(struct exchange *x, struct meters *all)
+static bool take_meters(struct meters *all, uint8_t *payload, size_t len)
 {
-    struct view_meters *m = (void *)x->payload; /* malloc'ed, so aligned for anything */
-    if (x->payload_len < sizeof(*m))
+    struct view_meters *m = (void *)payload;
+    if (len < sizeof(*m))
         return false;
-    size_t room = x->payload_len - sizeof(*m);
+    size_t room = len - sizeof(*m);
     if (room % sizeof(struct view_meter) != 0)
         return false;
     meters_terminate(m);
-    struct view_meter *keys = (void *)(x->payload + sizeof(struct view_meters));
+    struct view_meter *keys = (void *)(payload + sizeof(struct view_meters));
     all->keys = keys;
     all->count = room / sizeof(struct view_meter);
     for (size_t i = 0; i < all->count; i++) {
@@ -361,25 +349,42 @@ static bool take_meters(struct exchange *x, struct meters *all)
     return true;
 }
 
+bool metrics_print_core(FILE *f, uint8_t *payload, size_t len, const struct reply *reply)
+{
+    struct meters all = {0};
+    if (!take_meters(&all, payload, len))
+        return false;
+    const struct view_meters *m = (void *)payload;
+    print_counters(f, m, reply);
+    if (!m->open)
+        return true;
+    print_service(f, m, reply);
+    print_key_states(f, &all);
+    print_windows(f, &all);
+    print_wear(f, &all);
+    return true;
+}
+
 static void answer_metrics(struct exchange *x, bool core)
 {
     char *text = NULL;
     size_t len = 0;
-    struct meters all = {0};
-    if (core && !take_meters(x, &all)) {
-        exchange_problem(x, PROBLEM_INTERNAL, "the core's answer cannot be read");
-        return;
-    }
+    bool readable = true;
     FILE *f = open_memstream(&text, &len);
     if (f != NULL) {
         print_front(f, x->front, core);
-        if (core)
-            print_core(f, x, (void *)x->payload, &all);
+        if (core) /* what was malloc'ed is aligned for anything */
+            readable = metrics_print_core(f, x->payload, x->payload_len, &x->job.reply);
     }
     /* Want of memory shows when it is closed, too. */
-    if (f == NULL || ferror(f) != 0 || fclose(f) != 0) {
+    bool failed = f == NULL || ferror(f) != 0;
+    if (f != NULL && fclose(f) != 0)
+        failed = true;
+    if (failed || !readable) {
         free(text);
-        exchange_problem(x, PROBLEM_BUSY, "no memory for the answer");
+        exchange_problem(x, readable ? PROBLEM_BUSY : PROBLEM_INTERNAL,
+                         readable ? "no memory for the answer"
+                                  : "the core's answer cannot be read");
         return;
     }
     answer_bytes(&x->answer, 200, CONTENT_TYPE, text, len);

@@ -11,7 +11,10 @@
 #define HTTP_METRICS_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
 
 #include "base/rc.h"
 #include "http/problem.h"
@@ -29,6 +32,18 @@ struct metrics {
 };
 
 struct exchange;
+struct reply;
+
+/**
+ * What the core says of itself, as text.
+ * @param[in]     f        Takes what is written; whether it could is for the caller to ask it.
+ * @param[in,out] payload  len bytes, of REQUEST_METERS, aligned for a struct view_meters; their
+ *                         texts are ended and truth values settled.
+ * @param[in]     reply    That they came with, reply_terminate() behind it.
+ * @return false: this is not what a core sends. Nothing was written.
+ */
+bool metrics_print_core(FILE *f, uint8_t *payload, size_t len,
+                        const struct reply *reply) MUST_CHECK;
 
 /** An answer is about to be sent: count it. */
 void metrics_count(const struct exchange *x);

@@ -100,6 +100,18 @@ void index_terminate(struct view_index *view)
     END(view->slot);
 }
 
+void forecast_terminate(struct view_forecast *view)
+{
+    END(view->key);
+}
+
+void warning_terminate(struct view_warning *view)
+{
+    END(view->key);
+    END(view->sentence);
+    settle(&view->acknowledged);
+}
+
 void signature_path(char out[SIGNATURE_PATH_SIZE], const char *key, const uint8_t id[16])
 {
     char text[ID_TEXT_SIZE];
@@ -147,7 +159,7 @@ static void member_signature_path(struct jcs *j, const char *key, const uint8_t 
 {
     char path[SIGNATURE_PATH_SIZE];
     signature_path(path, key, id);
-    jcs_member_string(j, "signature", path);
+    print_clean(j, "signature", path); /* the name of the key is what the core says */
 }
 
 static void print_parameters(struct jcs *j, const struct plan_facts *facts)

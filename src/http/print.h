@@ -22,6 +22,8 @@ void key_terminate(struct view_key *view);
 void window_terminate(struct view_window *view);
 void version_terminate(struct view_version *view);
 void index_terminate(struct view_index *view);
+void forecast_terminate(struct view_forecast *view);
+void warning_terminate(struct view_warning *view);
 
 /** A text member; bytes outside printable ASCII become '?', since JSON must be UTF-8 and nobody
  * knows what a TPM vendor or a client wrote. Cut at 511 characters. */

@@ -2,20 +2,13 @@
  * When a key will be used up, the warnings about it, and the word of operators that lets it sign
  * on.
  */
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "http/ack_body.h"
 #include "http/body.h"
 #include "http/print.h"
 #include "http/routes.h"
-
-#define ACK_BODY_MAX 4096
-
-static void json_release(json_t **json)
-{
-    json_decref(*json);
-}
 
 /* Forecast --------------------------------------------------------------------------------------
  */
@@ -29,7 +22,7 @@ static void forecast_done(struct exchange *x)
         return;
     }
     memcpy(&view, x->payload, sizeof(view));
-    view.key[sizeof(view.key) - 1] = '\0';
+    forecast_terminate(&view);
     print_forecast(&j, &view);
     answer_json(&x->answer, 200, &j);
 }
@@ -56,8 +49,7 @@ static void warnings_done(struct exchange *x)
     jcs_array_open(&j);
     for (size_t at = 0; at < x->payload_len; at += sizeof(view)) {
         memcpy(&view, x->payload + at, sizeof(view));
-        view.key[sizeof(view.key) - 1] = '\0';
-        view.sentence[sizeof(view.sentence) - 1] = '\0';
+        warning_terminate(&view);
         if (exchange_key_allowed(x, view.key))
             print_warning(&j, &view);
     }
@@ -81,28 +73,13 @@ void warning_ack_begin(struct exchange *x)
         body_begin(x, ACK_BODY_MAX);
 }
 
-/* {"sentence": "I know …"}: that, and nothing else. */
-static enum rc parse(struct request *r, const char *text, size_t len, struct err *err)
-{
-    json_error_t error = {0};
-    json_t *root CLEANUP(json_release) = json_loadb(text, len, JSON_REJECT_DUPLICATES, &error);
-    const char *sentence = json_string_value(json_object_get(root, "sentence"));
-    if (json_object_size(root) != 1 || sentence == NULL)
-        return FAIL(err, RC_REFUSED_INPUT, "jansson", error.line,
-                    "not a JSON object with the member 'sentence' alone");
-    if (strlen(sentence) >= sizeof(r->sentence))
-        return FAIL(err, RC_REFUSED_INPUT, "", 0, "the sentence is longer than any that is shown");
-    strcpy(r->sentence, sentence); /* shorter than its field, as just seen */
-    return RC_OK;
-}
-
 static enum rc read_body(struct exchange *x, struct err *err)
 {
     char *text = NULL;
     size_t len = 0;
     enum rc rc = body_take(x, &text, &len, err);
     if (rc == RC_OK)
-        rc = parse(&x->job.request, text, len, err);
+        rc = warning_ack_body_parse(&x->job.request, text, len, err);
     free(text);
     return rc;
 }

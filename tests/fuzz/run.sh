@@ -18,7 +18,7 @@ failed=0
 for name in "$@"; do
     case $name in
     hbs | verify) longest=20000 ;;
-    files | tpm | attest) longest=8192 ;;
+    files | tpm | attest | peer) longest=8192 ;;
     ledger) longest=256 ;;
     chrony) longest=160 ;;
     *) longest=4096 ;;

@@ -20,6 +20,7 @@
 #include "base/bytes.h"
 #include "base/file.h"
 #include "base/secmem.h"
+#include "http/ack_body.h"
 #include "http/answer.h"
 #include "http/fields.h"
 #include "http/guard.h"
@@ -586,6 +587,48 @@ static void test_sign_body_refused(void **state)
 /* Problems ---------------------------------------------------------------------------------------
  */
 
+/* What an operator acknowledges with is read whole or not at all. */
+static void test_ack_bodies(void **state)
+{
+    (void)state;
+    static const char *const clocks[] = {
+        "",
+        "[]",
+        "{\"id\":1,\"windows\":2}",
+        "{\"id\":1,\"windows\":2,\"utc\":\"2026-11-25T10:00:00Z\",\"more\":1}",
+        "{\"id\":1,\"id\":1,\"windows\":2,\"utc\":\"2026-11-25T10:00:00Z\"}",
+        "{\"id\":-1,\"windows\":2,\"utc\":\"2026-11-25T10:00:00Z\"}",
+        "{\"id\":1,\"windows\":2.0,\"utc\":\"2026-11-25T10:00:00Z\"}",
+        "{\"id\":1,\"windows\":2,\"utc\":\"tomorrow\"}",
+        "{\"id\":1,\"windows\":2,\"utc\":7}",
+    };
+    static const char *const warnings[] = {"", "{}", "{\"sentence\":1}",
+                                           "{\"sentence\":\"a\",\"more\":1}", "[\"sentence\"]"};
+    static const char clock[] = "{\"id\":1,\"windows\":2,\"utc\":\"2026-11-25T10:00:00Z\"}";
+    static const char sentence[] = "{\"sentence\":\"I know\"}";
+    char longest[WARNING_SENTENCE_SIZE + 32];
+    struct request r = {0};
+    const struct request zero = {0};
+    for (size_t i = 0; i < COUNT(clocks); i++)
+        assert_int_equal(clock_ack_body_parse(&r, clocks[i], strlen(clocks[i]), NULL),
+                         RC_REFUSED_INPUT);
+    for (size_t i = 0; i < COUNT(warnings); i++)
+        assert_int_equal(warning_ack_body_parse(&r, warnings[i], strlen(warnings[i]), NULL),
+                         RC_REFUSED_INPUT);
+    int len =
+        snprintf(longest, sizeof(longest), "{\"sentence\":\"%0*d\"}", WARNING_SENTENCE_SIZE, 0);
+    assert_int_equal(warning_ack_body_parse(&r, longest, (size_t)len, NULL), RC_REFUSED_INPUT);
+    assert_memory_equal(&r, &zero, sizeof(r));
+    len =
+        snprintf(longest, sizeof(longest), "{\"sentence\":\"%0*d\"}", WARNING_SENTENCE_SIZE - 1, 0);
+    assert_int_equal(warning_ack_body_parse(&r, longest, (size_t)len, NULL), RC_OK);
+
+    assert_int_equal(clock_ack_body_parse(&r, clock, strlen(clock), NULL), RC_OK);
+    assert_int_equal(warning_ack_body_parse(&r, sentence, strlen(sentence), NULL), RC_OK);
+    assert_true(r.ack_id == 1 && r.ack_windows == 2 && r.ack_utc_s == 1795600800);
+    assert_string_equal(r.sentence, "I know");
+}
+
 static void test_problem_classes(void **state)
 {
     (void)state;
@@ -821,6 +864,37 @@ static void test_print_hostile(void **state)
     assert_int_equal(key.spki_len, 0);
 }
 
+/* What a core that was taken over says of a preview and of a warning is JSON all the same: the name
+ * of the key stands in a path, too, and a truth value is true or false. */
+static void test_print_lies(void **state)
+{
+    (void)state;
+    static struct reply reply;
+    const struct plan_facts facts = {.kind = PLAN_VERSION};
+    struct view_warning warning = {.id = 1};
+    struct jcs j CLEANUP(jcs_wipe) = {0};
+    struct jcs k CLEANUP(jcs_wipe) = {0};
+    memset(&reply, 0xff, sizeof(reply));
+    reply_terminate(&reply);
+    print_preview(&j, &reply, &facts);
+    assert_true(jcs_finish(&j));
+    json_t *json CLEANUP(release) = json_loadb(j.text, j.len, JSON_REJECT_DUPLICATES, NULL);
+    assert_non_null(json);
+    assert_non_null(strstr(text_of(json, "signature"), "/v1/keys/???"));
+
+    memset(&warning.acknowledged, 2, 1);
+    memset(warning.sentence, 'x', sizeof(warning.sentence));
+    warning_terminate(&warning);
+    assert_int_equal(strlen(warning.sentence), WARNING_SENTENCE_SIZE - 1);
+    print_warning(&k, &warning);
+    assert_true(jcs_finish(&k));
+    json_t *said CLEANUP(release) = json_loadb(k.text, k.len, JSON_REJECT_DUPLICATES, NULL);
+    uint8_t byte = 0;
+    memcpy(&byte, &warning.acknowledged, 1);
+    assert_int_equal(byte, 1);
+    assert_true(json_is_true(json_object_get(said, "acknowledged")));
+}
+
 /* A window that was opened early says by how much, and its key which one it is; others do not. */
 static void test_print_early(void **state)
 {
@@ -1032,6 +1106,7 @@ int main(void)
         cmocka_unit_test(test_routes),
         cmocka_unit_test(test_sign_body),
         cmocka_unit_test(test_sign_body_refused),
+        cmocka_unit_test(test_ack_bodies),
         cmocka_unit_test(test_problem_classes),
         cmocka_unit_test(test_problem_promises),
         cmocka_unit_test(test_problem_bound),
@@ -1039,6 +1114,7 @@ int main(void)
         cmocka_unit_test(test_answer_retry_after),
         cmocka_unit_test(test_answer_limits),
         cmocka_unit_test(test_print_hostile),
+        cmocka_unit_test(test_print_lies),
         cmocka_unit_test(test_print_early),
         cmocka_unit_test(test_spool_memory),
         cmocka_unit_test(test_spool_file),
