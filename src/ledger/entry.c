@@ -13,11 +13,11 @@ void entry_hash(uint8_t hash[SHA256_LEN], const char *json, size_t len)
 
 void receipt_id(uint8_t id[LEDGER_ID_LEN], const uint8_t key_id[KEY_ID_LEN], uint64_t index)
 {
-    uint8_t number[8];
+    uint8_t *number = id + LEDGER_ID_LEN - sizeof(uint64_t);
     uint8_t hash[SHA256_LEN];
     be_put64(number, index);
-    sha256_2(hash, key_id, KEY_ID_LEN, number, sizeof(number));
-    memcpy(id, hash, LEDGER_ID_LEN);
+    sha256_2(hash, key_id, KEY_ID_LEN, number, sizeof(uint64_t));
+    memcpy(id, hash, LEDGER_ID_LEN - sizeof(uint64_t));
 }
 
 /* A number that may be negative; beyond 2^53 as a string of digits, like jcs_u64(). */

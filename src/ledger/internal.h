@@ -20,7 +20,8 @@
 #define LEDGER_APPLICATION_ID 0x54696465      /* "Tide" */
 #define LEDGER_NUMBER_MAX (UINT64_C(1) << 60) /* indices and windows are below it */
 #define LEDGER_KIND_MAX 79                    /* "operation-" and a name of 63 */
-#define LEDGER_WAL_FRAMES_MAX 1000            /* then the WAL goes into the database file */
+#define LEDGER_WAL_FRAMES_DUE 1000            /* then ledger_tidy() empties the WAL */
+#define LEDGER_WAL_FRAMES_MAX 2000            /* and then ledger_commit() does */
 
 /* Text of the statements: schema.c. Prepared once, when the ledger is opened. */
 enum stmt {
@@ -55,7 +56,6 @@ enum stmt {
     STMT_INTENT_BY_INDEX,
     STMT_BINDINGS,
     STMT_RECEIPT_BY_INDEX,
-    STMT_RECEIPT_BY_ID,
     STMT_RECEIPT_BY_IDEMPOTENCY,
     STMT_RECEIPT_TIMES,
     STMT_USED_BY,
@@ -215,7 +215,7 @@ void entry_attestation(struct jcs *j, struct entry *e,
 /** SHA-256(0x00 || json): the leaf hash of RFC 6962 §2.1. */
 void entry_hash(uint8_t hash[SHA256_LEN], const char *json, size_t len);
 
-/** First 16 bytes of SHA-256(key_id || be64(index)). */
+/** As struct ledger_receipt says. */
 void receipt_id(uint8_t id[LEDGER_ID_LEN], const uint8_t key_id[KEY_ID_LEN], uint64_t index);
 
 /* Rows back into structs (rows.c) ---------------------------------------------------------- */
@@ -269,7 +269,7 @@ extern const char *const ledger_cursor_sql[TABLE_COUNT];
  * Set everything in the order that survives a power cut, look whose database it is, and make the
  * tables in an empty one. Only a database of ours, or an empty one to be made ours, is written to.
  * @retval RC_REFUSED_NOT_FOUND    Empty, and create is false.
- * @retval RC_REFUSED_UNSUPPORTED  From a newer version.
+ * @retval RC_REFUSED_UNSUPPORTED  From another version.
  * @retval RC_HALT_LEDGER          Not a ledger, or SQLite failed (busy included).
  */
 enum rc schema_start(struct ledger *l, bool create, struct err *err) MUST_CHECK;

@@ -173,8 +173,8 @@ static enum rc open_database(struct ledger *l, const struct ledger_options *opti
     int s = sqlite3_open_v2(options->path, &l->db, flags, options->vfs);
     if (s != SQLITE_OK)
         return HALT(l, s, err, "open the database");
-    /* Checkpoints run where ledger_commit() says, not inside SQLite's COMMIT, which would keep
-     * their failures to itself. */
+    /* Checkpoints run where ledger_tidy() and ledger_commit() say, not inside SQLite's COMMIT,
+     * which would keep their failures to itself. */
     (void)sqlite3_wal_hook(l->db, remember_frames, l);
     return RC_OK;
 }
@@ -279,6 +279,16 @@ enum rc ledger_begin(struct ledger *ledger, struct err *err)
     return RC_OK;
 }
 
+/* A WAL of so many frames goes into the database file. */
+static enum rc copy_wal(struct ledger *l, int frames, struct err *err)
+{
+    if (l->wal_frames < frames)
+        return RC_OK;
+    int s = sqlite3_wal_checkpoint_v2(l->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+    l->wal_frames = 0;
+    return s == SQLITE_OK ? RC_OK : HALT(l, s, err, "copy the WAL into the database");
+}
+
 enum rc ledger_commit(struct ledger *ledger, struct err *err)
 {
     enum rc rc = ledger_usable(ledger, err);
@@ -291,14 +301,16 @@ enum rc ledger_commit(struct ledger *ledger, struct err *err)
     ledger->in_transaction = false;
     if (s != SQLITE_DONE)
         return HALT(ledger, s, err, "commit");
-    /* The commit is durable, whatever happens to the checkpoint; but a disk on which that fails is
-     * not one to go on with, so the next call hears of it. */
-    if (ledger->wal_frames >= LEDGER_WAL_FRAMES_MAX) {
-        s = sqlite3_wal_checkpoint_v2(ledger->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
-        if (s != SQLITE_OK)
-            (void)HALT(ledger, s, NULL, "copy the WAL into the database");
-    }
+    /* The commit is durable, whatever happens to the checkpoint, so the next call hears of it. */
+    (void)copy_wal(ledger, LEDGER_WAL_FRAMES_MAX, NULL);
     return RC_OK;
+}
+
+enum rc ledger_tidy(struct ledger *ledger, struct err *err)
+{
+    enum rc rc = ledger_usable(ledger, err);
+    MUST(!ledger->in_transaction);
+    return rc == RC_OK ? copy_wal(ledger, LEDGER_WAL_FRAMES_DUE, err) : rc;
 }
 
 void ledger_rollback(struct ledger *ledger)

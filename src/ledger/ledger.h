@@ -43,7 +43,7 @@
 #include "base/rc.h"
 #include "base/text.h"
 
-#define LEDGER_SCHEMA_VERSION 2
+#define LEDGER_SCHEMA_VERSION 3
 #define LEDGER_ID_LEN 16    /* of a receipt: what /signatures/{id} names */
 #define LEDGER_TEXT_MAX 255 /* request ids, idempotency keys, requesters, reasons */
 #define LEDGER_VERSION_MAX 63
@@ -102,6 +102,15 @@ bool ledger_may_pass(const struct err *err) MUST_CHECK;
 uint64_t ledger_size(const struct ledger *ledger);
 
 /* Transactions --------------------------------------------------------------------------------- */
+
+/**
+ * Copy what commits have left in the WAL into the database file, if that is due: for a moment in
+ * which nobody waits. Commits do it themselves only where nobody has for long. Not inside a
+ * transaction (MUST).
+ * @retval RC_HALT_LEDGER  A disk on which that fails is not one to go on with. What was committed
+ *                         stands.
+ */
+enum rc ledger_tidy(struct ledger *ledger, struct err *err) MUST_CHECK;
 
 /** Begin. Not inside another transaction (MUST). */
 enum rc ledger_begin(struct ledger *ledger, struct err *err) MUST_CHECK;
@@ -217,8 +226,9 @@ enum rc ledger_add_intent(struct ledger *ledger, uint32_t key, struct ledger_int
 
 /** Index, message and signature belong together. */
 struct ledger_receipt {
-    uint64_t seq;              /* set by ledger_add_receipt() */
-    uint8_t id[LEDGER_ID_LEN]; /* set: first 16 bytes of SHA-256(key_id || be64(index)) */
+    uint64_t seq; /* set by ledger_add_receipt() */
+    /* set: the first 8 bytes of SHA-256(key_id || be64(index)), and be64(index) */
+    uint8_t id[LEDGER_ID_LEN];
     uint64_t epoch;
     uint64_t window;
     uint64_t index;

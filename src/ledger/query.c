@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "ledger/internal.h"
 
 /* One question --------------------------------------------------------------------------------- */
@@ -378,13 +379,14 @@ enum rc ledger_receipt_by_index(struct ledger *ledger, uint32_t key, uint64_t in
 enum rc ledger_receipt_by_id(struct ledger *ledger, uint32_t key, const uint8_t id[LEDGER_ID_LEN],
                              struct ledger_receipt *receipt, uint8_t *signature, struct err *err)
 {
-    *receipt = (struct ledger_receipt){0};
-    enum rc rc = ledger_usable_key(ledger, key, err);
-    if (rc != RC_OK)
+    uint64_t index = be_get64(id + LEDGER_ID_LEN - sizeof(index));
+    enum rc rc = ledger_receipt_by_index(ledger, key, index, receipt, signature, err);
+    if (rc != RC_OK || ct_equal(receipt->id, id, LEDGER_ID_LEN))
         return rc;
-    struct binder b CLEANUP(binder_done) = ask(ledger, STMT_RECEIPT_BY_ID, key);
-    bind_blob(&b, id, LEDGER_ID_LEN);
-    return read_receipt(ledger, &b, receipt, signature, err);
+    if (signature != NULL)
+        memset(signature, 0, receipt->signature_len);
+    *receipt = (struct ledger_receipt){0};
+    return FAIL(err, RC_REFUSED_NOT_FOUND, "", 0, "no such receipt");
 }
 
 enum rc ledger_receipt_by_idempotency(struct ledger *ledger, uint32_t key,

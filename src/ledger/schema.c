@@ -177,7 +177,8 @@ static const char *const schema[] = {
 
     "CREATE TABLE receipt (" SEQ "," KEY ","
         COUNTER("epoch") "," NUMBER("window") "," NUMBER("idx") ","
-        BYTES("id", "16") " UNIQUE,"
+        BYTES("id", "16") "," /* found by the index that it ends with: an index of its own over
+                               * what looks random would cost a page for each receipt */
         NAME("version", "0") "," NAME("slot", "0") ","
         BYTES("artifact_sha256", "32") "," COUNTER("artifact_size") ","
         BYTES("signature_sha256", "32") "," ORIGIN ","
@@ -216,10 +217,7 @@ static const char *const schema[] = {
         TEXT("text", "0") ") STRICT",
     "CREATE INDEX note_of_kind ON note (key, kind, what, number)",
     APPEND_ONLY("note"),
-};
 
-/* What version 2 added. */
-static const char *const schema_2[] = {
     "CREATE TABLE attest_keys (" SEQ "," KEY ","
         BYTES("ak_name", "34") "," BYTES("ak_point", "64") ","
         BYTES("ek_name", "34") "," BYTES("ek_point", "64") ") STRICT",
@@ -330,7 +328,6 @@ const char *const ledger_sql[STMT_COUNT] = {
     [STMT_INTENT_BY_INDEX] = SELECT_BOUND " b.key = ?1 AND b.idx = ?2",
     [STMT_BINDINGS] = SELECT_BOUND " b.key = ?1 AND b.idx >= ?2 ORDER BY b.idx LIMIT ?3",
     [STMT_RECEIPT_BY_INDEX] = SELECT_RECEIPT " r.key = ?1 AND r.idx = ?2",
-    [STMT_RECEIPT_BY_ID] = SELECT_RECEIPT " r.key = ?1 AND r.id = ?2",
     /* The + as above: the requests of that name are few, the receipts of those windows many. */
     [STMT_RECEIPT_BY_IDEMPOTENCY] =
         SELECT_RECEIPT " r.key = ?1 AND r.idempotency_key = ?2 AND r.idempotency_key <> ''"
@@ -520,29 +517,20 @@ static int ask_number(sqlite3 *db, const char *sql, uint64_t *value)
     return s;
 }
 
-#define SCHEMA_LENGTH (LENGTH(schema) + LENGTH(schema_2))
-
-static const char *schema_at(size_t i)
-{
-    return i < LENGTH(schema) ? schema[i] : schema_2[i - LENGTH(schema)];
-}
-
 static int run(sqlite3 *db, const char *sql)
 {
     return sqlite3_exec(db, sql, NULL, NULL, NULL);
 }
 
-/* One transaction: after a power cut there is either an empty database or a whole ledger; or the
- * ledger of an older version, as it was.
- * @param[in] version  Of what is there; 0: nothing is. */
-static enum rc create_tables(struct ledger *l, uint64_t version, struct err *err)
+/* One transaction: after a power cut there is either an empty database or a whole ledger. */
+static enum rc create_tables(struct ledger *l, struct err *err)
 {
     char marks[128];
     (void)snprintf(marks, sizeof(marks), "PRAGMA application_id=%d; PRAGMA user_version=%d;",
                    LEDGER_APPLICATION_ID, LEDGER_SCHEMA_VERSION);
     int s = run(l->db, "BEGIN IMMEDIATE");
-    for (size_t i = version < 1 ? 0 : LENGTH(schema); s == SQLITE_OK && i < SCHEMA_LENGTH; i++)
-        s = run(l->db, schema_at(i));
+    for (size_t i = 0; s == SQLITE_OK && i < LENGTH(schema); i++)
+        s = run(l->db, schema[i]);
     if (s == SQLITE_OK)
         s = run(l->db, marks);
     if (s == SQLITE_OK)
@@ -551,52 +539,54 @@ static enum rc create_tables(struct ledger *l, uint64_t version, struct err *err
 }
 
 /* Reads only: a database that is not ours stays as it is. */
-static enum rc identify(struct ledger *l, bool *empty, uint64_t *version, struct err *err)
+static enum rc identify(struct ledger *l, bool *empty, struct err *err)
 {
     uint64_t application = 0;
+    uint64_t version = 0;
     uint64_t objects = 0;
     int s = ask_number(l->db, "PRAGMA application_id", &application);
     if (s == SQLITE_OK)
-        s = ask_number(l->db, "PRAGMA user_version", version);
+        s = ask_number(l->db, "PRAGMA user_version", &version);
     if (s == SQLITE_OK)
         s = ask_number(l->db, "SELECT count(*) FROM sqlite_schema", &objects);
     if (s != SQLITE_OK)
         return HALT(l, s, err, "read the kind of the database");
 
-    *empty = application == 0 && *version == 0 && objects == 0;
+    *empty = application == 0 && version == 0 && objects == 0;
     if (*empty)
         return RC_OK;
-    if (application != LEDGER_APPLICATION_ID || *version == 0)
+    if (application != LEDGER_APPLICATION_ID || version == 0)
         return HALT(l, 0, err, "the database is not a ledger of this program");
-    if (*version > LEDGER_SCHEMA_VERSION)
+    /* No version before this one was released, so none is read. */
+    if (version != LEDGER_SCHEMA_VERSION)
         return FAIL(err, RC_REFUSED_UNSUPPORTED, "", 0,
-                    "the ledger was written by a newer version of the program (schema %llu, "
-                    "this one knows %d)",
-                    (unsigned long long)*version, LEDGER_SCHEMA_VERSION);
+                    "the ledger was written by %s version of the program (schema %llu, this one "
+                    "knows %d)",
+                    version > LEDGER_SCHEMA_VERSION ? "a newer" : "an older",
+                    (unsigned long long)version, LEDGER_SCHEMA_VERSION);
     return RC_OK;
 }
 
 enum rc schema_start(struct ledger *l, bool create, struct err *err)
 {
     bool empty = false;
-    uint64_t version = 0;
     enum rc rc = configure(l, err);
     if (rc == RC_OK)
-        rc = identify(l, &empty, &version, err);
+        rc = identify(l, &empty, err);
     if (rc != RC_OK)
         return rc;
     if (empty && !create)
         return FAIL(err, RC_REFUSED_NOT_FOUND, "", 0, "the database is empty");
     rc = set(l, JOURNAL, LENGTH(settings), err);
-    if (rc == RC_OK && version < LEDGER_SCHEMA_VERSION)
-        rc = create_tables(l, version, err);
+    if (rc == RC_OK && empty)
+        rc = create_tables(l, err);
     return rc;
 }
 
 static bool is_ours(const char *text)
 {
-    for (size_t i = 0; i < SCHEMA_LENGTH; i++)
-        if (strcmp(text, schema_at(i)) == 0)
+    for (size_t i = 0; i < LENGTH(schema); i++)
+        if (strcmp(text, schema[i]) == 0)
             return true;
     return false;
 }
@@ -620,8 +610,8 @@ enum rc schema_unchanged(struct ledger *l, struct err *err)
     }
     if (s != SQLITE_DONE)
         return HALT(l, s, err, "read the schema");
-    if (found != SCHEMA_LENGTH)
+    if (found != LENGTH(schema))
         return HALT(l, 0, err, "the schema was changed: %zu tables, indices or triggers, not %zu",
-                    found, SCHEMA_LENGTH);
+                    found, LENGTH(schema));
     return RC_OK;
 }

@@ -460,7 +460,7 @@ enum rc signer_turned(struct signer *s, struct err *err)
         note_attest(s, key, attest_receipt(&job, period_s, &e), &e);
     }
     if (s->attest_rc == RC_OK)
-        return RC_OK;
+        return ledger_tidy(s->ledger, err);
     return FAIL(err, s->attest_rc, s->attest_err.origin, s->attest_err.native, "%s",
                 err_text(&s->attest_err));
 }

@@ -111,9 +111,9 @@ void signer_read(struct signer *signer, const struct request *request, struct re
 /**
  * The answers of a turn have left: have the TPM attest to the newest receipt of keys whose period
  * has none yet. That it attests nothing is logged, costs no signature, and is tried again with a
- * later receipt; so is a TPM that is busy.
- * @return as signer_sign(); also what an attestation that signer_read() gave, or could not give,
- * has found out about TPM or ledger.
+ * later receipt; so is a TPM that is busy. Then the ledger is tidied up.
+ * @return as signer_sign(), as ledger_tidy(); also what an attestation that signer_read() gave, or
+ * could not give, has found out about TPM or ledger.
  */
 enum rc signer_turned(struct signer *signer, struct err *err) MUST_CHECK;
 

@@ -385,7 +385,8 @@ static void check_stored(struct machine *m, const struct oracle_key *key, uint64
     strcpy(r.key, key->plan.key);
     be_put64(number, index);
     sha256_2(id, key->key_id, KEY_ID_LEN, number, sizeof(number));
-    memcpy(r.id, id, sizeof(r.id));
+    memcpy(r.id, id, 8);
+    memcpy(r.id + 8, number, sizeof(number));
     ask(m, &r, &reply, &payload, &len);
     if (len > 0)
         digest_buffer(DIGEST_SHA256, hash, payload, len);

@@ -331,45 +331,23 @@ static void test_open_other_versions(void **state)
     struct fixture *f = *state;
     start(f);
     ledger_close(&f->l);
-    raw(f, "PRAGMA user_version=3");
-    GIVES(RC_REFUSED_UNSUPPORTED, open_ledger(f, true));
+    raw(f, "PRAGMA user_version=4");
+    assert_int_equal(open_ledger(f, true), RC_REFUSED_UNSUPPORTED);
+    assert_non_null(strstr(f->err.text, "newer"));
+    memset(&f->err, 0, sizeof(f->err));
+    assert_null(f->l);
+    raw(f, "PRAGMA user_version=2");
+    assert_int_equal(open_ledger(f, true), RC_REFUSED_UNSUPPORTED);
+    assert_non_null(strstr(f->err.text, "older"));
+    memset(&f->err, 0, sizeof(f->err));
     assert_null(f->l);
     raw(f, "PRAGMA user_version=0");
     GIVES(RC_HALT_LEDGER, open_ledger(f, true));
-    raw(f, "PRAGMA user_version=2; PRAGMA application_id=1");
+    raw(f, "PRAGMA user_version=3; PRAGMA application_id=1");
     GIVES(RC_HALT_LEDGER, open_ledger(f, true));
     raw(f, "PRAGMA application_id=-1");
     GIVES(RC_HALT_LEDGER, open_ledger(f, true));
     raw(f, "PRAGMA application_id=1416193125");
-    OK(open_ledger(f, false));
-}
-
-/* A ledger of version 1 gets the tables that it does not have, and keeps what it has. */
-static void test_open_version_1(void **state)
-{
-    struct fixture *f = *state;
-    uint8_t head[SHA256_LEN], again[SHA256_LEN];
-    start(f);
-    begin(f);
-    add_lease(f, 5, 0);
-    commit(f);
-    OK(ledger_head(f->l, 1, head, &f->err));
-    ledger_close(&f->l);
-    raw(f, "DROP TABLE attestation; DROP TABLE attest_keys; PRAGMA user_version=1");
-    OK(open_ledger(f, false));
-    assert_int_equal(ledger_size(f->l), 3);
-    OK(ledger_head(f->l, 1, again, &f->err));
-    assert_memory_equal(head, again, sizeof(head));
-    struct attest_keys keys = sample_attest_keys(1);
-    begin(f);
-    OK(ledger_add_attest_keys(f->l, 1, &keys, AT_S, &f->err));
-    commit(f);
-    reopen(f);
-    ledger_close(&f->l);
-    /* What says that it is of version 1 and is not stays as it was. */
-    raw(f, "PRAGMA user_version=1");
-    GIVES(RC_HALT_LEDGER, open_ledger(f, false));
-    raw(f, "PRAGMA user_version=2");
     OK(open_ledger(f, false));
 }
 
@@ -995,7 +973,8 @@ static void test_receipts(void **state)
     memcpy(named, f->key.key_id, KEY_ID_LEN);
     be_put64(named + KEY_ID_LEN, 900);
     digest_buffer(DIGEST_SHA256, hash, named, sizeof(named));
-    assert_memory_equal(r.id, hash, LEDGER_ID_LEN);
+    assert_memory_equal(r.id, hash, 8);
+    assert_memory_equal(r.id + 8, named + KEY_ID_LEN, 8);
 
     struct ledger_receipt second = leased_receipt(&lease, 900, "twice");
     GIVES(RC_REFUSED_SPENT, add_receipt(f, &second));
@@ -1018,6 +997,11 @@ static void test_receipts(void **state)
     GIVES(RC_REFUSED_NOT_FOUND,
           ledger_receipt_by_index(f->l, 1, UINT64_MAX, &found, bytes, &f->err));
     GIVES(RC_REFUSED_NOT_FOUND, ledger_receipt_by_id(f->l, 1, hash + 1, &found, NULL, &f->err));
+    /* The index of a receipt is no id yet. */
+    second.id[0] ^= 1;
+    GIVES(RC_REFUSED_NOT_FOUND, ledger_receipt_by_id(f->l, 1, second.id, &found, bytes, &f->err));
+    assert_int_equal(found.seq, 0);
+    second.id[0] ^= 1;
     GIVES(RC_REFUSED_NO_KEY, ledger_receipt_by_id(f->l, 2, second.id, &found, NULL, &f->err));
     free(bytes);
 }
@@ -2199,6 +2183,39 @@ static void test_failed_checkpoint_stops(void **state)
     assert_int_equal(ledger_size(f->l), 3 + i);
 }
 
+static off_t file_size(const struct fixture *f)
+{
+    struct stat st;
+    assert_int_equal(stat(f->path, &st), 0);
+    return st.st_size;
+}
+
+/* A WAL that is due goes into the database when nobody waits, and not in the commit; one that is
+ * not stays what it is. */
+static void test_tidy(void **state)
+{
+    struct fixture *f = *state;
+    start(f);
+    struct ledger_lease lease = {.epoch = 1, .window = 9, .number = 0, .first = 0, .count = 1024};
+    static uint8_t large[LEDGER_SIGNATURE_MAX];
+    begin(f);
+    OK(ledger_add_lease(f->l, 1, &lease, AT_S, &f->err));
+    commit(f);
+    const off_t before = file_size(f);
+    OK(ledger_tidy(f->l, &f->err));
+    assert_int_equal(file_size(f), before);
+    begin(f);
+    for (uint64_t i = 0; i < 40; i++) { /* 32 pages each */
+        struct ledger_receipt r = leased_receipt(&lease, i, "");
+        OK(ledger_add_receipt(f->l, 1, &r, large, sizeof(large), &f->err));
+    }
+    commit(f);
+    assert_int_equal(file_size(f), before);
+    OK(ledger_tidy(f->l, &f->err));
+    assert_true(file_size(f) > before + 40 * LEDGER_SIGNATURE_MAX);
+    reopen(f);
+}
+
 /* A read that fails stops the ledger as well. */
 static void test_failed_read(void **state)
 {
@@ -2288,7 +2305,6 @@ int main(void)
         TEST(test_open_empty_file),
         TEST(test_open_other_databases),
         TEST(test_open_other_versions),
-        TEST(test_open_version_1),
         TEST(test_open_other_journal_mode),
         TEST(test_open_twice),
         TEST(test_open_bad_place),
@@ -2334,6 +2350,7 @@ int main(void)
         TEST(test_disk_full),
         TEST(test_every_step_fails_once),
         TEST(test_failed_checkpoint_stops),
+        TEST(test_tidy),
         TEST(test_failed_read),
         TEST(test_many_entries),
         TEST(test_questions_use_indices),
