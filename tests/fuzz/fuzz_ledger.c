@@ -1,13 +1,16 @@
 /*
- * Fuzz target: a ledger that somebody has written into.
+ * Fuzz target: a ledger that somebody has written into, or that is asked for anything.
  *
  * A ledger with one entry of most kinds is made once; each input is changes of it. The first byte
- * chooses: 'b' bytes of the database file (three bytes of place, one of length, the bytes), 'r'
- * rows, behind the ledger's back and with its triggers put back afterwards (table, row, column,
- * type, length, value). Beside not crashing: a ledger that opens says what it said before, every
- * entry of it, and one that does not says why. Nobody who changes a row and cannot make SHA-256
- * collide is believed.
- * Run: tests/fuzz/fuzz_ledger -max_len=256 CORPUS tests/fuzz/ledger
+ * chooses: 'a' entries that are asked for through the front door, eight bytes each (what, number
+ * or window, epoch, index, count, version, and two more), out of so few values that they get in
+ * each other's way; 'b' bytes of the database file (three bytes of place, one of length, the
+ * bytes), 'r' rows, behind the ledger's back and with its triggers put back afterwards (table, row,
+ * column, type, length, value). Beside not crashing: a ledger that opens says what it said before,
+ * every entry of it, and one that does not says why. Nobody who changes a row and cannot make
+ * SHA-256 collide is believed. And whatever is asked for in whatever order, no index is leased,
+ * bound or signed twice, as a table beside the ledger says, and what was written can be opened
+ * again. Run: tests/fuzz/fuzz_ledger -max_len=256 CORPUS tests/fuzz/ledger
  */
 #include <sqlite3.h>
 #include <stdio.h>
@@ -21,6 +24,11 @@
 
 #define AT_S INT64_C(1796000000)
 #define ENTRIES_MAX 32
+#define ASKED_MAX 24 /* entries of one input */
+#define FIRST 884    /* of the indices that are asked for: those of the template are among them */
+#define INDICES 64
+#define WINDOW_SIZE 16 /* an index belongs to one window, which the callers of the ledger see to   \
+                        */
 #define TRIGGERS_MAX 128
 #define FILE_MAX ((size_t)1 << 20)
 
@@ -222,6 +230,167 @@ static void change_rows(const uint8_t *data, size_t len)
     MUST(sqlite3_close(db) == SQLITE_OK);
 }
 
+/* The front door ------------------------------------------------------------------------------ */
+
+/* What has become of an index, as far as the ledger's answers say. */
+struct fate {
+    bool leased, bound, receipt, burned;
+    uint64_t intent; /* number of the entry that binds it */
+};
+static struct fate fates[INDICES];
+
+/* As fill() left them. */
+static void begin_fates(void)
+{
+    memset(fates, 0, sizeof(fates));
+    for (size_t i = 900; i < 916; i++)
+        fates[i - FIRST].leased = true;
+    for (size_t i = 902; i < 916; i++)
+        fates[i - FIRST].burned = true;
+    fates[901 - FIRST].receipt = true;
+}
+
+static uint64_t window_of(size_t i)
+{
+    return 8 + i / WINDOW_SIZE;
+}
+
+/* Of so many that are wanted, those that are still in the window. */
+static uint64_t count_of(size_t i, uint8_t wanted)
+{
+    uint64_t room = WINDOW_SIZE - i % WINDOW_SIZE;
+    return 1 + wanted % 8U < room ? 1 + wanted % 8U : room;
+}
+
+static enum rc ask_lease(struct ledger *l, const uint8_t op[8])
+{
+    size_t first = op[3] % INDICES;
+    struct ledger_lease lease = {.epoch = op[2] % 8,
+                                 .window = window_of(first),
+                                 .number = op[1] % 8,
+                                 .first = FIRST + first,
+                                 .count = count_of(first, op[4])};
+    enum rc rc = ledger_add_lease(l, 1, &lease, AT_S, NULL);
+    for (size_t i = first; rc == RC_OK && i < first + lease.count; i++) {
+        MUST(!fates[i].leased && !fates[i].bound && !fates[i].burned && !fates[i].receipt);
+        fates[i].leased = true;
+    }
+    return rc;
+}
+
+static enum rc ask_intent(struct ledger *l, const uint8_t op[8])
+{
+    char version[8];
+    (void)snprintf(version, sizeof(version), "5.%u", op[5] % 8U);
+    struct ledger_intent intent = sample_intent(FIRST + op[3] % INDICES, version);
+    struct fate *fate = &fates[op[3] % INDICES];
+    intent.epoch = op[2] % 8;
+    intent.window = window_of(op[3] % INDICES);
+    intent.artifact_sha256[0] = op[6] % 2;
+    enum rc rc = ledger_add_intent(l, 1, &intent, NULL);
+    if (rc == RC_OK) {
+        MUST(!fate->leased && !fate->bound && !fate->burned && !fate->receipt && intent.seq > 0);
+        fate->bound = true;
+        fate->intent = intent.seq;
+    }
+    return rc;
+}
+
+static enum rc ask_receipt(struct ledger *l, const uint8_t op[8])
+{
+    struct ledger_receipt r = {.epoch = op[2] % 8,
+                               .window = window_of(op[3] % INDICES),
+                               .index = FIRST + op[3] % INDICES,
+                               .at_s = AT_S};
+    struct fate *fate = &fates[op[3] % INDICES];
+    r.artifact_sha256[0] = op[6] % 2;
+    if (op[7] % 2 != 0) /* else of a lease, which knows no versions */
+        (void)snprintf(r.version, sizeof(r.version), "5.%u", op[5] % 8U);
+    enum rc rc = ledger_add_receipt(l, 1, &r, op, 8, NULL);
+    if (rc == RC_OK) {
+        MUST(!fate->receipt && !fate->burned && (fate->leased || fate->bound));
+        fate->receipt = true;
+    }
+    return rc;
+}
+
+static enum rc ask_burn(struct ledger *l, const uint8_t op[8])
+{
+    size_t first = op[3] % INDICES;
+    uint64_t count = count_of(first, op[4]);
+    enum rc rc = ledger_add_burn(l, 1, window_of(first), FIRST + first, count, "asked", AT_S, NULL);
+    for (size_t i = first; rc == RC_OK && i < first + count; i++)
+        fates[i].burned = true;
+    return rc;
+}
+
+static enum rc ask_void(struct ledger *l, const uint8_t op[8])
+{
+    uint64_t lifted = 0;
+    uint64_t found = 0;
+    uint64_t behind = entry_count + op[5] % 8; /* the template's own intents are older */
+    enum rc rc = ledger_void_after(l, 1, behind, AT_S, &lifted, NULL);
+    for (size_t i = 0; rc == RC_OK && i < INDICES; i++) {
+        struct fate *fate = &fates[i];
+        if (!fate->bound || fate->intent <= behind || fate->receipt || fate->burned)
+            continue;
+        fate->bound = false;
+        found++;
+    }
+    MUST(rc != RC_OK || found == lifted);
+    return rc;
+}
+
+static enum rc ask_other(struct ledger *l, const uint8_t op[8])
+{
+    char document[] = "{\"a\":0}";
+    struct ledger_window window = {.window = 8 + op[1] % 4, .w = op[2] % 8, .l_base = op[5] % 8};
+    struct ledger_branch branch = {
+        .window = 8 + op[1] % 4, .first = FIRST + op[3] % INDICES, .record_len = 5};
+    switch (op[4] % 4) {
+    case 0:
+        return ledger_add_window(l, 1, &window, AT_S, NULL);
+    case 1:
+        return ledger_add_branch(l, 1, &branch, (const uint8_t *)"above", AT_S, NULL);
+    case 2:
+        return ledger_raise_min_window(l, 1, op[1] % 16, "asked", AT_S, NULL);
+    default:
+        return ledger_add_attestation(l, 1, op[5] % 32, document, AT_S, NULL);
+    }
+}
+
+/* Each entry in a transaction of its own: what is refused leaves nothing behind. */
+static void ask(struct ledger *l, const uint8_t op[8])
+{
+    static enum rc (*const asks[])(struct ledger *, const uint8_t[8]) = {
+        ask_lease, ask_intent, ask_receipt, ask_burn, ask_void, ask_other};
+    uint64_t before = ledger_size(l);
+    MUST(ledger_begin(l, NULL) == RC_OK);
+    enum rc rc = asks[op[0] % (sizeof(asks) / sizeof(asks[0]))](l, op);
+    if (rc == RC_OK) {
+        MUST(ledger_commit(l, NULL) == RC_OK);
+        return;
+    }
+    MUST(rc_class(rc) == RC_CLASS_REFUSED || rc == RC_HALT_INVARIANT);
+    ledger_rollback(l);
+    MUST(ledger_size(l) == before);
+}
+
+static void ask_all(const uint8_t *data, size_t len)
+{
+    struct ledger *l CLEANUP(ledger_close) = NULL;
+    struct ledger_options options = {.path = path};
+    (void)scratch_folder("ledger", template, template_len);
+    MUST(ledger_open(&l, &options, NULL) == RC_OK);
+    begin_fates();
+    for (size_t i = 0; i < ASKED_MAX && len >= 8; i++, data += 8, len -= 8)
+        ask(l, data);
+    uint64_t size = ledger_size(l);
+    ledger_close(&l);
+    MUST(ledger_open(&l, &options, NULL) == RC_OK);
+    MUST(ledger_size(l) == size);
+}
+
 /* Judgement ----------------------------------------------------------------------------------- */
 
 static void says_the_same(struct ledger *l)
@@ -246,6 +415,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     if (len < 1)
         return 0;
     forget_wal();
+    if (data[0] == 'a') {
+        ask_all(data + 1, len - 1);
+        forget_wal();
+        return 0;
+    }
     if (data[0] == 'b')
         change_bytes(data + 1, len - 1);
     else if (data[0] == 'r')
