@@ -361,7 +361,10 @@ enum rc ledger_add_lease(struct ledger *ledger, uint32_t key, const struct ledge
                     sqlite3_errmsg(ledger->db));
     if (s != SQLITE_DONE)
         return HALT(ledger, s, err, "add the lease of epoch %" PRIu64, lease->epoch);
-    return adding_finish(&a, err);
+    rc = adding_finish(&a, err);
+    if (rc == RC_OK)
+        tally_lease(&ledger->tallies, key, lease);
+    return rc;
 }
 
 /* Intents and receipts ------------------------------------------------------------------------- */
@@ -433,9 +436,11 @@ enum rc ledger_add_intent(struct ledger *ledger, uint32_t key, struct ledger_int
     bind_blob(&b, intent->value, intent->value_len);
     bind_origin(&b, &intent->origin);
     rc = adding_both(&a, &b, err);
-    if (rc == RC_OK)
-        intent->seq = a.e.seq;
-    return rc;
+    if (rc != RC_OK)
+        return rc;
+    intent->seq = a.e.seq;
+    tally_intent(&ledger->tallies, key, intent);
+    return RC_OK;
 }
 
 static enum rc void_one(struct ledger *l, uint32_t key, const struct ledger_intent *intent,
@@ -450,6 +455,7 @@ static enum rc void_one(struct ledger *l, uint32_t key, const struct ledger_inte
     struct binder b = detail(&a, STMT_ADD_VOID);
     bind_u64(&b, lifted.intent);
     bind_u64(&b, lifted.index);
+    tally_forget(&l->tallies);
     return adding_both(&a, &b, err);
 }
 
@@ -529,9 +535,11 @@ static enum rc add_receipt(struct ledger *l, uint32_t key, struct ledger_receipt
         return HALT(l, s, err, "add the receipt of index %" PRIu64, receipt->index);
     entry_receipt(&a.json, &a.e, receipt);
     rc = adding_finish(&a, err);
-    if (rc == RC_OK)
-        receipt->seq = a.e.seq;
-    return rc;
+    if (rc != RC_OK)
+        return rc;
+    receipt->seq = a.e.seq;
+    tally_receipt(&l->tallies, key, receipt);
+    return RC_OK;
 }
 
 enum rc ledger_add_receipt(struct ledger *ledger, uint32_t key, struct ledger_receipt *receipt,

@@ -7,6 +7,7 @@
  * append.c   ledger_add_…()
  * rows.c     rows back into structs
  * query.c    look-ups
+ * tally.c    what windows and callers have used, counted once and then kept up
  * check.c    everything that ledger_open() verifies
  */
 #ifndef LEDGER_INTERNAL_H
@@ -95,11 +96,30 @@ struct ledger_key_name {
     uint8_t key_id[KEY_ID_LEN];
 };
 
+/* How much of a window was used, by all or by one requester; the counts of the tables, so that
+ * limits need not go through a window's rows for each request. */
+struct tally {
+    uint64_t used; /* when it was last asked for; 0: free */
+    uint32_t key;
+    bool whole; /* of all requesters */
+    uint64_t window;
+    char requester[LEDGER_TEXT_MAX + 1];
+    uint64_t leased; /* of all only */
+    uint64_t bound;
+    uint64_t receipts;
+};
+#define TALLIES_MAX 256 /* more than there are identities: a caller is seldom counted twice */
+struct tallies {
+    uint64_t clock;
+    struct tally list[TALLIES_MAX];
+};
+
 struct ledger {
     sqlite3 *db;
     sqlite3_stmt *stmts[STMT_COUNT];
     struct ledger_state state;
     struct ledger_state before; /* of the open transaction */
+    struct tallies tallies;     /* as the tables stand, the open transaction included */
     struct ledger_key_name keys[LEDGER_KEYS_MAX + 1];
     bool opened; /* ledger_open() found nothing wrong */
     bool in_transaction;
@@ -241,6 +261,30 @@ void row_attestation(struct row *r, struct ledger_attestation *attestation, cons
 /** As ledger_next_open_intent(), with "there is none" as an answer and not as a failure. */
 enum rc next_open_intent(struct ledger *l, uint32_t key, uint64_t after,
                          struct ledger_intent *intent, bool *found, struct err *err) MUST_CHECK;
+
+/* Tallies (tally.c) ------------------------------------------------------------------------------
+ *
+ * Nothing is derived from them that the tables do not say: a tally is read from the tables when it
+ * is first asked for, moves with each row that is added, and is forgotten when rows go away again.
+ * ledger_check_invariants() compares each with the tables. */
+
+/** requester: NULL for all. @return NULL if it has to be counted. */
+struct tally *tally_find(struct tallies *tallies, uint32_t key, uint64_t window,
+                         const char *requester) MUST_CHECK;
+
+/** Keep one that was just counted, in the place of the one not asked for for longest. */
+void tally_keep(struct tallies *tallies, const struct tally *tally);
+
+/** Rows went away: a rollback, or bindings that were lifted. */
+void tally_forget(struct tallies *tallies);
+
+/** A row was added. */
+void tally_lease(struct tallies *tallies, uint32_t key, const struct ledger_lease *lease);
+void tally_intent(struct tallies *tallies, uint32_t key, const struct ledger_intent *intent);
+void tally_receipt(struct tallies *tallies, uint32_t key, const struct ledger_receipt *receipt);
+
+/** Are all that are kept as the tables say (query.c)? @retval RC_HALT_LEDGER  No. */
+enum rc tally_check(struct ledger *l, struct err *err) MUST_CHECK;
 
 /* Schema and settings (schema.c) --------------------------------------------------------------- */
 

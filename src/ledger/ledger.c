@@ -319,6 +319,7 @@ void ledger_rollback(struct ledger *ledger)
         return;
     ledger->in_transaction = false;
     ledger->state = ledger->before;
+    tally_forget(&ledger->tallies);
     if (ledger->halted)
         return; /* ledger_close() lets go of it without writing */
     sqlite3_stmt *stmt CLEANUP(stmt_done) = ledger->stmts[STMT_ROLLBACK];
@@ -357,5 +358,5 @@ enum rc ledger_check_invariants(struct ledger *ledger, struct err *err)
                strcmp(d->keys[i].name, ledger->keys[i].name) == 0;
     if (!same)
         return HALT(ledger, 0, err, "what is kept in memory differs from the database");
-    return RC_OK;
+    return tally_check(ledger, err);
 }

@@ -456,19 +456,67 @@ enum rc ledger_branch_latest(struct ledger *ledger, uint32_t key, uint64_t windo
 
 /* Windows, leases, burns ----------------------------------------------------------------------- */
 
-static enum rc count_used(struct ledger *l, uint32_t key, uint64_t window,
-                          struct ledger_usage *usage, struct err *err)
+static enum rc count_used(struct ledger *l, struct tally *t, struct err *err)
 {
-    struct binder b CLEANUP(binder_done) = ask(l, STMT_USAGE, key);
-    bind_u64(&b, window);
+    struct binder b CLEANUP(binder_done) = ask(l, STMT_USAGE, t->key);
+    bind_u64(&b, t->window);
     enum rc rc = one(l, &b, err);
     if (rc != RC_OK)
         return rc;
     struct row r = {.stmt = b.stmt};
-    usage->leased = row_u64(&r);
-    usage->bound = row_u64(&r);
-    usage->receipts = row_u64(&r);
+    t->leased = row_u64(&r);
+    t->bound = row_u64(&r);
+    t->receipts = row_u64(&r);
     return row_good(l, &r, err);
+}
+
+static enum rc count_used_by(struct ledger *l, struct tally *t, struct err *err)
+{
+    struct binder b CLEANUP(binder_done) = ask(l, STMT_USED_BY, t->key);
+    bind_u64(&b, t->window);
+    bind_text(&b, t->requester);
+    enum rc rc = one(l, &b, err);
+    if (rc != RC_OK)
+        return rc;
+    struct row r = {.stmt = b.stmt};
+    t->bound = row_u64(&r);
+    t->receipts = row_u64(&r);
+    return row_good(l, &r, err);
+}
+
+/* requester: NULL for all. */
+static enum rc tally_of(struct ledger *l, uint32_t key, uint64_t window, const char *requester,
+                        struct tally *tally, struct err *err)
+{
+    const struct tally *kept = tally_find(&l->tallies, key, window, requester);
+    if (kept != NULL) {
+        *tally = *kept;
+        return RC_OK;
+    }
+    *tally = (struct tally){.key = key, .window = window, .whole = requester == NULL};
+    if (requester != NULL)
+        text_copy(tally->requester, sizeof(tally->requester), requester);
+    enum rc rc = requester == NULL ? count_used(l, tally, err) : count_used_by(l, tally, err);
+    if (rc == RC_OK)
+        tally_keep(&l->tallies, tally);
+    return rc;
+}
+
+enum rc tally_check(struct ledger *l, struct err *err)
+{
+    for (size_t i = 0; i < TALLIES_MAX; i++) {
+        const struct tally *kept = &l->tallies.list[i];
+        struct tally t = *kept;
+        if (kept->used == 0)
+            continue;
+        enum rc rc = t.whole ? count_used(l, &t, err) : count_used_by(l, &t, err);
+        if (rc != RC_OK)
+            return rc;
+        if (t.leased != kept->leased || t.bound != kept->bound || t.receipts != kept->receipts)
+            return HALT(l, 0, err, "what is counted of window %" PRIu64 " differs from the tables",
+                        t.window);
+    }
+    return RC_OK;
 }
 
 /* Burns may overlap. They come in order of their first index, so one sweep counts each index once.
@@ -557,8 +605,10 @@ enum rc ledger_window_usage(struct ledger *ledger, uint32_t key, uint64_t window
     enum rc rc = ledger_usable_key(ledger, key, err);
     if (rc != RC_OK || beyond(window))
         return rc;
-    struct ledger_usage found = {0};
-    rc = count_used(ledger, key, window, &found, err);
+    struct tally tally = {0};
+    rc = tally_of(ledger, key, window, NULL, &tally, err);
+    struct ledger_usage found = {
+        .leased = tally.leased, .bound = tally.bound, .receipts = tally.receipts};
     if (rc == RC_OK)
         rc = count_burned(ledger, key, window, &found.burned, err);
     if (rc == RC_OK)
@@ -575,20 +625,14 @@ enum rc ledger_used_by(struct ledger *ledger, uint32_t key, uint64_t window, con
     enum rc rc = ledger_usable_key(ledger, key, err);
     if (rc != RC_OK || beyond(window))
         return rc;
-    struct binder b CLEANUP(binder_done) = ask(ledger, STMT_USED_BY, key);
-    bind_u64(&b, window);
-    bind_text(&b, requester);
-    rc = one(ledger, &b, err);
-    if (rc != RC_OK)
-        return rc;
-    struct row r = {.stmt = b.stmt};
-    uint64_t bound = row_u64(&r);
-    uint64_t receipts = row_u64(&r);
-    rc = row_good(ledger, &r, err);
+    if (strnlen(requester, LEDGER_TEXT_MAX + 1) > LEDGER_TEXT_MAX)
+        return RC_OK; /* nobody of that name is in the ledger */
+    struct tally tally = {0};
+    rc = tally_of(ledger, key, window, requester, &tally, err);
     /* A bound version has its receipt in the same window, and plans without versions bind nothing.
      */
     if (rc == RC_OK)
-        *used = bound > receipts ? bound : receipts;
+        *used = tally.bound > tally.receipts ? tally.bound : tally.receipts;
     return rc;
 }
 

@@ -1553,6 +1553,99 @@ static const char *const tables[] = {"entry",  "key",   "device",  "floor",     
                                      "branch", "lease", "intent",  "void",        "receipt",
                                      "burn",   "note",  "binding", "attest_keys", "attestation"};
 
+/* Tallies: counted once, then kept up with every row that comes, and never with one that goes. */
+static void expect_used(struct fixture *f, uint64_t window, const char *who, uint64_t expected)
+{
+    uint64_t used = UINT64_MAX;
+    OK(ledger_used_by(f->l, 1, window, who, &used, &f->err));
+    assert_int_equal(used, expected);
+}
+
+static void expect_usage(struct fixture *f, uint64_t leased, uint64_t bound, uint64_t receipts)
+{
+    struct ledger_usage usage;
+    OK(ledger_window_usage(f->l, 1, 9, &usage, &f->err));
+    assert_int_equal(usage.leased, leased);
+    assert_int_equal(usage.bound, bound);
+    assert_int_equal(usage.receipts, receipts);
+}
+
+static void sign_for(struct fixture *f, uint64_t index, const char *who)
+{
+    struct ledger_lease lease = sample_lease(5, 0);
+    struct ledger_receipt r = leased_receipt(&lease, index, "");
+    snprintf(r.origin.requester, sizeof(r.origin.requester), "%s", who);
+    OK(add_receipt(f, &r));
+}
+
+static void test_tallies_follow_the_tables(void **state)
+{
+    struct fixture *f = *state;
+    static char longest[LEDGER_TEXT_MAX + 2];
+    start(f);
+    expect_usage(f, 0, 0, 0);
+    expect_used(f, 9, "ci", 0);
+    begin(f);
+    add_lease(f, 5, 0);
+    sign_for(f, 900, "ci");
+    sign_for(f, 901, "other");
+    expect_usage(f, 16, 0, 2); /* sees the open transaction */
+    expect_used(f, 9, "ci", 1);
+    expect_used(f, 9, "other", 1);
+    expect_used(f, 8, "ci", 0);
+    expect_used(f, 9, "", 0);
+    OK(ledger_check_invariants(f->l, &f->err));
+    ledger_rollback(f->l);
+    expect_usage(f, 0, 0, 0);
+    expect_used(f, 9, "ci", 0);
+    begin(f);
+    add_lease(f, 5, 0);
+    sign_for(f, 900, "ci");
+    struct ledger_receipt again =
+        leased_receipt(&(struct ledger_lease){.epoch = 5, .window = 9}, 900, "");
+    snprintf(again.origin.requester, sizeof(again.origin.requester), "ci");
+    GIVES(RC_REFUSED_SPENT, add_receipt(f, &again));
+    commit(f);
+    expect_used(f, 9, "ci", 1);
+    /* What is bound and lifted again counts no more. */
+    begin(f);
+    uint64_t lifted = 0;
+    struct ledger_intent intent = sample_intent(1500, "1.0");
+    expect_used(f, 9, intent.origin.requester, 0);
+    (void)add_intent(f, 1500, "1.0");
+    expect_used(f, 9, intent.origin.requester, 1);
+    expect_usage(f, 16, 1, 1);
+    OK(ledger_void_after(f->l, 1, 0, AT_S, &lifted, &f->err));
+    assert_int_equal(lifted, 1);
+    expect_used(f, 9, intent.origin.requester, 0);
+    expect_usage(f, 16, 0, 1);
+    commit(f);
+    memset(longest, 'x', LEDGER_TEXT_MAX + 1);
+    expect_used(f, 9, longest, 0);
+    OK(ledger_check_invariants(f->l, &f->err));
+    /* More callers than are kept: who was forgotten is counted again. */
+    for (unsigned i = 0; i < TALLIES_MAX + 10; i++) {
+        char who[16];
+        snprintf(who, sizeof(who), "c%u", i);
+        expect_used(f, 9, who, 0);
+    }
+    begin(f);
+    sign_for(f, 902, "ci");
+    sign_for(f, 903, "c0");
+    sign_for(f, 904, "c100");
+    commit(f);
+    expect_used(f, 9, "ci", 2);
+    expect_used(f, 9, "c0", 1);
+    expect_used(f, 9, "c100", 1);
+    expect_usage(f, 16, 0, 4);
+    OK(ledger_check_invariants(f->l, &f->err));
+    reopen(f);
+    expect_used(f, 9, "ci", 2);
+    /* Memory that says something else than the tables is found. */
+    tally_find(&f->l->tallies, 1, 9, "ci")->receipts++;
+    GIVES(RC_HALT_LEDGER, ledger_check_invariants(f->l, &f->err));
+}
+
 static void test_tables_refuse_changes(void **state)
 {
     struct fixture *f = *state;
@@ -2336,6 +2429,7 @@ int main(void)
         TEST(test_entry_text),
         TEST(test_chain_per_key),
         TEST(test_rollback),
+        TEST(test_tallies_follow_the_tables),
         TEST(test_tables_refuse_changes),
         TEST(test_tampering_is_found),
         TEST(test_receipt_without_reservation_is_found),

@@ -1,0 +1,65 @@
+#include <string.h>
+
+#include "ledger/internal.h"
+
+static bool is_of(const struct tally *t, uint32_t key, uint64_t window, const char *requester)
+{
+    return t->used != 0 && t->key == key && t->window == window &&
+           t->whole == (requester == NULL) &&
+           (requester == NULL || strcmp(t->requester, requester) == 0);
+}
+
+struct tally *tally_find(struct tallies *tallies, uint32_t key, uint64_t window,
+                         const char *requester)
+{
+    for (size_t i = 0; i < TALLIES_MAX; i++) {
+        struct tally *t = &tallies->list[i];
+        if (!is_of(t, key, window, requester))
+            continue;
+        t->used = ++tallies->clock;
+        return t;
+    }
+    return NULL;
+}
+
+void tally_keep(struct tallies *tallies, const struct tally *tally)
+{
+    struct tally *oldest = &tallies->list[0];
+    for (size_t i = 1; i < TALLIES_MAX; i++)
+        if (tallies->list[i].used < oldest->used)
+            oldest = &tallies->list[i];
+    *oldest = *tally;
+    oldest->used = ++tallies->clock;
+}
+
+void tally_forget(struct tallies *tallies)
+{
+    *tallies = (struct tallies){0};
+}
+
+void tally_lease(struct tallies *tallies, uint32_t key, const struct ledger_lease *lease)
+{
+    struct tally *t = tally_find(tallies, key, lease->window, NULL);
+    if (t != NULL)
+        t->leased += lease->count;
+}
+
+void tally_intent(struct tallies *tallies, uint32_t key, const struct ledger_intent *intent)
+{
+    struct tally *whole = tally_find(tallies, key, intent->window, NULL);
+    struct tally *part = tally_find(tallies, key, intent->window, intent->origin.requester);
+    if (whole != NULL)
+        whole->bound++;
+    if (part != NULL)
+        part->bound++;
+}
+
+void tally_receipt(struct tallies *tallies, uint32_t key, const struct ledger_receipt *receipt)
+{
+    struct tally *whole = tally_find(tallies, key, receipt->window, NULL);
+    struct tally *part = tally_find(tallies, key, receipt->window, receipt->origin.requester);
+    if (whole != NULL)
+        whole->receipts++;
+    if (part != NULL)
+        part->receipts++;
+}
