@@ -25,10 +25,11 @@
 #define AT_S INT64_C(1796000000)
 #define ENTRIES_MAX 32
 #define ASKED_MAX 24 /* entries of one input */
-#define FIRST 884    /* of the indices that are asked for: those of the template are among them */
+/* The indices that are asked for; those of the template are among them. An index belongs to one
+ * window, which the callers of a ledger see to. */
+#define FIRST 884
 #define INDICES 64
-#define WINDOW_SIZE 16 /* an index belongs to one window, which the callers of the ledger see to   \
-                        */
+#define WINDOW_SIZE 16
 #define TRIGGERS_MAX 128
 #define FILE_MAX ((size_t)1 << 20)
 
