@@ -78,6 +78,9 @@ void hbs_branch_close(struct hbs_branch **branch);
 /** hbs_branch_record_len() bytes, public, valid until close. */
 const uint8_t *hbs_branch_record(const struct hbs_branch *branch);
 
+/** Bytes of a randomizer and of a value: n of the parameter set. */
+size_t hbs_branch_n(const struct hbs_branch *branch);
+
 /** Does this branch hold the index? */
 bool hbs_branch_holds(const struct hbs_branch *branch, uint64_t index);
 

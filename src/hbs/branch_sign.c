@@ -15,6 +15,11 @@ static const struct window_secret *secret_of(const struct hbs_branch *b)
     return &b->secrets[b->key.levels - 1];
 }
 
+size_t hbs_branch_n(const struct hbs_branch *branch)
+{
+    return branch_bottom(branch)->tree.n;
+}
+
 void hbs_branch_randomizer(const struct hbs_branch *branch, uint64_t index, uint8_t *c)
 {
     uint32_t leaf = leaf_of(branch, index);

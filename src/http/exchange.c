@@ -15,6 +15,8 @@
 #include "base/text.h"
 #include "http/routes.h"
 
+#define CORE_PACE_MIN (8 * 1024 * 1024) /* bytes of an artifact in a second, at worst */
+
 static uint64_t now(const struct exchange *x)
 {
     return atomic_load(&x->front->now);
@@ -128,12 +130,18 @@ static void job_done(struct core_job *job)
     MHD_resume_connection(x->connection);
 }
 
+/* The core reads a large artifact, more than once, from a disk that may be slow. */
+static uint64_t core_seconds(const struct exchange *x)
+{
+    return atomic_load(&x->front->live.core_deadline_s) + x->job.request.body_len / CORE_PACE_MIN;
+}
+
 void exchange_ask(struct exchange *x, int body, exchange_step then)
 {
     x->then = then;
     x->submit_err = (struct err){0};
     x->job.body = body;
-    x->job.deadline = now(x) + (uint64_t)atomic_load(&x->front->live.core_deadline_s) * TICKS_PER_S;
+    x->job.deadline = now(x) + core_seconds(x) * TICKS_PER_S;
     x->job.done = job_done;
     x->phase = EXCHANGE_ASKING;
     conns_set_deadline(x->front->conns, x->conn, CONNS_NO_DEADLINE);

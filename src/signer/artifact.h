@@ -4,7 +4,8 @@
  * The core reads the handle itself; the front's digest is only a claim (attack 10). A handle is
  * read twice for raw plans: once to know the artifact, once with the index in front. The second
  * pass hashes the artifact again, so that a spool file changed in between cannot make a signature
- * that differs from its receipt.
+ * that differs from its receipt. That of a large artifact takes as long as its disk does, so it is
+ * left to another thread than the signer's (struct artifact_pass).
  *
  * Uses: base, hbs, policy (the message mode). Threads: any; blocking on file reads.
  */
@@ -15,6 +16,17 @@
 #include "policy/plan.h"
 #include "signer/request.h"
 
+/** More bytes than this are not hashed by a thread that others wait for. */
+#define ARTIFACT_LARGE (1024 * 1024)
+
+/** The value of an artifact at one index, once a pass has found it. */
+struct artifact_at {
+    bool known;
+    uint64_t index;
+    uint8_t c[HBS_N_MAX]; /* derived from secret and index: equal ones mean one window and tree */
+    uint8_t value[HBS_N_MAX];
+};
+
 struct artifact {
     int fd;                 /* -1 if the request gave a digest; borrowed */
     enum plan_message mode; /* of the plan that it was opened for */
@@ -22,6 +34,14 @@ struct artifact {
     uint8_t sha256[SHA256_LEN];      /* names the artifact in ledger and answers */
     uint8_t message[DIGEST_LEN_MAX]; /* digest plans: the bytes that are signed */
     size_t message_len;              /* 0 for raw plans */
+    struct artifact_at at;           /* all zero but for artifact_pass_run() */
+};
+
+/** A second look at an artifact, on its way to the thread that takes it. */
+struct artifact_pass {
+    struct hbs_message message; /* with what stands before the artifact in it */
+    uint64_t index;
+    uint8_t c[HBS_N_MAX];
 };
 
 /**
@@ -44,8 +64,34 @@ enum rc artifact_open(struct artifact *artifact, const struct request *request, 
 enum rc artifact_of_preview(struct artifact *artifact, const struct request *request,
                             const struct plan *plan, struct err *err) MUST_CHECK;
 
+/** Would the value at this index have to be read from the handle, and is that long work? */
+bool artifact_is_long(const struct artifact *artifact, const struct hbs_branch *branch,
+                      uint64_t index, const uint8_t *c) MUST_CHECK;
+
 /**
- * The value that the one-time key of an index would sign: the message hashed as the scheme says.
+ * Prepare the second look for an index. Nothing is taken: the index stays whosever it is.
+ * @param[in,out] pass  Zeroed, or used before; artifact_pass_close() it.
+ * @param[in]     c     Randomizer of the index.
+ * @retval RC_RETRY_SYSTEM  No memory.
+ */
+enum rc artifact_pass_open(struct artifact_pass *pass, const struct hbs_branch *branch,
+                           uint64_t index, const uint8_t *c, struct err *err) MUST_CHECK;
+
+/**
+ * Take it: artifact->at is known afterwards. Closes the pass, whatever it returns. Any thread, and
+ * no branch is needed any more.
+ * @retval RC_REFUSED_DIGEST  The handle's bytes are not those of artifact_open() any more.
+ * @retval RC_RETRY_SYSTEM    The handle cannot be read, or no memory.
+ */
+enum rc artifact_pass_run(struct artifact_pass *pass, struct artifact *artifact,
+                          struct err *err) MUST_CHECK;
+
+/** Fine on a zeroed struct and twice. For CLEANUP(). */
+void artifact_pass_close(struct artifact_pass *pass);
+
+/**
+ * The value that the one-time key of an index would sign: the message hashed as the scheme says, or
+ * what a pass has found for this very index.
  * @param[in]  c      Randomizer of the index.
  * @param[out] value  n bytes.
  * @retval RC_REFUSED_DIGEST  The handle's bytes are not those of artifact_open() any more.

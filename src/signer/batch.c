@@ -68,6 +68,15 @@ void job_refuse(struct job *job, enum rc rc, const struct err *err)
     finish(job, LIFE_REFUSED, rc, err);
 }
 
+/* Nothing was taken for it but tokens, and these it keeps. */
+void job_leave(struct job *job, enum rc rc, const struct err *err)
+{
+    if (job->put_off)
+        job->done = true;
+    else
+        job_refuse(job, rc, err);
+}
+
 void job_burn(struct job *job, enum rc rc, const struct err *err)
 {
     job->reply->burned_index = (int64_t)job->place.index;
@@ -179,6 +188,11 @@ enum rc job_value(struct batch *b, struct job *job, struct err *err)
     if (rc != RC_OK)
         return rc;
     hbs_branch_randomizer(branch, job->place.index, job->c);
+    if (job->pass != NULL && artifact_is_long(&job->artifact, branch, job->place.index, job->c)) {
+        rc = artifact_pass_open(job->pass, branch, job->place.index, job->c, err);
+        job->put_off = rc == RC_OK;
+        return rc == RC_OK ? RC_RETRY_BUSY : rc;
+    }
     return artifact_value(&job->artifact, branch, job->place.index, job->c, job->value, err);
 }
 

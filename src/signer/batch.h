@@ -30,6 +30,11 @@ struct job {
     enum request_life life;
     bool done;
     bool preview; /* only look: nothing is taken, nothing is moved */
+    bool token;   /* tokens of the buckets were taken for it, this time or before it was put off */
+    /* Where a large artifact may be put off: filled when `put_off` is set, for whoever reads it and
+     * hands the request in again. NULL: it is read here and now. */
+    struct artifact_pass *pass;
+    bool put_off; /* done, and neither answered nor moved */
 
     /* from PLACED on */
     struct plan_place place; /* window and index; line and rank for version plans */
@@ -75,6 +80,9 @@ enum rc batch_complete_intents(struct key *key, const struct world *world, void 
 /** End a job without a change: reply filled from err, life REFUSED. */
 void job_refuse(struct job *job, enum rc rc, const struct err *err);
 
+/** End a job that job_value() has not found a value for: put off, or as job_refuse(). */
+void job_leave(struct job *job, enum rc rc, const struct err *err);
+
 /** End a job whose index is gone: life BURNED. */
 void job_burn(struct job *job, enum rc rc, const struct err *err);
 
@@ -86,8 +94,11 @@ enum rc job_replay(struct batch *b, struct job *job, const struct ledger_receipt
  * @retval RC_REFUSED_ACCESS  As access_check_sign(). */
 enum rc job_admit(const struct batch *b, const struct job *job, struct err *err) MUST_CHECK;
 
-/** Derive C and the value that the job's index will sign. @retval as artifact_value(),
- * branches_of(). */
+/**
+ * Derive C and the value that the job's index will sign. No index is assigned or bound by it.
+ * @retval RC_RETRY_BUSY  Put off: job->pass is open for this index, and job_leave() is next.
+ * @retval as artifact_value(), branches_of().
+ */
 enum rc job_value(struct batch *b, struct job *job, struct err *err) MUST_CHECK;
 
 /**

@@ -229,7 +229,7 @@ static enum rc values(struct batch *b, struct job **taken, size_t *count, struct
         if (rc_class(rc) == RC_CLASS_HALT)
             return FAIL(err, rc, e.origin, e.native, "%s", err_text(&e));
         if (rc != RC_OK)
-            job_refuse(taken[i], rc, &e);
+            job_leave(taken[i], rc, &e);
         else
             taken[kept++] = taken[i];
     }
@@ -377,6 +377,19 @@ static void refuse_undone(struct job *jobs, size_t count, enum rc rc, const stru
             job_refuse(&jobs[i], rc, err);
 }
 
+/* Its elder comes back later, and so does it: then one of them signs, and both are answered. */
+static enum rc put_off_twin(struct batch *b, struct job *job, struct err *err)
+{
+    struct err e = {0};
+    enum rc rc = job_value(b, job, &e);
+    if (rc_class(rc) == RC_CLASS_HALT)
+        return FAIL(err, rc, e.origin, e.native, "%s", err_text(&e));
+    if (rc == RC_OK) /* it was read before its elder was, which is about to sign */
+        rc = FAIL(&e, RC_RETRY_BUSY, "", 0, "the same request is under way");
+    job_leave(job, rc, &e);
+    return RC_OK;
+}
+
 enum rc batch_by_version(struct batch *b, struct job *jobs, size_t count, struct err *err)
 {
     MUST(count <= BATCH_MAX);
@@ -404,6 +417,12 @@ enum rc batch_by_version(struct batch *b, struct job *jobs, size_t count, struct
     for (size_t i = 0; i < count; i++) {
         if (jobs[i].twin == NULL || jobs[i].done)
             continue;
+        if (jobs[i].twin->put_off && jobs[i].pass != NULL) {
+            enum rc rc = put_off_twin(b, &jobs[i], err);
+            if (rc != RC_OK)
+                return rc;
+            continue;
+        }
         enum rc rc = look_up(b, &jobs[i], err);
         struct err e = {0};
         if (rc == RC_REFUSED_NOT_FOUND)

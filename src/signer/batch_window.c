@@ -314,7 +314,7 @@ static enum rc sign_chunk(struct batch *b, struct job **waiting, size_t count, s
         if (rc_class(rc) == RC_CLASS_HALT)
             return FAIL(err, rc, e.origin, e.native, "%s", err_text(&e));
         if (rc != RC_OK) {
-            job_refuse(job, rc, &e); /* no index was assigned to it yet */
+            job_leave(job, rc, &e); /* no index was assigned to it yet */
             continue;
         }
         job->reserved = true;
@@ -381,6 +381,22 @@ static enum rc lease_and_cap(struct batch *b, size_t *left, struct err *err)
     if (rc == RC_OK && *left == 0)
         return FAIL(err, RC_RETRY_WINDOW_FULL, "", 0, "the window's limit is reached");
     return rc;
+}
+
+/* Those first whose value is known for the next index, and those last that are still to be read:
+ * whoever signs in between takes the index that they would be read for. */
+static void line_up(struct job **waiting, size_t count)
+{
+    struct job *sorted[BATCH_MAX];
+    size_t n = 0;
+    for (int rank = 0; rank < 3; rank++)
+        for (size_t i = 0; i < count; i++) {
+            const struct artifact *a = &waiting[i]->artifact;
+            bool large = a->message_len == 0 && a->size > ARTIFACT_LARGE;
+            if ((a->at.known ? 0 : large ? 2 : 1) == rank)
+                sorted[n++] = waiting[i];
+        }
+    memcpy(waiting, sorted, n * sizeof(waiting[0]));
 }
 
 static enum rc sign_waiting(struct batch *b, struct job **waiting, size_t count, struct err *err)
@@ -484,7 +500,10 @@ enum rc batch_by_window(struct batch *b, struct job *jobs, size_t count, struct 
     if (rc != RC_OK)
         return RC_OK;
     rc = limits_window(b, (uint64_t)key_floor(b->key), waiting, &n, err);
-    return rc == RC_OK ? sign_waiting(b, waiting, n, err) : rc;
+    if (rc != RC_OK)
+        return rc;
+    line_up(waiting, n);
+    return sign_waiting(b, waiting, n, err);
 }
 
 /* Preview -------------------------------------------------------------------------------------- */

@@ -20,7 +20,7 @@
 #include "signer/loop.h"
 
 #define QUEUE_MAX 1024
-#define HASH_INLINE_MAX (1024 * 1024) /* larger artifacts go to the hasher */
+#define HASHERS 2 /* threads for large artifacts: one of them alone does not hold up all others */
 #define LOCK_WAIT_MS 10000
 #define STUCK_MS 5000 /* no command of a TPM in order takes that long */
 #define STUCK_RETRY_S 10
@@ -46,8 +46,8 @@ struct core {
     pthread_mutex_t lock;
     pthread_cond_t ready_cond, hash_cond, room_cond;
     struct fifo ready, hash;
-    bool closed; /* the front is gone: no more items will come */
-    bool hasher_done;
+    bool closed;      /* the front is gone: no more items will come */
+    unsigned hashers; /* that are still there */
     struct {
         char name[NAME_LEN_MAX + 1];
         enum plan_message mode;
@@ -93,6 +93,7 @@ static struct item *fifo_pop(struct fifo *f)
 static void item_free(struct item *item)
 {
     fd_close(&item->fd);
+    artifact_pass_close(&item->pass);
     free(item);
 }
 
@@ -217,8 +218,11 @@ static enum plan_message mode_of(struct core *core, const struct request *reques
 
 static void hash_item(struct core *core, struct item *item)
 {
-    item->rc = artifact_open(&item->job.artifact, &item->request, item->fd,
-                             mode_of(core, &item->request), &item->err);
+    if (item->passes > 0)
+        item->rc = artifact_pass_run(&item->pass, &item->job.artifact, &item->err);
+    else
+        item->rc = artifact_open(&item->job.artifact, &item->request, item->fd,
+                                 mode_of(core, &item->request), &item->err);
 }
 
 static void push_ready(struct core *core, struct item *item)
@@ -288,7 +292,7 @@ static void *intake(void *argument)
         item->rc = request_check(&item->request, core->generation, item->fd >= 0, &item->err);
         item->job.artifact.fd = -1;
         bool hash = item->rc == RC_OK && item->request.op == REQUEST_SIGN;
-        if (hash && item->request.body_len > HASH_INLINE_MAX) {
+        if (hash && item->request.body_len > ARTIFACT_LARGE) {
             push_hash(core, item);
             continue;
         }
@@ -299,7 +303,7 @@ static void *intake(void *argument)
     }
     (void)pthread_mutex_lock(&core->lock);
     core->closed = true;
-    (void)pthread_cond_signal(&core->hash_cond);
+    (void)pthread_cond_broadcast(&core->hash_cond);
     (void)pthread_mutex_unlock(&core->lock);
     return NULL;
 }
@@ -313,7 +317,7 @@ static void *hasher(void *argument)
             (void)pthread_cond_wait(&core->hash_cond, &core->lock);
         struct item *item = fifo_pop(&core->hash);
         if (item == NULL)
-            core->hasher_done = true;
+            core->hashers--;
         (void)pthread_cond_broadcast(&core->room_cond);
         if (item == NULL)
             (void)pthread_cond_signal(&core->ready_cond);
@@ -339,7 +343,7 @@ static void wait_ready(struct core *core, size_t count, int64_t until_ns)
 {
     const struct timespec until = {.tv_sec = until_ns / NS_PER_S,
                                    .tv_nsec = (long)(until_ns % NS_PER_S)};
-    while (core->ready.count < count && !core->hasher_done)
+    while (core->ready.count < count && core->hashers > 0)
         if (pthread_cond_timedwait(&core->ready_cond, &core->lock, &until) == ETIMEDOUT)
             return;
 }
@@ -370,7 +374,7 @@ static bool take_ready(struct core *core, struct item **items, size_t *count, ui
         wait_ready(core, core->expected, now_ns() + core->patience_ns);
     while (*count < BATCH_MAX && core->ready.first != NULL)
         items[(*count)++] = fifo_pop(&core->ready);
-    bool more = *count > 0 || !core->hasher_done;
+    bool more = *count > 0 || core->hashers > 0;
     (void)pthread_cond_broadcast(&core->room_cond);
     (void)pthread_mutex_unlock(&core->lock);
     return more;
@@ -387,6 +391,22 @@ static void answer(void *ctx, struct item *item, const void *payload, size_t len
     }
     send_reply(core, &item->reply, payload, len);
     item_free(item);
+}
+
+/* A large artifact, for the index that it would sign at. The signer thread must not wait for room
+ * here, since those who make it may wait for the signer thread; what it puts back is bounded by
+ * what it was given. */
+static void read_again(void *ctx, struct item *item)
+{
+    struct core *core = ctx;
+    (void)pthread_mutex_lock(&core->lock);
+    bool late = core->hashers == 0;
+    if (!late)
+        fifo_push(&core->hash, item);
+    (void)pthread_cond_signal(&core->hash_cond);
+    (void)pthread_mutex_unlock(&core->lock);
+    if (late) /* the front is gone, and with it who could be answered */
+        item_free(item);
 }
 
 /* Artifacts are hashed before the signer thread sees them, so the intake must know how. */
@@ -440,8 +460,11 @@ static void beat(const struct core *core, const struct loop *loop)
 
 static enum core_exit run(struct core *core)
 {
-    const struct loop_sink sink = {
-        .ctx = core, .answer = answer, .opened = remember_modes, .opening = opening};
+    const struct loop_sink sink = {.ctx = core,
+                                   .answer = answer,
+                                   .read_again = read_again,
+                                   .opened = remember_modes,
+                                   .opening = opening};
     struct loop loop;
     loop_start(&loop, &core->signer, core->config->idle_ms, core->world, &sink);
     bool more = true;
@@ -478,6 +501,16 @@ static void core_init(struct core *core)
     fifo_init(&core->hash);
 }
 
+static bool start_threads(struct core *core)
+{
+    pthread_t thread;
+    core->hashers = HASHERS;
+    for (unsigned i = 0; i < HASHERS; i++)
+        if (pthread_create(&thread, NULL, hasher, core) != 0)
+            return false;
+    return pthread_create(&thread, NULL, intake, core) == 0;
+}
+
 enum core_exit core_run(const struct core_config *config, const struct world *world, int front,
                         int control, uint64_t generation)
 {
@@ -508,9 +541,7 @@ enum core_exit core_run(const struct core_config *config, const struct world *wo
     staffed = *world;
     staffed.hands = crew_hands(crew);
     core.world = &staffed;
-    pthread_t threads[2];
-    if (pthread_create(&threads[0], NULL, intake, &core) != 0 ||
-        pthread_create(&threads[1], NULL, hasher, &core) != 0) {
+    if (!start_threads(&core)) {
         log_event(LOG_LEVEL_ERROR, &LOG_NOTHING, "no threads");
         return CORE_EXIT_HALT;
     }

@@ -90,8 +90,8 @@ static void refuse_rate(struct batch *b, struct job *job, const char *which, uin
                &err);
 }
 
-/* Is there a token of the caller's, and one of the key's? Take both or none; without `take` none.
- */
+/* Is there a token of the caller's, and one of the key's? Take both or none; without `take` none,
+ * nor for a job that has its own since it was put off. */
 static enum rc ask_tokens(struct batch *b, struct job *job, bool take, bool *granted,
                           struct err *err)
 {
@@ -113,7 +113,7 @@ static enum rc ask_tokens(struct batch *b, struct job *job, bool take, bool *gra
     reply->caller_rate_limit = key->limits.caller_burst;
     reply->caller_rate_window_s = bucket_fill_s(&of_caller);
     reply->caller_rate_reset_s = (int64_t)wait_s;
-    if (!caller_may) {
+    if (!caller_may && !job->token) {
         refuse_rate(b, job, LIMIT_CALLER_RATE, key->limits.caller_per_hour, wait_s);
         return RC_OK;
     }
@@ -123,13 +123,14 @@ static enum rc ask_tokens(struct batch *b, struct job *job, bool take, bool *gra
     reply->rate_reset_s = (int64_t)wait_s;
     if (key->limits.burst == 0)
         reply->rate_remaining = 0;
-    if (!key_may) {
+    if (!key_may && !job->token) {
         refuse_rate(b, job, LIMIT_RATE, key->limits.per_hour, wait_s);
         return RC_OK;
     }
     *granted = true;
-    if (!take)
+    if (!take || job->token)
         return RC_OK;
+    job->token = true;
     key->bucket = of_key;
     if (callers != NULL)
         *callers = of_caller;

@@ -96,6 +96,14 @@ static void meter(struct loop *loop, const struct reply *r, int64_t took_ns)
                            took_ns > 0 ? (uint64_t)took_ns / 1000 : 0);
 }
 
+/* Put off: the request is as if it had never come, but for its tokens. */
+static void read_again(struct loop *loop, struct item *item, const struct job *job)
+{
+    item->job.token = job->token;
+    item->passes++;
+    loop->sink->read_again(loop->sink->ctx, item);
+}
+
 static enum rc sign_items(struct loop *loop, struct item **items, size_t count, struct err *err)
 {
     static struct job jobs[BATCH_MAX];
@@ -106,12 +114,18 @@ static enum rc sign_items(struct loop *loop, struct item **items, size_t count, 
         jobs[i] = grouped[i]->job;
         jobs[i].request = &grouped[i]->request;
         jobs[i].reply = &grouped[i]->reply;
+        bool may_wait = loop->sink->read_again != NULL && grouped[i]->passes < LOOP_PASSES_MAX;
+        jobs[i].pass = may_wait ? &grouped[i]->pass : NULL;
     }
     int64_t began_ns = raw_ns(loop);
     enum rc rc = signer_sign(loop->signer, jobs, count, err);
     int64_t took_ns = raw_ns(loop) - began_ns;
     view_histogram_add(&loop->meters.batch, view_batch_bounds, count);
     for (size_t i = 0; i < count; i++) {
+        if (jobs[i].put_off) {
+            read_again(loop, grouped[i], &jobs[i]);
+            continue;
+        }
         meter(loop, &grouped[i]->reply, took_ns);
         answer(loop, grouped[i], jobs[i].signature, jobs[i].signature_len);
         free(jobs[i].signature);

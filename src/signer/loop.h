@@ -16,6 +16,8 @@ struct item {
     struct request request;
     int fd; /* of the artifact; -1: none. Its owner closes it */
     struct job job;
+    struct artifact_pass pass; /* another look at a large artifact, for sink->read_again() */
+    unsigned passes;           /* so many it has had */
     struct reply reply;
     enum rc rc; /* not RC_OK: refused before it reached the signer, for the reason in err */
     struct err err;
@@ -28,12 +30,18 @@ struct item {
 void item_refuse(struct item *item, enum rc rc, enum tpm_trouble trouble, const struct err *err);
 
 /** Where answers go. The functions are called from loop_start() and loop_turn(). */
+#define LOOP_PASSES_MAX 4 /* then the index is not left to others any more */
+
 struct loop_sink {
     void *ctx;
     /* item->reply is complete. payload (a signature, views) is borrowed for the call and may be
      * NULL. After it the item is its owner's again: each item handed over comes back exactly once.
      */
     void (*answer)(void *ctx, struct item *item, const void *payload, size_t payload_len);
+    /* The artifact is large and must be read for the index in item->pass: have artifact_pass_run()
+     * do it in another thread, and hand the item in again with rc and err as it says. The item is
+     * not answered before. NULL: large artifacts are read while everybody waits. */
+    void (*read_again)(void *ctx, struct item *item);
     /* The signer was opened: the keys, and how each of them takes its messages, may be others than
      * before. May be NULL. */
     void (*opened)(void *ctx, const struct signer *signer);

@@ -26,6 +26,7 @@
 #include "base/bytes.h"
 #include "base/digest.h"
 #include "base/text.h"
+#include "hbs/public.h"
 #include "hbs/verify.h"
 #include "lib/service.h"
 
@@ -44,8 +45,8 @@ static const char version_plan[] =
     "'assignment':{'kind':'version','format':'major.minor','sizes':{'minor':64},'window':'major',"
     "'order':'per-line'}}";
 static const char interval_plan[] =
-    "{'tidemark_plan':1,'key':'builds','profile':'sp800-208','scheme':'lms',"
-    "'parameters':['LMS_SHA256_M24_H10','LMOTS_SHA256_N24_W4'],"
+    "{'tidemark_plan':1,'key':'builds','profile':'sp800-208','scheme':'xmss',"
+    "'parameters':['XMSS-SHA2_10_256'],"
     "'assignment':{'kind':'interval','signatures_per_window':256,'lease_size':16}}";
 
 static uint64_t size = 64 * MIB;
@@ -139,20 +140,26 @@ static void *sign_small(void *arg)
 /* The upload -------------------------------------------------------------------------------------
  */
 
-static void check_signature(const struct answer *a, const char *key)
+static void check_signature(const struct answer *a, const char *key, enum hbs_scheme scheme)
 {
-    uint8_t raw[PUBLIC_MAX], signature[8192];
-    struct hss_public public;
-    size_t signature_len = 0;
+    uint8_t raw[128], signature[8192];
+    struct hbs_public public;
+    struct hbs_verifier verifier CLEANUP(hbs_verify_close) = {0};
+    struct answer of_key;
+    size_t len = 0;
     char hex[HEX_SIZE(SHA256_LEN)];
     hex_encode(hex, sha256, sizeof(sha256));
     assert_string_equal(answer_text(a, "artifact_sha256"), hex);
     const char *base64 = answer_text(a, "signature");
-    assert_true(
-        base64_decode(signature, sizeof(signature), &signature_len, base64, strlen(base64)));
-    size_t len = service_public(&service, key, raw);
-    assert_int_equal(hss_public_parse(&public, raw, len, NULL), RC_OK);
-    assert_int_equal(hss_verify(&public, artifact, size, signature, signature_len, NULL), RC_OK);
+    assert_true(base64_decode(signature, sizeof(signature), &len, base64, strlen(base64)));
+    assert_int_equal(service_get(&service, &of_key, "/v1/keys/%s/public", key), 200);
+    assert_true(of_key.len <= sizeof(raw));
+    memcpy(raw, of_key.body, of_key.len);
+    assert_int_equal(hbs_public_parse(&public, scheme, raw, of_key.len, NULL), RC_OK);
+    client_done(&of_key);
+    assert_int_equal(hbs_verify_open(&verifier, &public, signature, len, NULL), RC_OK);
+    hbs_verify_update(&verifier, artifact, size);
+    assert_int_equal(hbs_verify_finish(&verifier, NULL), RC_OK);
 }
 
 static void upload(struct answer *a, const char *headers, const char *where, long status)
@@ -171,7 +178,8 @@ static void upload(struct answer *a, const char *headers, const char *where, lon
         fail_msg("%s: %ld %s", where, got, a->body == NULL ? "" : a->body);
 }
 
-static void check_upload(const char *name, const char *headers, const char *where, const char *key)
+static void check_upload(const char *name, const char *headers, const char *where, const char *key,
+                         enum hbs_scheme scheme)
 {
     struct other other = {.count = 0};
     pthread_t thread;
@@ -192,7 +200,7 @@ static void check_upload(const char *name, const char *headers, const char *wher
     assert_true(front_after - front < GROWTH_KIB);
     assert_true(core_after - core < GROWTH_KIB);
     assert_true(other.count > 0);
-    check_signature(&a, key);
+    check_signature(&a, key, scheme);
     client_done(&a);
 }
 
@@ -200,7 +208,7 @@ static void test_version(void **state)
 {
     (void)state;
     struct answer a;
-    check_upload("version plan", NULL, "/v1/keys/fw/signatures?version=1.5", "fw");
+    check_upload("version plan", NULL, "/v1/keys/fw/signatures?version=1.5", "fw", HBS_SCHEME_HSS);
     upload(&a, NULL, "/v1/keys/fw/signatures?version=1.5", 200);
     client_done(&a);
 }
@@ -210,7 +218,7 @@ static void test_interval(void **state)
 {
     (void)state;
     check_upload("interval plan", "Idempotency-Key: large",
-                 "/v1/keys/builds/signatures?window=current", "builds");
+                 "/v1/keys/builds/signatures?window=current", "builds", HBS_SCHEME_XMSS);
 }
 
 /* The same bytes to the same disk, by a program that does nothing else. */
