@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "daemon/config_access.h"
+#include "daemon/mistakes.h"
 #include "policy/wear.h"
 
 /* One known member: where it goes and what is right. A table, so that --check-config, the manual
@@ -39,19 +40,6 @@ static const char tls_file[] = "an absolute path of a PEM file, or \"\" for the 
 static const int log_levels[] = {LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_NOTICE,
                                  LOG_LEVEL_INFO};
 #define LOG_CHOICE_INFO 3
-
-static enum rc refuse(struct err *err, const char *file, const char *path, const char *what,
-                      const char *right)
-{
-    return FAIL(err, RC_REFUSED_CONFIG, "", 0, "%s: %s: %s; right would be %s", file, path, what,
-                right);
-}
-
-enum rc config_refuse(const char *file, const char *path, const char *what, const char *right,
-                      struct err *err)
-{
-    return refuse(err, file, path, what, right);
-}
 
 static void text(struct members *m, const char *name, char *to, size_t size, const char *right)
 {
@@ -247,40 +235,48 @@ static void put_numbers(struct config *c, const struct members *m)
     c->core.log_level = f->settings.log_level;
 }
 
-static enum rc take_choice(const struct member *m, const json_t *value, const char *file,
-                           struct err *err)
+static void take_choice(const struct member *m, const json_t *value, struct mistakes *bad)
 {
     for (int i = 0; json_is_string(value) && m->choices[i] != NULL; i++) {
         if (strcmp(m->choices[i], json_string_value(value)) == 0) {
             *(int *)m->to = i;
-            return RC_OK;
+            return;
         }
     }
-    return refuse(err, file, m->name, "not one of the choices", m->right);
+    mistake(bad, m->name, "not one of the choices", m->right);
 }
 
-static enum rc take(const struct member *m, const json_t *value, const char *file, struct err *err)
+static void take_text(const struct member *m, const json_t *value, struct mistakes *bad)
 {
-    if (m->kind == CHOICE)
-        return take_choice(m, value, file, err);
-    if (m->kind == BOOLEAN) {
-        if (!json_is_boolean(value))
-            return refuse(err, file, m->name, "not a boolean", m->right);
-        *(bool *)m->to = json_is_true(value);
-        return RC_OK;
-    }
-    if (m->kind == TEXT) {
-        const char *s = json_string_value(value);
-        if (s == NULL || strlen(s) >= m->size)
-            return refuse(err, file, m->name, "not a text, or too long", m->right);
+    const char *s = json_string_value(value);
+    if (s == NULL || strlen(s) >= m->size)
+        mistake(bad, m->name, "not a text, or too long", m->right);
+    else
         strcpy(m->to, s);
-        return RC_OK;
-    }
+}
+
+static void take_number(const struct member *m, const json_t *value, struct mistakes *bad)
+{
     json_int_t n = json_integer_value(value);
     if (!json_is_integer(value) || n < 0 || (uint64_t)n < m->min || (uint64_t)n > m->max)
-        return refuse(err, file, m->name, "not a whole number in range", m->right);
-    *(uint64_t *)m->to = (uint64_t)n;
-    return RC_OK;
+        mistake(bad, m->name, "not a whole number in range", m->right);
+    else
+        *(uint64_t *)m->to = (uint64_t)n;
+}
+
+/* A value that is wrong leaves the default in its place. */
+static void take(const struct member *m, const json_t *value, struct mistakes *bad)
+{
+    if (m->kind == CHOICE)
+        take_choice(m, value, bad);
+    else if (m->kind == TEXT)
+        take_text(m, value, bad);
+    else if (m->kind == NUMBER)
+        take_number(m, value, bad);
+    else if (json_is_boolean(value))
+        *(bool *)m->to = json_is_true(value);
+    else
+        mistake(bad, m->name, "not a boolean", m->right);
 }
 
 static const struct member *find(const struct members *m, const char *path)
@@ -300,8 +296,8 @@ static bool is_section(const struct members *m, const char *name)
     return false;
 }
 
-static enum rc take_limit_number(struct key_limits *l, const char *name, const json_t *number_,
-                                 const char *file, const char *path, struct err *err)
+static void take_limit_number(struct key_limits *l, const char *name, const json_t *number_,
+                              const char *path, struct mistakes *bad)
 {
     uint64_t *to = strcmp(name, "burst") == 0             ? &l->burst
                    : strcmp(name, "per_hour") == 0        ? &l->per_hour
@@ -312,47 +308,45 @@ static enum rc take_limit_number(struct key_limits *l, const char *name, const j
                                                           : NULL;
     json_int_t n = json_integer_value(number_);
     if (to == NULL)
-        return refuse(err, file, path, "has an unknown member",
-                      "burst, per_hour, caller_burst, caller_per_hour, window_max, reserve, "
-                      "reserve_for");
-    if (!json_is_integer(number_) || n < 0 || n > 1000000000)
-        return refuse(err, file, path, "has a number out of range", "0 to 1000000000");
-    *to = (uint64_t)n;
-    return RC_OK;
+        mistake(bad, path, "unknown member",
+                "burst, per_hour, caller_burst, caller_per_hour, window_max, reserve, reserve_for");
+    else if (!json_is_integer(number_) || n < 0 || n > 1000000000)
+        mistake(bad, path, "not a number in range", "0 to 1000000000");
+    else
+        *to = (uint64_t)n;
 }
 
-static enum rc take_reserve_for(struct key_limits *l, const json_t *value, const char *file,
-                                const char *path, struct err *err)
+static void take_reserve_for(struct key_limits *l, const json_t *value, const char *path,
+                             struct mistakes *bad)
 {
     const char *name = json_string_value(value);
     if (name == NULL || strlen(name) > NAME_LEN_MAX || name[0] == '\0')
-        return refuse(err, file, path, "has a wrong reserve_for", "the name of an identity");
-    strcpy(l->reserve_for, name);
-    return RC_OK;
+        mistake(bad, path, "not a name", "the name of an identity");
+    else
+        strcpy(l->reserve_for, name);
 }
 
-static enum rc check_limit(const struct key_limits *l, const char *file, const char *path,
-                           struct err *err)
+static void check_limit(const struct key_limits *l, const char *path, struct mistakes *bad)
 {
     if (l->burst != 0 && l->per_hour == 0)
-        return refuse(err, file, path, "has a burst but no rate", "\"per_hour\": 3600");
-    if (l->caller_burst != 0 && l->caller_per_hour == 0)
-        return refuse(err, file, path, "has a burst but no rate", "\"caller_per_hour\": 600");
-    if ((l->reserve != 0) != (l->reserve_for[0] != '\0'))
-        return refuse(err, file, path, "has a reserve for nobody, or none for somebody",
-                      "\"reserve\": 16, \"reserve_for\": \"incident\"");
-    return RC_OK;
+        mistake(bad, path, "has a burst but no rate", "\"per_hour\": 3600");
+    else if (l->caller_burst != 0 && l->caller_per_hour == 0)
+        mistake(bad, path, "has a burst but no rate", "\"caller_per_hour\": 600");
+    else if ((l->reserve != 0) != (l->reserve_for[0] != '\0'))
+        mistake(bad, path, "has a reserve for nobody, or none for somebody",
+                "\"reserve\": 16, \"reserve_for\": \"incident\"");
 }
 
 /* "limits": {"default": {...}, "KEY": {...}} */
-static enum rc take_limit(struct config *c, const char *key, json_t *value, const char *file,
-                          struct err *err)
+static void take_limit(struct config *c, const char *key, json_t *value, struct mistakes *bad)
 {
     char path[NAME_LEN_MAX + 32];
     (void)snprintf(path, sizeof(path), "limits.%.63s", key);
-    if (!json_is_object(value) || !name_valid(key) || c->core.limits_count > SIGNER_KEYS_MAX)
-        return refuse(err, file, path, "not the limits of a key",
-                      "{\"burst\": 64, \"per_hour\": 3600, \"window_max\": 0}");
+    if (!json_is_object(value) || !name_valid(key) || c->core.limits_count > SIGNER_KEYS_MAX) {
+        mistake(bad, path, "not the limits of a key",
+                "{\"burst\": 64, \"per_hour\": 3600, \"window_max\": 0}");
+        return;
+    }
     struct named_limits *l = &c->core.limits[c->core.limits_count++];
     if (strcmp(key, "default") != 0)
         strcpy(l->name, key);
@@ -360,64 +354,59 @@ static enum rc take_limit(struct config *c, const char *key, json_t *value, cons
     json_t *member = NULL;
     json_object_foreach(value, name, member)
     {
-        enum rc rc = strcmp(name, "reserve_for") == 0
-                         ? take_reserve_for(&l->limits, member, file, path, err)
-                         : take_limit_number(&l->limits, name, member, file, path, err);
-        if (rc != RC_OK)
-            return rc;
+        char inner[sizeof(path) + 64];
+        (void)snprintf(inner, sizeof(inner), "%s.%.60s", path, name);
+        if (strcmp(name, "reserve_for") == 0)
+            take_reserve_for(&l->limits, member, inner, bad);
+        else
+            take_limit_number(&l->limits, name, member, inner, bad);
     }
-    return check_limit(&l->limits, file, path, err);
+    check_limit(&l->limits, path, bad);
 }
 
-static enum rc take_section(struct config *c, const struct members *m, const char *section,
-                            json_t *object, const char *file, struct err *err)
+static void take_member(const struct members *m, const char *path, const json_t *value,
+                        struct mistakes *bad)
+{
+    const struct member *known = find(m, path);
+    if (known == NULL)
+        mistake(bad, path, "unknown member", "one of those in tidemark.conf(5)");
+    else
+        take(known, value, bad);
+}
+
+static void take_section(struct config *c, const struct members *m, const char *section,
+                         json_t *object, struct mistakes *bad)
 {
     const char *name = NULL;
     json_t *value = NULL;
     if (!json_is_object(object))
-        return refuse(err, file, section, "not an object", "{ … }");
+        mistake(bad, section, "not an object", "{ … }");
     json_object_foreach(object, name, value)
     {
-        enum rc rc = RC_OK;
-        if (strcmp(section, "limits") == 0) {
-            rc = take_limit(c, name, value, file, err);
-        } else {
-            char path[128];
-            (void)snprintf(path, sizeof(path), "%.40s.%.60s", section, name);
-            const struct member *known = find(m, path);
-            rc = known == NULL
-                     ? refuse(err, file, path, "unknown member", "one of those in tidemark.conf(5)")
-                     : take(known, value, file, err);
-        }
-        if (rc != RC_OK)
-            return rc;
+        char path[128];
+        (void)snprintf(path, sizeof(path), "%.40s.%.60s", section, name);
+        if (strcmp(section, "limits") == 0)
+            take_limit(c, name, value, bad);
+        else
+            take_member(m, path, value, bad);
     }
-    return RC_OK;
 }
 
-static enum rc take_all(struct config *c, const struct members *m, json_t *root, const char *file,
-                        struct err *err)
+static void take_all(struct config *c, const struct members *m, json_t *root, struct mistakes *bad)
 {
     const char *name = NULL;
     json_t *value = NULL;
     if (!json_is_object(root))
-        return refuse(err, file, "$", "not an object", "{ … }");
+        mistake(bad, "$", "not an object", "{ … }");
     json_object_foreach(root, name, value)
     {
-        const struct member *known = find(m, name);
-        enum rc rc = RC_OK;
-        if (known != NULL)
-            rc = take(known, value, file, err);
-        else if (strcmp(name, "identities") == 0)
-            rc = config_access(&c->access, value, file, err);
+        if (strcmp(name, "identities") == 0)
+            config_access(&c->access, value, bad);
         else if (strcmp(name, "limits") == 0 || is_section(m, name))
-            rc = take_section(c, m, name, value, file, err);
+            take_section(c, m, name, value, bad);
         else
-            rc = refuse(err, file, name, "unknown member", "one of those in tidemark.conf(5)");
-        if (rc != RC_OK)
-            return rc;
+            take_member(m, name, value, bad);
     }
-    return RC_OK;
 }
 
 static bool loopback(const char *address)
@@ -449,7 +438,7 @@ static void find_tls_files(struct config *c)
     }
 }
 
-static enum rc check_tls(const struct config *c, const char *file, struct err *err)
+static void check_tls(const struct config *c, struct mistakes *bad)
 {
     const struct tls_files *f = &c->front.tls;
     const struct {
@@ -462,78 +451,94 @@ static enum rc check_tls(const struct config *c, const char *file, struct err *e
     struct in6_addr any;
     for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
         if (files[i].path[0] != '\0' && files[i].path[0] != '/')
-            return refuse(err, file, files[i].name, "not an absolute path", tls_file);
+            mistake(bad, files[i].name, "not an absolute path", tls_file);
         if (files[i].path[0] == '\0' && files[i].needed && c->tls_address[0] != '\0')
-            return refuse(err, file, files[i].name, "is needed for tls.address", tls_file);
+            mistake(bad, files[i].name, "is needed for tls.address", tls_file);
     }
     if (c->tls_address[0] != '\0' && inet_pton(AF_INET, c->tls_address, &any) != 1 &&
         inet_pton(AF_INET6, c->tls_address, &any) != 1)
-        return refuse(err, file, "tls.address", "not an address", "\"0.0.0.0\" or \"::\"");
-    return RC_OK;
+        mistake(bad, "tls.address", "not an address", "\"0.0.0.0\" or \"::\"");
 }
 
-static enum rc check(const struct config *c, const char *file, struct err *err)
+static void check_paths(const struct config *c, struct mistakes *bad)
+{
+    const struct {
+        const char *name, *path;
+        bool needed;
+    } paths[] = {{"sandbox.also_read", c->also_read, false},
+                 {"state_dir", c->state_dir, true},
+                 {"tpm.owner_auth_file", c->owner_auth_file, false},
+                 {"tpm.endorsement_auth_file", c->endorsement_auth_file, false},
+                 {"http.unix", c->http_unix, false}};
+    for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++)
+        if (paths[i].path[0] != '/' && (paths[i].needed || paths[i].path[0] != '\0'))
+            mistake(bad, paths[i].name, "not an absolute path", "an absolute path");
+}
+
+static void check(const struct config *c, struct mistakes *bad)
 {
     struct tpm_pcrs pcrs;
     if (c->pcrs_text[0] != '\0' && !tpm_pcrs_scan(&pcrs, c->pcrs_text))
-        return refuse(err, file, "tpm.pcrs", "not a selection of PCRs",
-                      "\"sha256:0,7\": bank sha256 or sha384, PCRs 0 to 23 in rising order");
+        mistake(bad, "tpm.pcrs", "not a selection of PCRs",
+                "\"sha256:0,7\": bank sha256 or sha384, PCRs 0 to 23 in rising order");
     if (c->tcti[0] == '\0')
-        return refuse(err, file, "tpm.tcti", "empty", "\"device:/dev/tpmrm0\"");
-    if (c->also_read[0] != '\0' && c->also_read[0] != '/')
-        return refuse(err, file, "sandbox.also_read", "not an absolute path", "an absolute path");
-    if (c->state_dir[0] != '/')
-        return refuse(err, file, "state_dir", "not an absolute path", "an absolute path");
-    if (c->owner_auth_file[0] != '\0' && c->owner_auth_file[0] != '/')
-        return refuse(err, file, "tpm.owner_auth_file", "not an absolute path", "an absolute path");
-    if (c->endorsement_auth_file[0] != '\0' && c->endorsement_auth_file[0] != '/')
-        return refuse(err, file, "tpm.endorsement_auth_file", "not an absolute path",
-                      "an absolute path");
+        mistake(bad, "tpm.tcti", "empty", "\"device:/dev/tpmrm0\"");
     if (c->settings.attest_period_s > 0 && c->settings.attest_period_s < 60)
-        return refuse(err, file, "attest.period_s", "too short for a TPM",
-                      "seconds, 60 to 31622400, or 0 for never");
-    if (c->http_unix[0] != '\0' && c->http_unix[0] != '/')
-        return refuse(err, file, "http.unix", "not an absolute path", "an absolute path");
+        mistake(bad, "attest.period_s", "too short for a TPM",
+                "seconds, 60 to 31622400, or 0 for never");
+    check_paths(c, bad);
     if (strlen(c->http_unix) > 107)
-        return refuse(err, file, "http.unix", "too long for a socket", "at most 107 bytes");
+        mistake(bad, "http.unix", "too long for a socket", "at most 107 bytes");
     if (c->http_tcp_address[0] != '\0' && !loopback(c->http_tcp_address))
-        return refuse(err, file, "http.tcp_address", "not a loopback address",
-                      "\"127.0.0.1\": without TLS nothing leaves this machine");
+        mistake(bad, "http.tcp_address", "not a loopback address",
+                "\"127.0.0.1\": without TLS nothing leaves this machine");
     if (c->http_unix[0] == '\0' && c->http_tcp_address[0] == '\0' && c->tls_address[0] == '\0')
-        return refuse(err, file, "http", "neither unix nor tcp_address is set, and no tls.address",
-                      "one of the three");
-    return check_tls(c, file, err);
+        mistake(bad, "http", "neither unix nor tcp_address is set, and no tls.address",
+                "one of the three");
+    check_tls(c, bad);
 }
 
-enum rc config_read(struct config *config, const char *path, struct err *err)
+/* *root: owned by the caller on RC_OK. */
+static enum rc load(const char *file, json_t **root, struct err *err)
 {
-    const char *file = path != NULL ? path : CONFIG_DEFAULT_PATH;
     char *data = NULL;
     size_t len = 0;
-    defaults(config);
     struct err e = {0};
+    json_error_t where;
     if (file_read(AT_FDCWD, file, CONFIG_FILE_MAX, &data, &len, &e) != RC_OK)
         return FAIL(err, RC_REFUSED_CONFIG, e.origin, e.native, "%s", err_text(&e));
-    json_error_t where;
-    json_t *root = json_loadb(data, len, JSON_REJECT_DUPLICATES, &where);
+    *root = json_loadb(data, len, JSON_REJECT_DUPLICATES, &where);
     free(data);
-    if (root == NULL)
+    if (*root == NULL)
         return FAIL(err, RC_REFUSED_CONFIG, "", 0, "%s: line %d, column %d: %s", file, where.line,
                     where.column, where.text);
+    return RC_OK;
+}
+
+enum rc config_read(struct config *config, const char *path, void (*tell)(const char *text),
+                    struct err *err)
+{
+    struct mistakes bad = {.file = path != NULL ? path : CONFIG_DEFAULT_PATH, .tell = tell};
+    struct err unread = {0};
+    json_t *root = NULL;
+    defaults(config);
+    if (load(bad.file, &root, &unread) != RC_OK) {
+        mistake_unreadable(&bad, &unread);
+        return mistakes_end(&bad, err);
+    }
     struct members members;
     describe(config, &members);
     for (size_t i = 0; i < members.count; i++)
         if (members.list[i].kind == NUMBER)
             *(uint64_t *)members.list[i].to = members.list[i].initial;
-    enum rc rc = take_all(config, &members, root, file, err);
+    take_all(config, &members, root, &bad);
     json_decref(root);
-    if (rc != RC_OK)
-        return rc;
     config->sandbox = config->sandbox_choice == 0;
     config->settings.virtual_policy = (enum virtual_policy)config->virtual_choice;
     put_numbers(config, &members);
     find_tls_files(config);
-    return check(config, file, err);
+    check(config, &bad);
+    return mistakes_end(&bad, err);
 }
 
 /* Changing ------------------------------------------------------------------------------------ */

@@ -45,12 +45,15 @@ struct config {
 };
 
 /**
- * Read and check a configuration file.
+ * Read and check a configuration file, to its end, whatever is wrong in it.
  * @param[in]  path    NULL for CONFIG_DEFAULT_PATH.
+ * @param[in]  tell    Gets every mistake as a line without its end (mistakes.h), in the order of
+ * the file; NULL for nobody. A file that is no JSON has one.
  * @param[out] config  Complete on RC_OK, with defaults where the file is silent.
- * @retval RC_REFUSED_CONFIG  The text names file, path, and what is wrong there.
+ * @retval RC_REFUSED_CONFIG  The text names file, path, and what is wrong there, of the first one.
  */
-enum rc config_read(struct config *config, const char *path, struct err *err) MUST_CHECK;
+enum rc config_read(struct config *config, const char *path, void (*tell)(const char *text),
+                    struct err *err) MUST_CHECK;
 
 /**
  * True if front and core must be started anew for the other configuration: who may do what has
@@ -64,11 +67,6 @@ bool config_renews(const struct config *from, const struct config *to) MUST_CHEC
  * @retval RC_REFUSED_CONFIG  The text names the first member that differs and may not.
  */
 enum rc config_change(const struct config *from, const struct config *to,
-                      struct err *err) MUST_CHECK;
-
-/** What every refusal says: where, what is wrong, and what would be right. @return
- * RC_REFUSED_CONFIG */
-enum rc config_refuse(const char *file, const char *path, const char *what, const char *right,
                       struct err *err) MUST_CHECK;
 
 #endif

@@ -5,24 +5,22 @@
 
 #include "base/bytes.h"
 #include "base/text.h"
-#include "daemon/config.h"
 
-#define PATH_SIZE 160
 #define ID_MAX (UINT32_MAX - 1) /* the highest number means "no user" to the kernel */
 #define FINGERPRINT "sha256:"
 #define SPIFFE "spiffe://"
 
 /* Where we are, for messages. */
 struct place {
-    const char *file;
-    char path[PATH_SIZE];
+    struct mistakes *bad;
+    char path[MISTAKE_PATH_SIZE];
     struct access *access;
     uint32_t identity;
 };
 
-static enum rc wrong(const struct place *p, const char *what, const char *right, struct err *err)
+static void wrong(const struct place *p, const char *what, const char *right)
 {
-    return config_refuse(p->file, p->path, what, right, err);
+    mistake(p->bad, p->path, what, right);
 }
 
 static struct place below(const struct place *p, const char *name)
@@ -30,6 +28,14 @@ static struct place below(const struct place *p, const char *name)
     struct place q = *p;
     size_t used = strlen(q.path);
     (void)snprintf(q.path + used, sizeof(q.path) - used, ".%.60s", name);
+    return q;
+}
+
+static struct place item(const struct place *p, size_t i)
+{
+    struct place q = *p;
+    size_t used = strlen(q.path);
+    (void)snprintf(q.path + used, sizeof(q.path) - used, "[%zu]", i);
     return q;
 }
 
@@ -115,24 +121,29 @@ static bool same(const struct access_selector *a, const struct access_selector *
     return a->kind == b->kind && a->number == b->number && strcmp(a->text, b->text) == 0;
 }
 
-static enum rc add_selector(const struct place *p, const struct access_selector *selector,
-                            struct err *err)
+static void add_selector(const struct place *p, const struct access_selector *selector)
 {
     struct access *access = p->access;
-    if (access->selector_count == ACCESS_SELECTORS_MAX)
-        return wrong(p, "too many", "at most 256 members of all match lists together", err);
-    for (size_t i = 0; i < access->selector_count; i++)
-        if (same(&access->selectors[i], selector))
-            return wrong(p, "stands in two places", "each peer belongs to one identity", err);
+    if (access->selector_count == ACCESS_SELECTORS_MAX) {
+        wrong(p, "too many", "at most 256 members of all match lists together");
+        return;
+    }
+    for (size_t i = 0; i < access->selector_count; i++) {
+        if (!same(&access->selectors[i], selector))
+            continue;
+        wrong(p, "stands in two places", "each peer belongs to one identity");
+        return;
+    }
     access->selectors[access->selector_count++] = *selector;
-    return RC_OK;
 }
 
 /* {"spiffe": "spiffe://example.org/ci"}: one member, of one of the kinds. */
-static enum rc take_selector(const struct place *p, const json_t *value, struct err *err)
+static void take_selector(const struct place *p, const json_t *value)
 {
-    if (!json_is_object(value) || json_object_size(value) != 1)
-        return wrong(p, "not an object of one member", "{\"uid\": 1000}", err);
+    if (!json_is_object(value) || json_object_size(value) != 1) {
+        wrong(p, "not an object of one member", "{\"uid\": 1000}");
+        return;
+    }
     const char *name = json_object_iter_key(json_object_iter((json_t *)(uintptr_t)value));
     const json_t *is = json_object_get(value, name);
     struct place q = below(p, name);
@@ -146,199 +157,204 @@ static enum rc take_selector(const struct place *p, const json_t *value, struct 
                         : json_is_integer(is) && number >= 0 && number <= (json_int_t)ID_MAX;
         if (strcmp(kinds[i].name, name) != 0)
             continue;
-        if (!good)
-            return wrong(&q, "cannot be matched", kinds[i].right, err);
-        s.number = kinds[i].text == NULL ? (uint32_t)number : 0;
-        return add_selector(&q, &s, err);
+        s.number = kinds[i].text == NULL && good ? (uint32_t)number : 0;
+        if (good)
+            add_selector(&q, &s);
+        else
+            wrong(&q, "cannot be matched", kinds[i].right);
+        return;
     }
-    return wrong(&q, "unknown member", "fingerprint, spiffe, uri, dns, email, uid, gid or tcp",
-                 err);
+    wrong(&q, "unknown member", "fingerprint, spiffe, uri, dns, email, uid, gid or tcp");
 }
 
-static enum rc take_match(const struct place *p, const json_t *value, struct err *err)
+static void take_match(const struct place *p, const json_t *value)
 {
     if (!json_is_array(value) || json_array_size(value) == 0)
-        return wrong(p, "not a list of what the peer is recognised by", "[{\"uid\": 1000}]", err);
+        wrong(p, "not a list of what the peer is recognised by", "[{\"uid\": 1000}]");
     for (size_t i = 0; i < json_array_size(value); i++) {
-        enum rc rc = take_selector(p, json_array_get(value, i), err);
-        if (rc != RC_OK)
-            return rc;
+        struct place q = item(p, i);
+        take_selector(&q, json_array_get(value, i));
     }
-    return RC_OK;
 }
 
 /* Roles ------------------------------------------------------------------------------------------
  */
 
-static enum rc take_roles(const struct place *p, const json_t *value, struct err *err)
+static void take_roles(const struct place *p, const json_t *value)
 {
     struct access_identity *identity = &p->access->identities[p->identity];
     const char *right = "a list of signer, auditor, operator, approver, metrics, each once";
     if (!json_is_array(value) || json_array_size(value) == 0)
-        return wrong(p, "not a list of roles", right, err);
+        wrong(p, "not a list of roles", right);
     for (size_t i = 0; i < json_array_size(value); i++) {
         enum access_role role = ROLE_PUBLIC;
         const char *name = json_string_value(json_array_get(value, i));
+        struct place q = item(p, i);
         if (name == NULL || !access_role_find(&role, name) || (identity->roles & role) != 0)
-            return wrong(p, "has an unknown or repeated role", right, err);
-        identity->roles |= role;
+            wrong(&q, "an unknown or repeated role", right);
+        else
+            identity->roles |= role;
     }
-    return RC_OK;
 }
 
 /* Rules ------------------------------------------------------------------------------------------
  */
 
-static enum rc take_slots(const struct place *p, struct access_rule *rule, const json_t *value,
-                          struct err *err)
+static void take_slots(const struct place *p, struct access_rule *rule, const json_t *value)
 {
     const char *right = "[\"kernel\", \"rootfs\"]: slots of the plan, at most 511 characters";
     if (!json_is_array(value) || json_array_size(value) == 0)
-        return wrong(p, "not a list of slots", right, err);
+        wrong(p, "not a list of slots", right);
     for (size_t i = 0; i < json_array_size(value); i++) {
         const char *name = json_string_value(json_array_get(value, i));
         size_t used = strlen(rule->slots);
+        struct place q = item(p, i);
         if (name == NULL || !name_valid(name) || used + strlen(name) + 2 > sizeof(rule->slots))
-            return wrong(p, "has no name of a slot, or too many", right, err);
-        (void)snprintf(rule->slots + used, sizeof(rule->slots) - used, "%s%s", used == 0 ? "" : " ",
-                       name);
+            wrong(&q, "no name of a slot, or too many", right);
+        else
+            (void)snprintf(rule->slots + used, sizeof(rule->slots) - used, "%s%s",
+                           used == 0 ? "" : " ", name);
     }
-    return RC_OK;
 }
 
-static enum rc take_versions(const struct place *p, struct access_rule *rule, const json_t *value,
-                             struct err *err)
+static void take_versions(const struct place *p, struct access_rule *rule, const json_t *value)
 {
     const char *right = "{\"from\": \"4.0.0\", \"to\": \"4\"}, or one of the two";
     const char *name = NULL;
     json_t *end = NULL;
     if (!json_is_object(value) || json_object_size(value) == 0)
-        return wrong(p, "not a range of versions", right, err);
+        wrong(p, "not a range of versions", right);
     json_object_foreach((json_t *)(uintptr_t)value, name, end)
     {
         bool from = strcmp(name, "from") == 0;
         const char *text = json_string_value(end);
+        struct place q = below(p, name);
         if (!from && strcmp(name, "to") != 0)
-            return wrong(p, "has an unknown member", right, err);
-        if (text == NULL || text[0] == '\0' || !token_valid(text, VERSION_LEN_MAX))
-            return wrong(p, "has an end that is no version", right, err);
-        text_copy(from ? rule->version_from : rule->version_to, VERSION_LEN_MAX + 1, text);
+            wrong(&q, "unknown member", right);
+        else if (text == NULL || text[0] == '\0' || !token_valid(text, VERSION_LEN_MAX))
+            wrong(&q, "no version", right);
+        else
+            text_copy(from ? rule->version_from : rule->version_to, VERSION_LEN_MAX + 1, text);
     }
-    return RC_OK;
 }
 
-static enum rc take_share(const struct place *p, struct access_rule *rule, const json_t *value,
-                          struct err *err)
+static void take_share(const struct place *p, struct access_rule *rule, const json_t *value)
 {
     json_int_t percent = json_integer_value(value);
     if (!json_is_integer(value) || percent < 1 || percent > ACCESS_SHARE_ALL)
-        return wrong(p, "not a share of a window", "percent, 1 to 100", err);
-    rule->window_share = (uint32_t)percent;
-    return RC_OK;
+        wrong(p, "not a share of a window", "percent, 1 to 100");
+    else
+        rule->window_share = (uint32_t)percent;
 }
 
-static enum rc take_rule(const struct place *p, const char *key, const json_t *value,
-                         struct err *err)
+static void take_rule(const struct place *p, const char *key, const json_t *value)
 {
     struct access *access = p->access;
     const char *name = NULL;
     json_t *member = NULL;
     bool others = strcmp(key, "*") == 0;
-    if (!json_is_object(value) || (!others && !name_valid(key)))
-        return wrong(p, "not a rule for a key, or for * (all others)", "{} or {\"slots\": […]}",
-                     err);
-    if (access->rule_count == ACCESS_RULES_MAX)
-        return wrong(p, "too many", "at most 256 rules of all identities together", err);
+    if (!json_is_object(value) || (!others && !name_valid(key))) {
+        wrong(p, "not a rule for a key, or for * (all others)", "{} or {\"slots\": […]}");
+        return;
+    }
+    if (access->rule_count == ACCESS_RULES_MAX) {
+        wrong(p, "too many", "at most 256 rules of all identities together");
+        return;
+    }
     struct access_rule *rule = &access->rules[access->rule_count++];
     *rule = (struct access_rule){.identity = p->identity, .window_share = ACCESS_SHARE_ALL};
     text_copy(rule->key, sizeof(rule->key), others ? "" : key);
     json_object_foreach((json_t *)(uintptr_t)value, name, member)
     {
         struct place q = below(p, name);
-        enum rc rc = strcmp(name, "slots") == 0      ? take_slots(&q, rule, member, err)
-                     : strcmp(name, "versions") == 0 ? take_versions(&q, rule, member, err)
-                     : strcmp(name, "window_share") == 0
-                         ? take_share(&q, rule, member, err)
-                         : wrong(&q, "unknown member", "versions, slots, window_share", err);
-        if (rc != RC_OK)
-            return rc;
+        if (strcmp(name, "slots") == 0)
+            take_slots(&q, rule, member);
+        else if (strcmp(name, "versions") == 0)
+            take_versions(&q, rule, member);
+        else if (strcmp(name, "window_share") == 0)
+            take_share(&q, rule, member);
+        else
+            wrong(&q, "unknown member", "versions, slots, window_share");
     }
-    return RC_OK;
 }
 
-static enum rc take_keys(const struct place *p, const json_t *value, struct err *err)
+static void take_keys(const struct place *p, const json_t *value)
 {
     const char *key = NULL;
     json_t *rule = NULL;
     if (!json_is_object(value))
-        return wrong(p, "not an object of keys", "{\"router-fw\": {}}", err);
+        wrong(p, "not an object of keys", "{\"router-fw\": {}}");
     p->access->identities[p->identity].every_key = false;
     json_object_foreach((json_t *)(uintptr_t)value, key, rule)
     {
         struct place q = below(p, key);
-        enum rc rc = take_rule(&q, key, rule, err);
-        if (rc != RC_OK)
-            return rc;
+        take_rule(&q, key, rule);
     }
-    return RC_OK;
 }
 
 /* Identities -------------------------------------------------------------------------------------
  */
 
-static enum rc take_identity(const struct place *p, const json_t *value, struct err *err)
+static void take_identity(const struct place *p, const json_t *value)
 {
+    static const char *const needed[] = {"match", "roles"};
     const char *right = "{\"match\": [{\"uid\": 1000}], \"roles\": [\"signer\"]}";
     const char *name = NULL;
     json_t *member = NULL;
-    if (!json_is_object(value))
-        return wrong(p, "not an identity", right, err);
+    if (!json_is_object(value)) {
+        wrong(p, "not an identity", right);
+        return;
+    }
     json_object_foreach((json_t *)(uintptr_t)value, name, member)
     {
         struct place q = below(p, name);
-        enum rc rc = strcmp(name, "match") == 0   ? take_match(&q, member, err)
-                     : strcmp(name, "roles") == 0 ? take_roles(&q, member, err)
-                     : strcmp(name, "keys") == 0
-                         ? take_keys(&q, member, err)
-                         : wrong(&q, "unknown member", "match, roles, keys", err);
-        if (rc != RC_OK)
-            return rc;
+        if (strcmp(name, "match") == 0)
+            take_match(&q, member);
+        else if (strcmp(name, "roles") == 0)
+            take_roles(&q, member);
+        else if (strcmp(name, "keys") == 0)
+            take_keys(&q, member);
+        else
+            wrong(&q, "unknown member", "match, roles, keys");
     }
-    if (json_object_get(value, "match") == NULL || json_object_get(value, "roles") == NULL)
-        return wrong(p, "lacks match or roles", right, err);
-    return RC_OK;
+    for (size_t i = 0; i < sizeof(needed) / sizeof(needed[0]); i++) {
+        struct place q = below(p, needed[i]);
+        if (json_object_get(value, needed[i]) == NULL)
+            wrong(&q, "is missing", right);
+    }
 }
 
-static enum rc take_all(const struct place *p, const json_t *value, struct err *err)
+static void take_all(const struct place *p, const json_t *value)
 {
     const char *name = NULL;
     json_t *member = NULL;
     if (!json_is_object(value) || json_object_size(value) == 0 ||
-        json_object_size(value) > ACCESS_IDENTITIES_MAX)
-        return wrong(p, "not an object of 1 to 128 identities",
-                     "{\"ci\": {\"match\": […], \"roles\": […]}}", err);
+        json_object_size(value) > ACCESS_IDENTITIES_MAX) {
+        wrong(p, "not an object of 1 to 128 identities",
+              "{\"ci\": {\"match\": […], \"roles\": […]}}");
+        return;
+    }
     json_object_foreach((json_t *)(uintptr_t)value, name, member)
     {
         struct place q = below(p, name);
-        if (!name_valid(name))
-            return wrong(&q, "not a name", "1 to 63 letters, digits, '.', '_' or '-'", err);
+        if (!name_valid(name)) {
+            wrong(&q, "not a name", "1 to 63 letters, digits, '.', '_' or '-'");
+            continue;
+        }
         q.identity = (uint32_t)p->access->identity_count++;
         struct access_identity *identity = &p->access->identities[q.identity];
         *identity = (struct access_identity){.every_key = true};
         text_copy(identity->name, sizeof(identity->name), name);
-        enum rc rc = take_identity(&q, member, err);
-        if (rc != RC_OK)
-            return rc;
+        take_identity(&q, member);
     }
-    return RC_OK;
 }
 
-enum rc config_access(struct access *access, const json_t *value, const char *file, struct err *err)
+void config_access(struct access *access, const json_t *value, struct mistakes *bad)
 {
-    struct place p = {.file = file, .path = "identities", .access = access};
+    struct place p = {.bad = bad, .path = "identities", .access = access};
+    size_t before = bad->count;
     *access = (struct access){0};
-    enum rc rc = take_all(&p, value, err);
-    if (rc != RC_OK)
+    take_all(&p, value);
+    if (bad->count != before)
         *access = (struct access){0};
-    return rc;
 }

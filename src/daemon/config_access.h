@@ -8,19 +8,18 @@
 
 #include <jansson.h>
 
-#include "base/rc.h"
+#include "daemon/mistakes.h"
 #include "policy/access.h"
 
 /**
  * Read the table of identities.
- * @param[out] access  Complete on RC_OK; empty otherwise.
- * @param[in]  value   The section.
- * @param[in]  file    For messages.
- * @retval RC_REFUSED_CONFIG  Unknown member, wrong type, more than the table holds, an identity
- *                            without roles or without anything to recognise it by, the same thing
- *                            to recognise two by. The text names the path and what is right.
+ *
+ * Mistakes are an unknown member, a wrong type, more than the table holds, an identity without
+ * roles or without anything to recognise it by, the same thing to recognise two by.
+ * @param[out]    access  Complete; empty if anything was wrong.
+ * @param[in]     value   The section.
+ * @param[in,out] bad     Told what is wrong.
  */
-enum rc config_access(struct access *access, const json_t *value, const char *file,
-                      struct err *err) MUST_CHECK;
+void config_access(struct access *access, const json_t *value, struct mistakes *bad);
 
 #endif

@@ -173,7 +173,7 @@ enum rc host_open(struct host *h, const struct options *o, bool create, struct e
     if (rc == RC_OK)
         rc = hbs_kernel_start(err);
     if (rc == RC_OK)
-        rc = config_read(&h->config, o->config, err);
+        rc = config_read(&h->config, o->config, NULL, err);
     if (rc == RC_OK)
         rc = state_dir_open(h->config.state_dir, create, &h->state_dirfd, &h->service_lock, err);
     if (rc == RC_OK)

@@ -36,6 +36,12 @@ static int stop(const struct err *err, enum rc rc)
     return operation_exit_code(rc);
 }
 
+/* What --check-config finds in the file. */
+static void tell(const char *text)
+{
+    (void)fprintf(stderr, "tidemarkd: %s\n", text);
+}
+
 static int serve(const struct config *config, const char *path)
 {
     struct err err = {0};
@@ -98,9 +104,9 @@ int main(int argc, char **argv)
     }
     static struct config config;
     struct err err = {0};
-    enum rc rc = config_read(&config, path, &err);
+    enum rc rc = config_read(&config, path, check_only ? tell : NULL, &err);
     if (rc != RC_OK)
-        return stop(&err, rc);
+        return check_only ? operation_exit_code(rc) : stop(&err, rc);
     if (check_only) {
         int code = check_start(&config);
         if (code == 0)

@@ -480,7 +480,7 @@ int operation_doctor(const struct options *o)
     struct err err = {0};
     enum rc rc = base_init(&err);
     if (rc == RC_OK)
-        rc = config_read(&config, o->config, &err);
+        rc = config_read(&config, o->config, NULL, &err);
     if (rc != RC_OK)
         return operation_fail(&err, rc, NULL);
     int dirfd CLEANUP(fd_close) = open(config.state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

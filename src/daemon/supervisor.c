@@ -411,7 +411,7 @@ static void reload(struct supervisor *s)
     struct config *to = s->config == &s->spare[0] ? &s->spare[1] : &s->spare[0];
     s->reload = false;
     notify_reloading(&s->notify);
-    enum rc rc = config_read(to, s->config_path, &err);
+    enum rc rc = config_read(to, s->config_path, NULL, &err);
     if (rc == RC_OK)
         rc = config_change(s->config, to, &err);
     if (rc != RC_OK) {

@@ -12,11 +12,21 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
+static size_t told;
+
+static void tell(const char *text)
+{
+    MUST(text[0] != '\0' && strchr(text, '\n') == NULL);
+    told++;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
     static struct config c;
     struct err err = {0};
-    enum rc rc = config_read(&c, scratch_file(data, len), &err);
+    told = 0;
+    enum rc rc = config_read(&c, scratch_file(data, len), tell, &err);
+    MUST((rc == RC_OK) == (told == 0));
     if (rc != RC_OK) {
         MUST(rc == RC_REFUSED_CONFIG && err.rc == rc && err.text[0] != '\0');
         return 0;

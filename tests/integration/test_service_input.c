@@ -263,10 +263,10 @@ static void test_bad_configuration(void **state)
     } cases[] = {
         {{.http = "'colour':'red'"}, "http.colour: unknown member"},
         {{.clock = "'guard_s':2"}, "clock.guard_s: unknown member"},
-        {{.limits = "'fw':{'bursts':2}"}, "limits.fw: has an unknown member"},
+        {{.limits = "'fw':{'bursts':2}"}, "limits.fw.bursts: unknown member"},
         {{.limits = "'fw':{'reserve':4}"}, "limits.fw: has a reserve for nobody"},
         {{.limits = "'fw':{'reserve_for':'x'}"}, "limits.fw: has a reserve for nobody"},
-        {{.limits = "'fw':{'reserve':4,'reserve_for':5}"}, "limits.fw: has a wrong reserve_for"},
+        {{.limits = "'fw':{'reserve':4,'reserve_for':5}"}, "limits.fw.reserve_for: not a name"},
         {{.limits = "'fw':{'caller_burst':4}"}, "limits.fw: has a burst but no rate"},
         {{.signing = "'idle_ms':1"}, "signing.idle_ms: not a whole number in range"},
         {{.restart = "'delay_ms_max':1},'colour':{"}, "colour: unknown member"},
@@ -277,7 +277,7 @@ static void test_bad_configuration(void **state)
          "tls.key_file: is needed for tls.address"},
         {{.tls = "'crl_file':'list.pem'"}, "tls.crl_file: not an absolute path"},
         {{.identities = "'ci':{'match':[{'uid':-1}],'roles':['signer']}"},
-         "identities.ci.match.uid: cannot be matched"},
+         "identities.ci.match[0].uid: cannot be matched"},
         {{.http = "'tcp_address':'0.0.0.0'"}, "http.tcp_address: not a loopback address"},
     };
     struct service s;
@@ -299,6 +299,42 @@ static void test_bad_configuration(void **state)
     service_start(&s);
     assert_int_equal(service_tool(&s, out, "--check-config"), 0);
     service_stop(&s);
+    service_end(&s);
+}
+
+/* A file with many mistakes: each is said, once, and nothing that only follows from another. */
+static void test_many_mistakes(void **state)
+{
+    (void)state;
+    static const char *const told[] = {
+        "http.colour: unknown member",       "http.tcp_address: not a loopback address",
+        "clock.guard_ms: not a whole",       "limits.fw.bursts: unknown member",
+        "limits.fw.per_hour: not a number",  "limits.nightly: has a burst but no rate",
+        "signing.idle_ms: not a whole",      "restart.delay_ms_max: not a whole",
+        "tls.crl_file: not an absolute",     "tls.key_file: is needed for tls.address",
+        "tls.trust_file: not a text",        "identities.ci.match[0].uid: cannot be matched",
+        "identities.ci.roles[1]: an unknown"};
+    static const struct service_options wrong = {
+        .http = "'colour':'red','tcp_address':'0.0.0.0'",
+        .clock = "'guard_ms':-1",
+        .limits = "'fw':{'bursts':2,'burst':3,'per_hour':'many'},'nightly':{'burst':1}",
+        .signing = "'idle_ms':1",
+        .restart = "'delay_ms_max':'x'",
+        .tls = "'address':'0.0.0.0','certificate_file':'/c','crl_file':'c','trust_file':7",
+        .identities = "'ci':{'match':[{'uid':-1}],'roles':['signer','boss']}"};
+    struct service s;
+    char out[TOOL_OUT];
+    service_make(&s, "mistakes", &clocks, NULL);
+    service_configure(&s, &wrong);
+    assert_int_equal(service_tool(&s, out, "--check-config"), 2);
+    size_t lines = 0;
+    for (const char *p = out; *p != '\0'; p++)
+        lines += *p == '\n' ? 1 : 0;
+    for (size_t i = 0; i < sizeof(told) / sizeof(told[0]); i++)
+        if (strstr(out, told[i]) == NULL)
+            fail_msg("%s is not in: %s", told[i], out);
+    if (lines != sizeof(told) / sizeof(told[0]))
+        fail_msg("%zu lines: %s", lines, out);
     service_end(&s);
 }
 
@@ -684,12 +720,13 @@ static void test_disk_full(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bad_requests),    cmocka_unit_test(test_truncated_upload),
-        cmocka_unit_test(test_bad_plan),        cmocka_unit_test(test_bad_configuration),
-        cmocka_unit_test(test_bad_host),        cmocka_unit_test(test_two_services),
-        cmocka_unit_test(test_state_directory), cmocka_unit_test(test_corrupt_ledger),
-        cmocka_unit_test(test_corrupt_nodes),   cmocka_unit_test(case_27_tpm_gone),
-        cmocka_unit_test(test_chronyd_gone),    cmocka_unit_test(test_disk_full),
+        cmocka_unit_test(test_bad_requests),   cmocka_unit_test(test_truncated_upload),
+        cmocka_unit_test(test_bad_plan),       cmocka_unit_test(test_bad_configuration),
+        cmocka_unit_test(test_many_mistakes),  cmocka_unit_test(test_bad_host),
+        cmocka_unit_test(test_two_services),   cmocka_unit_test(test_state_directory),
+        cmocka_unit_test(test_corrupt_ledger), cmocka_unit_test(test_corrupt_nodes),
+        cmocka_unit_test(case_27_tpm_gone),    cmocka_unit_test(test_chronyd_gone),
+        cmocka_unit_test(test_disk_full),
     };
     int unable = lab_open();
     return unable != 0 ? unable : cmocka_run_group_tests(tests, start_clocks, stop_clocks);

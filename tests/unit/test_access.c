@@ -36,7 +36,9 @@ static enum rc parse(const char *text, struct err *err)
     json_t *json CLEANUP(release) = json_loads(buffer, JSON_DECODE_ANY, &where);
     if (json == NULL)
         fail_msg("%s: %s", buffer, where.text);
-    return config_access(&access_, json, "test.json", err);
+    struct mistakes bad = {.file = "test.json"};
+    config_access(&access_, json, &bad);
+    return mistakes_end(&bad, err);
 }
 
 static void have(const char *text)
@@ -119,32 +121,32 @@ static void test_refuse(void **state)
         {"{'a b':{}}", "identities.a b: "},
         {"{'uid:0':{}}", "identities.uid:0: not a name"},
         {"{'a':[]}", "identities.a: "},
-        {"{'a':{'match':[{'uid':1}]}}", "identities.a: lacks"},
-        {"{'a':{'roles':['signer']}}", "identities.a: lacks"},
+        {"{'a':{'match':[{'uid':1}]}}", "identities.a.roles: is missing"},
+        {"{'a':{'roles':['signer']}}", "identities.a.match: is missing"},
         {ID("[]", "['signer']", ""), "identities.a.match: "},
         {ID("{'uid':1}", "['signer']", ""), "identities.a.match: "},
-        {ID("[{}]", "['signer']", ""), "identities.a.match: "},
-        {ID("[{'uid':1,'gid':1}]", "['signer']", ""), "identities.a.match: "},
-        {ID("[{'user':'x'}]", "['signer']", ""), "identities.a.match.user: unknown"},
-        {ID("[{'uid':-1}]", "['signer']", ""), "identities.a.match.uid: "},
-        {ID("[{'uid':4294967295}]", "['signer']", ""), "identities.a.match.uid: "},
-        {ID("[{'uid':'0'}]", "['signer']", ""), "identities.a.match.uid: "},
+        {ID("[{}]", "['signer']", ""), "identities.a.match[0]: "},
+        {ID("[{'uid':1,'gid':1}]", "['signer']", ""), "identities.a.match[0]: "},
+        {ID("[{'user':'x'}]", "['signer']", ""), "identities.a.match[0].user: unknown"},
+        {ID("[{'uid':-1}]", "['signer']", ""), "identities.a.match[0].uid: "},
+        {ID("[{'uid':4294967295}]", "['signer']", ""), "identities.a.match[0].uid: "},
+        {ID("[{'uid':'0'}]", "['signer']", ""), "identities.a.match[0].uid: "},
         {ID("[{'uid':1},{'uid':1}]", "['signer']", ""), "stands in two places"},
-        {ID("[{'fingerprint':'" FP "'}]", "['signer']", ""), "match.fingerprint: "},
-        {ID("[{'fingerprint':'sha256:aa'}]", "['signer']", ""), "match.fingerprint: "},
-        {ID("[{'spiffe':'spiffe://example.org'}]", "['signer']", ""), "match.spiffe: "},
-        {ID("[{'spiffe':'spiffe://Example.org/a'}]", "['signer']", ""), "match.spiffe: "},
-        {ID("[{'spiffe':'spiffe://example.org/a/'}]", "['signer']", ""), "match.spiffe: "},
-        {ID("[{'spiffe':'spiffe://example.org/a?b'}]", "['signer']", ""), "match.spiffe: "},
-        {ID("[{'uri':'spiffe://example.org/a'}]", "['signer']", ""), "match.uri: "},
-        {ID("[{'dns':'*.example.org'}]", "['signer']", ""), "match.dns: "},
-        {ID("[{'dns':''}]", "['signer']", ""), "match.dns: "},
-        {ID("[{'email':'me'}]", "['signer']", ""), "match.email: "},
-        {ID("[{'tcp':'0.0.0.0'}]", "['signer']", ""), "match.tcp: "},
+        {ID("[{'fingerprint':'" FP "'}]", "['signer']", ""), "match[0].fingerprint: "},
+        {ID("[{'fingerprint':'sha256:aa'}]", "['signer']", ""), "match[0].fingerprint: "},
+        {ID("[{'spiffe':'spiffe://example.org'}]", "['signer']", ""), "match[0].spiffe: "},
+        {ID("[{'spiffe':'spiffe://Example.org/a'}]", "['signer']", ""), "match[0].spiffe: "},
+        {ID("[{'spiffe':'spiffe://example.org/a/'}]", "['signer']", ""), "match[0].spiffe: "},
+        {ID("[{'spiffe':'spiffe://example.org/a?b'}]", "['signer']", ""), "match[0].spiffe: "},
+        {ID("[{'uri':'spiffe://example.org/a'}]", "['signer']", ""), "match[0].uri: "},
+        {ID("[{'dns':'*.example.org'}]", "['signer']", ""), "match[0].dns: "},
+        {ID("[{'dns':''}]", "['signer']", ""), "match[0].dns: "},
+        {ID("[{'email':'me'}]", "['signer']", ""), "match[0].email: "},
+        {ID("[{'tcp':'0.0.0.0'}]", "['signer']", ""), "match[0].tcp: "},
         {ID("[{'uid':1}]", "[]", ""), "identities.a.roles: "},
-        {ID("[{'uid':1}]", "['public']", ""), "identities.a.roles: "},
-        {ID("[{'uid':1}]", "['Signer']", ""), "identities.a.roles: "},
-        {ID("[{'uid':1}]", "['signer','signer']", ""), "identities.a.roles: "},
+        {ID("[{'uid':1}]", "['public']", ""), "identities.a.roles[0]: "},
+        {ID("[{'uid':1}]", "['Signer']", ""), "identities.a.roles[0]: "},
+        {ID("[{'uid':1}]", "['signer','signer']", ""), "identities.a.roles[1]: "},
         {ID("[{'uid':1}]", "['signer']", ",'key':{}"), "identities.a.key: unknown"},
         {ID("[{'uid':1}]", "['signer']", ",'keys':['fw']"), "identities.a.keys: "},
         {ID("[{'uid':1}]", "['signer']", ",'keys':{'f w':{}}"), "identities.a.keys.f w: "},
@@ -154,14 +156,14 @@ static void test_refuse(void **state)
         {KEYS("{'window_share':101}"), "window_share: "},
         {KEYS("{'slots':[]}"), "slots: "},
         {KEYS("{'slots':'kernel'}"), "slots: "},
-        {KEYS("{'slots':['a b']}"), "slots: "},
+        {KEYS("{'slots':['a b']}"), "slots[0]: "},
         {KEYS("{'versions':{}}"), "versions: "},
-        {KEYS("{'versions':{'until':'4'}}"), "versions: "},
-        {KEYS("{'versions':{'to':4}}"), "versions: "},
-        {KEYS("{'versions':{'to':''}}"), "versions: "},
+        {KEYS("{'versions':{'until':'4'}}"), "versions.until: "},
+        {KEYS("{'versions':{'to':4}}"), "versions.to: "},
+        {KEYS("{'versions':{'to':''}}"), "versions.to: "},
         {"{'a':{'match':[{'dns':'x'}],'roles':['signer']},"
          "'b':{'match':[{'dns':'x'}],'roles':['auditor']}}",
-         "identities.b.match.dns: stands in two places"},
+         "identities.b.match[0].dns: stands in two places"},
     };
     for (size_t i = 0; i < COUNT(cases); i++) {
         struct err err = {0};
@@ -172,6 +174,76 @@ static void test_refuse(void **state)
         assert_non_null(strstr(err_text(&err), "right would be"));
         assert_int_equal(access_.identity_count, 0);
     }
+}
+
+/* Each of them, once, in the order of the file; and not what only follows from one. */
+static char all_told[4096];
+
+static void note(const char *text)
+{
+    size_t used = strlen(all_told);
+    (void)snprintf(all_told + used, sizeof(all_told) - used, "%.100s\n", text);
+}
+
+static void test_refuse_all(void **state)
+{
+    (void)state;
+    static const char *const told[] = {
+        "test.json: identities.a.match[1].uid: cannot be matched",
+        "test.json: identities.a.match[2].user: unknown",
+        "test.json: identities.a.roles[1]: an unknown",
+        "test.json: identities.a.keys.fw.window_share: not a share",
+        "test.json: identities.a.keys.*.slots[0]: no name",
+        "test.json: identities.b c: not a name",
+        "test.json: identities.d.colour: unknown member",
+        "test.json: identities.d.match: is missing",
+    };
+    json_t *json CLEANUP(release) =
+        json_loads("{\"a\":{\"match\":[{\"uid\":1},{\"uid\":-1},{\"user\":1}],"
+                   "\"roles\":[\"signer\",\"boss\"],\"keys\":{\"fw\":{\"window_share\":0},"
+                   "\"*\":{\"slots\":[\"x y\"]}}},\"b c\":{},"
+                   "\"d\":{\"colour\":\"red\\n\",\"roles\":[\"auditor\"]}}",
+                   0, NULL);
+    struct mistakes bad = {.file = "test.json", .tell = note};
+    struct err err = {0};
+    all_told[0] = '\0';
+    config_access(&access_, json, &bad);
+    assert_int_equal(mistakes_end(&bad, &err), RC_REFUSED_CONFIG);
+    assert_int_equal(bad.count, COUNT(told));
+    const char *at = all_told;
+    for (size_t i = 0; i < COUNT(told); i++) {
+        if (strncmp(at, told[i], strlen(told[i])) != 0)
+            fail_msg("%zu: %s", i, at);
+        at = strchr(at, '\n') + 1;
+    }
+    assert_non_null(strstr(err_text(&err), told[0]));
+    assert_int_equal(access_.identity_count, 0);
+}
+
+/* A bound on what is told, and a line each whatever stands in a name. */
+static void test_many_mistakes(void **state)
+{
+    (void)state;
+    struct mistakes bad = {.file = "f", .tell = note};
+    struct err err = {0};
+    char path[16];
+    size_t lines = 0;
+    all_told[0] = '\0';
+    mistake(&bad, "a\nb", "wrong", "right");
+    mistake(&bad, "a\nb", "wrong again", "right");
+    assert_string_equal(all_told, "f: a?b: wrong; right would be right\n");
+    for (unsigned i = 0; i < MISTAKES_MAX + 5; i++) {
+        (void)snprintf(path, sizeof(path), "p%u.x", i);
+        mistake(&bad, path, "w", "r");
+    }
+    mistake(&bad, "p3", "follows from p3.x", "r");
+    assert_int_equal(bad.count, MISTAKES_MAX + 6);
+    assert_int_equal(mistakes_end(&bad, &err), RC_REFUSED_CONFIG);
+    for (const char *p = all_told; *p != '\0'; p++)
+        lines += *p == '\n' ? 1 : 0;
+    assert_int_equal(lines, MISTAKES_MAX + 1);
+    assert_non_null(strstr(all_told, "f: 70 mistakes in all\n"));
+    assert_null(strstr(all_told, "follows"));
 }
 
 /* Rules -------------------------------------------------------------------------------------------
@@ -383,10 +455,11 @@ static void test_certificates(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_equal),        cmocka_unit_test(test_read),
-        cmocka_unit_test(test_refuse),       cmocka_unit_test(test_rules),
-        cmocka_unit_test(test_table),        cmocka_unit_test(test_empty),
-        cmocka_unit_test(test_role_names),   cmocka_unit_test(test_processes),
+        cmocka_unit_test(test_equal),         cmocka_unit_test(test_read),
+        cmocka_unit_test(test_refuse),        cmocka_unit_test(test_refuse_all),
+        cmocka_unit_test(test_many_mistakes), cmocka_unit_test(test_rules),
+        cmocka_unit_test(test_table),         cmocka_unit_test(test_empty),
+        cmocka_unit_test(test_role_names),    cmocka_unit_test(test_processes),
         cmocka_unit_test(test_certificates),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
