@@ -1,7 +1,6 @@
 #include "tpm/device.h"
 
 #include <dlfcn.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -567,28 +566,10 @@ enum rc tpm_look(const struct tpm_config *config, struct tpm_facts *facts, struc
     return tpm_facts_ek(t, facts, err);
 }
 
-/* The TSS library makes an OpenSSL context of its own for every hash and HMAC, four to eight in a
- * command, and OpenSSL 3 fills each with the names of all ciphers and digests that its old
- * interface knows: nine tenths of what a command costs us. Nobody in this process asks that
- * interface for a name, so it is kept empty (OPENSSL_init_crypto(3): "With this option the library
- * will not automatically load all supported …"). A TSS library that computes with something else
- * has no such function, and needs none. */
-static void keep_names_out(void)
-{
-    enum { NO_ADD_ALL_CIPHERS = 0x10, NO_ADD_ALL_DIGESTS = 0x20 };
-    int (*init)(uint64_t options, const void *settings) = NULL;
-    void *found = dlsym(RTLD_DEFAULT, "OPENSSL_init_crypto");
-    _Static_assert(sizeof(init) == sizeof(found), "POSIX: dlsym() finds functions, too");
-    memcpy(&init, &found, sizeof(init));
-    if (init != NULL)
-        (void)init(NO_ADD_ALL_CIPHERS | NO_ADD_ALL_DIGESTS, NULL); /* else it is slow, no more */
-}
-
 enum rc tpm_open(struct tpm **tpm, const struct tpm_config *config, bool create_srk,
                  struct err *err)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    (void)pthread_once(&once, keep_names_out);
+    tpm_openssl_answer();
     *tpm = NULL;
     struct tpm *t CLEANUP(tpm_close) = NULL;
     enum rc rc = make(&t, config, err);

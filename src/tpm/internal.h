@@ -44,6 +44,9 @@ struct stopwatch {
 void stopwatch_add(struct stopwatch *s, int64_t ns);
 void stopwatch_read(const struct stopwatch *s, struct tpm_latency *latency);
 
+/** Be part of the program, so that the TSS library's calls of OpenSSL find ours (openssl.c). */
+void tpm_openssl_answer(void);
+
 struct tpm {
     TSS2_TCTI_CONTEXT *tcti;
     ESYS_CONTEXT *esys;
