@@ -23,10 +23,10 @@ void hbs_chains_run(enum hbs_hash_kind hash, uint8_t n, const uint8_t id[LMS_I_L
                     const struct hbs_chain *chains, size_t count)
 {
     MUST(n == 24 || n == 32);
-    for (size_t c = 0; c < count; c++) {
-        MUST(chains[c].from <= chains[c].to);
-        MUST(chains[c].to <= HBS_STEP_END);
-    }
+    bool good = true;
+    for (size_t c = 0; c < count; c++)
+        good &= (chains[c].from <= chains[c].to) & (chains[c].to <= HBS_STEP_END);
+    MUST(good);
     hbs_kernel_current(hash)->chains(n, id, chains, count);
 }
 

@@ -5,8 +5,11 @@
 #include "base/rc.h"
 #include "hbs/kernel_lanes.h"
 
-#define KEYS 512 /* lengths that are told apart; longer ones count as the longest */
-#define WAYS 4   /* counters of a length, so that a count need not wait for the one before */
+#define KEYS 512   /* lengths that are told apart; longer ones count as the longest */
+#define ROW_SPAN 1 /* steps by which lengths in a row may differ: lanes idle that long */
+#define WAYS 8     /* counters of a length, so that a count need not wait for the one before */
+
+#define NOINLINE __attribute__((noinline))
 
 _Static_assert(HBS_STEP_END < KEYS, "chains are sorted by their whole length");
 _Static_assert(DEAL_BATCH <= UINT16_MAX, "positions in a batch fit 16 bits");
@@ -16,13 +19,13 @@ static size_t key_of(const struct dealing *d, size_t i)
     return d->steps[i] < KEYS ? d->steps[i] : KEYS - 1;
 }
 
-/* Sort the count items of a batch by length; d->steps is there. */
-static void sort(struct dealing *d, size_t count)
+/* Sort the count items of a batch by length. Apart, or its counters would lie on the stack between
+ * deal()'s caller and a kernel: DEAL_FRAME. */
+static NOINLINE void sort(struct dealing *d, size_t count)
 {
     uint16_t place[KEYS][WAYS] LEFT_AS_IS;
-    size_t longest = 0;
-    for (size_t i = 0; i < count; i++)
-        longest = key_of(d, i) > longest ? key_of(d, i) : longest;
+    size_t longest = d->ops->lengths(d->run, d->first, count, d->steps);
+    longest = longest < KEYS ? longest : KEYS - 1;
     memset(place, 0, (longest + 1) * sizeof(place[0]));
     for (size_t i = 0; i < count; i++)
         place[key_of(d, i)][i % WAYS]++;
@@ -62,28 +65,29 @@ static void row_store(struct dealing *d, size_t from, size_t to)
         d->ops->store(d->run, l, d->item[l]);
 }
 
-/* Run the next items as a row, if they fill one and their lengths differ by a step at most. */
+/* Run the next items as a row, if they fill one and their lengths differ little. The shorter ones
+ * stand in the last lanes, and are taken off before the others go on. */
 static bool row(struct dealing *d)
 {
-    size_t lanes = d->ops->lanes;
-    if (d->total - d->next < lanes)
+    size_t active = d->ops->lanes;
+    if (d->total - d->next < active)
         return false;
     const uint16_t *order = d->order + d->next;
     size_t most = d->steps[order[0]];
-    size_t least = d->steps[order[lanes - 1]];
-    if (most >= KEYS - 1 || most - least > 1)
+    if (most >= KEYS - 1 || most - d->steps[order[active - 1]] > ROW_SPAN)
         return false;
     row_load(d, order);
-    d->ops->steps(d->run, lanes, least);
-    size_t longer = 0;
-    while (d->steps[order[longer]] > least)
-        longer++;
-    row_store(d, longer, lanes);
-    if (longer > 0) {
-        d->ops->steps(d->run, longer, 1);
-        row_store(d, 0, longer);
+    for (size_t done = 0; active > 0;) {
+        size_t least = d->steps[order[active - 1]];
+        d->ops->steps(d->run, active, least - done);
+        size_t longer = active;
+        while (longer > 0 && d->steps[order[longer - 1]] == least)
+            longer--;
+        row_store(d, longer, active);
+        active = longer;
+        done = least;
     }
-    d->next += lanes;
+    d->next += d->ops->lanes;
     return true;
 }
 
@@ -128,7 +132,6 @@ static void advance(struct dealing *d)
 
 static void batch(struct dealing *d, size_t count)
 {
-    d->ops->lengths(d->run, d->first, count, d->steps);
     sort(d, count);
     for (size_t k = d->total; k < count && d->ops->idle != NULL; k++)
         d->ops->idle(d->run, d->first + d->order[k]);

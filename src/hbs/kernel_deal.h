@@ -2,9 +2,9 @@
  * kernel_deal: deals work of unequal length out to lanes, so that the lanes stay full.
  *
  * The longest item goes first. Where there are many items of a length, whole rows of lanes begin
- * and end together, and are loaded and stored together. What is left runs as many steps at a time
- * as the shortest lane has, and what is done makes room for the next item. At the end, when lanes
- * run empty, only short items are left. Lanes in use are always the first ones.
+ * and end nearly together, and are loaded and stored together. The rest runs as many steps at a
+ * time as the shortest lane has, and what is done makes room for the next item. At the end, when
+ * lanes run empty, only short items are left. Lanes in use are always the first ones.
  *
  * Uses: base. Only for kernel_*.c. Pure but for the functions it is given; any thread. Lengths and
  * numbers of items are public, and it sees nothing else.
@@ -23,8 +23,8 @@
 /** What a kernel brings. run is the caller's and holds lanes and items. */
 struct deal_ops {
     size_t lanes; /* 1 … DEAL_LANES_MAX */
-    /* Steps of the items first … first + count - 1. */
-    void (*lengths)(const void *run, size_t first, size_t count, uint32_t *steps);
+    /* Steps of the items first … first + count - 1, and returns the most of them. */
+    uint32_t (*lengths)(const void *run, size_t first, size_t count, uint32_t *steps);
     void (*load)(void *run, size_t lane, size_t item);
     void (*store)(void *run, size_t lane, size_t item); /* all its steps are done */
     void (*move)(void *run, size_t to, size_t from);    /* one lane's item to a free lane */

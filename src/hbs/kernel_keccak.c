@@ -40,11 +40,15 @@ struct chain_run {
     struct dealing dealing;
 };
 
-static void chain_lengths(const void *ctx, size_t first, size_t count, uint32_t *steps)
+static uint32_t chain_lengths(const void *ctx, size_t first, size_t count, uint32_t *steps)
 {
     const struct hbs_chain *chains = ((const struct chain_run *)ctx)->chains + first;
-    for (size_t c = 0; c < count; c++)
+    uint32_t longest = 0;
+    for (size_t c = 0; c < count; c++) {
         steps[c] = (uint32_t)chains[c].to - chains[c].from;
+        longest = steps[c] > longest ? steps[c] : longest;
+    }
+    return longest;
 }
 
 static void chain_idle(void *ctx, size_t item)
@@ -118,13 +122,16 @@ struct job_run {
 };
 
 /* Blocks; the padding takes at least a byte. */
-static void job_lengths(const void *ctx, size_t first, size_t count, uint32_t *steps)
+static uint32_t job_lengths(const void *ctx, size_t first, size_t count, uint32_t *steps)
 {
     const struct hbs_job *jobs = ((const struct job_run *)ctx)->jobs + first;
+    uint32_t longest = 0;
     for (size_t j = 0; j < count; j++) {
         MUST(jobs[j].len / KECCAK_RATE < UINT32_MAX);
         steps[j] = (uint32_t)(jobs[j].len / KECCAK_RATE) + 1;
+        longest = steps[j] > longest ? steps[j] : longest;
     }
+    return longest;
 }
 
 static void job_load(void *ctx, size_t lane, size_t item)

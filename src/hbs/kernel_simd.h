@@ -169,14 +169,14 @@ INLINE void simd_bytes_put(uint8_t *out, __m256i x, uint8_t n)
  * lane l goes where word l of lane r was. */
 INLINE void simd_transpose(VEC x[8])
 {
-    VEC y[8];
+    VEC y[8] LEFT_AS_IS;
     UNROLL
     for (unsigned i = 0; i < 8; i += 2) {
         y[i] = V_LO32(x[i], x[i + 1]);
         y[i + 1] = V_HI32(x[i], x[i + 1]);
     }
     /* z[i] has word i of four lanes, and word i + 4 of the same in its upper part. */
-    VEC z[8];
+    VEC z[8] LEFT_AS_IS;
     UNROLL
     for (unsigned i = 0; i < 8; i += 4) {
         z[i] = V_LO64(y[i], y[i + 2]);
@@ -204,7 +204,7 @@ INLINE void simd_rows_get(VEC words[8], const uint8_t *const in[VEC_LANES], size
 
 INLINE void simd_values_load(struct chain_lanes *lanes, size_t at, const uint8_t *const in[])
 {
-    VEC d[8];
+    VEC d[8] LEFT_AS_IS;
     if (lanes->n == 32)
         simd_rows_get(d, in + at, 0, 32);
     else
@@ -216,7 +216,7 @@ INLINE void simd_values_load(struct chain_lanes *lanes, size_t at, const uint8_t
 INLINE void simd_values_store(const struct chain_lanes *lanes, size_t at, size_t from, size_t to,
                               uint8_t *const out[])
 {
-    VEC d[8];
+    VEC d[8] LEFT_AS_IS;
     simd_load(d, lanes->d, at);
     simd_transpose(d);
     UNROLL
@@ -297,7 +297,7 @@ INLINE void simd_compress(uint32_t out[8][LANES_MAX], const uint32_t start[8][LA
     }
     simd_rounds(s, w, groups, 0);
     for (unsigned g = 0; g < groups; g++) {
-        VEC d[8];
+        VEC d[8] LEFT_AS_IS;
         simd_load(d, start, at + g * VEC_LANES);
         simd_add(d, s[g]);
         simd_store(out, at + g * VEC_LANES, d);

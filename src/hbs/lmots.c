@@ -8,8 +8,8 @@
 
 #define KEY_PREFIX (LMS_I_LEN + 4 + 2) /* I, q, D_PBLK */
 
-/* Chains that one hbs_chains_run() call gets at most: of 8 leaves at W1, 32 at W4, 64 at W8. */
-#define BATCH_CHAINS 2176
+/* Chains that one hbs_chains_run() call gets at most: of 4 leaves at W1, 16 at W4, 32 at W8. */
+#define BATCH_CHAINS 1088
 _Static_assert(BATCH_CHAINS >= 2 * LMOTS_P_MAX, "a batch must hold whole leaves");
 
 /* Texts whose hashes are public keys, so many that the lanes of that hash fill too: of 16 leaves at
@@ -173,7 +173,7 @@ void lmots_sign(const struct lmots_params *ots, const uint8_t *id, const struct 
                 size_t count)
 {
     struct chain_batch batch LEFT_AS_IS;
-    uint16_t digits[LMOTS_P_MAX];
+    uint16_t digits[LMOTS_P_MAX] LEFT_AS_IS;
     chains_start(&batch, ots, id);
     for (size_t k = 0; k < count; k++) {
         uint8_t *sig = jobs[k].sig;
@@ -190,7 +190,7 @@ void lmots_sign(const struct lmots_params *ots, const uint8_t *id, const struct 
 static void chains_from_signature(const struct lmots_params *ots, const struct lmots_check *job,
                                   uint8_t *ends, struct hbs_chain *chains)
 {
-    uint16_t digits[LMOTS_P_MAX];
+    uint16_t digits[LMOTS_P_MAX] LEFT_AS_IS;
     lmots_digits(ots, job->value, digits);
     const uint8_t *y = job->sig + 4 + ots->n;
     for (uint16_t i = 0; i < ots->p; i++)

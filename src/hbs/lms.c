@@ -24,7 +24,8 @@ struct node_batch {
     struct hbs_job jobs[NODE_BATCH];
 };
 
-/* The k-th text: node r over len bytes of `in`. */
+/* The k-th text: node r over len bytes of `in`, one value or two. Lengths that the compiler knows
+ * become moves, others a slow string instruction. */
 static void node_text(struct node_batch *batch, size_t k, const struct lms_tree *tree, uint32_t r,
                       uint16_t domain, const uint8_t *in, size_t len, uint8_t *out)
 {
@@ -32,7 +33,13 @@ static void node_text(struct node_batch *batch, size_t k, const struct lms_tree 
     memcpy(text, tree->i, LMS_I_LEN);
     be_put32(text + LMS_I_LEN, r);
     be_put16(text + LMS_I_LEN + 4, domain);
-    memcpy(text + NODE_PREFIX, in, len);
+    size_t m = tree->set.lms->m;
+    for (size_t at = 0; at < len; at += m) {
+        if (m == 32)
+            memcpy(text + NODE_PREFIX + at, in + at, 32);
+        else
+            memcpy(text + NODE_PREFIX + at, in + at, 24);
+    }
     batch->jobs[k] = (struct hbs_job){text, NODE_PREFIX + len, out};
 }
 

@@ -176,11 +176,15 @@ struct chain_run {
     const struct hbs_wots_chain *chains;
 };
 
-static void chain_lengths(const void *ctx, size_t first, size_t count, uint32_t *steps)
+static uint32_t chain_lengths(const void *ctx, size_t first, size_t count, uint32_t *steps)
 {
     const struct hbs_wots_chain *chains = ((const struct chain_run *)ctx)->chains + first;
-    for (size_t c = 0; c < count; c++)
+    uint32_t longest = 0;
+    for (size_t c = 0; c < count; c++) {
         steps[c] = (uint32_t)chains[c].to - chains[c].from;
+        longest = steps[c] > longest ? steps[c] : longest;
+    }
+    return longest;
 }
 
 static void chain_load(void *ctx, size_t lane, size_t item)

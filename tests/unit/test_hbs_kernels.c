@@ -326,6 +326,46 @@ static void test_chains_shake256(void **state)
     chains_all(HBS_SHAKE256);
 }
 
+#define EDGE_CHAINS 200
+#define EDGE_LEN 8192
+
+/* Rows of lanes whose chains end together, one step and two steps apart, and what is left for no
+ * row. n bytes of a value are read and written, and not one more: values lie side by side up to the
+ * end of what may be touched. */
+static void chains_at_edge(const struct hbs_kernel *kernel, uint8_t n, uint8_t *edge)
+{
+    static const uint8_t id[LMS_I_LEN] = "I";
+    static uint8_t expected[EDGE_CHAINS][HBS_N_MAX];
+    static const uint16_t lengths[] = {3, 3, 3, 3, 1, 1, 1, 1, 0};
+    struct hbs_chain chains[EDGE_CHAINS];
+    for (uint16_t c = 0; c < EDGE_CHAINS; c++) {
+        uint8_t *value = edge - (size_t)(EDGE_CHAINS - c) * n;
+        chains[c] = (struct hbs_chain){
+            .q = c, .i = c, .to = c % 99 == 5 ? 2 : lengths[c % 9], .in = value, .out = value};
+        fill(value, n);
+        memcpy(expected[c], value, n);
+        chain_expected(kernel->hash, id, n, chains + c, expected[c]);
+    }
+    kernel->chains(n, id, chains, EDGE_CHAINS);
+    for (uint16_t c = 0; c < EDGE_CHAINS; c++)
+        if (memcmp(chains[c].out, expected[c], n) != 0)
+            fail_msg("%s: chain %u, n = %u", kernel->name, c, n);
+}
+
+static void test_chains_at_the_edge(void **state)
+{
+    (void)state;
+    uint8_t *memory =
+        mmap(NULL, 2 * EDGE_LEN, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_ptr_not_equal(memory, MAP_FAILED);
+    assert_int_equal(mprotect(memory + EDGE_LEN, EDGE_LEN, PROT_NONE), 0);
+    const struct hbs_kernel *kernel = NULL;
+    for (size_t at = 0; (kernel = supported(&at)) != NULL;)
+        for (uint8_t n = 24; n <= 32; n += 8)
+            chains_at_edge(kernel, n, memory + EDGE_LEN);
+    (void)munmap(memory, 2 * EDGE_LEN);
+}
+
 /* Choice ----------------------------------------------------------------------------------------
  */
 
@@ -790,6 +830,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_jobs),
         cmocka_unit_test(test_chains_sha256),
         cmocka_unit_test(test_chains_shake256),
+        cmocka_unit_test(test_chains_at_the_edge),
         cmocka_unit_test(test_find),
         cmocka_unit_test(test_mix),
         cmocka_unit_test(test_unsound),
