@@ -31,13 +31,9 @@
 #include "lib/service.h"
 
 #define MIB (UINT64_C(1) << 20)
-#define ANSWER_S 3600 /* far above what any machine needs */
-#define TRIES 5       /* a busy machine may be between two states of its clock */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define GROWTH_KIB (48 * 1024) /* freed memory is kept for a while */
-#else
-#define GROWTH_KIB (16 * 1024)
-#endif
+#define ANSWER_S 3600          /* far above what any machine needs */
+#define TRIES 5                /* a busy machine may be between two states of its clock */
+#define GROWTH_KIB (48 * 1024) /* less than the artifact, though sanitizers keep freed memory */
 
 static const char version_plan[] =
     "{'tidemark_plan':1,'key':'fw','profile':'sp800-208','scheme':'lms',"
@@ -56,6 +52,21 @@ static struct service service;
 static const uint8_t *artifact; /* mapped */
 static uint8_t sha256[SHA256_LEN];
 
+/* What windows and trees need is there before anything is measured. */
+static void sign_first(const char *headers, const char *where)
+{
+    struct client c;
+    struct answer a;
+    long status = 0;
+    for (int i = 0; i < TRIES && status != 201 && status != 200; i++) {
+        client_open(&c, &service);
+        status = client_ask(&c, &a, headers, "x", 1, "%s", where);
+        client_done(&a);
+        client_close(&c);
+    }
+    assert_true(status == 201 || status == 200);
+}
+
 static int make(void **state)
 {
     (void)state;
@@ -66,6 +77,8 @@ static int make(void **state)
     service_key(&service, version_plan);
     service_key(&service, interval_plan);
     service_start(&service);
+    sign_first(NULL, "/v1/keys/fw/signatures?version=1.0");
+    sign_first("Idempotency-Key: first", "/v1/keys/builds/signatures?window=current");
     (void)snprintf(path, sizeof(path), "%s/artifact", lab_dir());
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     assert_true(fd >= 0);
@@ -121,7 +134,7 @@ static void *sign_small(void *arg)
     struct other *o = arg;
     struct client c;
     client_open(&c, &service);
-    while (!atomic_load(&o->stop)) {
+    do {
         struct answer a;
         char key[64];
         int64_t began = lab_now_ms();
@@ -132,7 +145,7 @@ static void *sign_small(void *arg)
         int64_t took = lab_now_ms() - began;
         o->worst_ms = took > o->worst_ms ? took : o->worst_ms;
         lab_sleep_ms(20);
-    }
+    } while (!atomic_load(&o->stop));
     client_close(&c);
     return NULL;
 }
