@@ -33,6 +33,21 @@ if grep -E 'tidemark(-tls)?\.(service|socket)' "$work/said"; then
     fail "systemd-analyze verify is not content"
 fi
 
+# So with the drop-in of the documentation; and a drop-in is looked at, or that says nothing.
+mkdir "$work/tidemark.service.d"
+cp "$source/docs/examples/encrypted-key.conf" "$work/tidemark.service.d"
+systemd-analyze verify --man=no "$work/tidemark.service" >"$work/said" 2>&1 || {
+    cat "$work/said"
+    fail "systemd-analyze verify refuses the unit with docs/examples/encrypted-key.conf"
+}
+if grep -E 'tidemark\.service' "$work/said"; then
+    fail "systemd-analyze verify is not content with docs/examples/encrypted-key.conf"
+fi
+printf '[Service]\nLoadCredentialEncrypted=../etc/shadow\n' >"$work/tidemark.service.d/wrong.conf"
+systemd-analyze verify --man=no "$work/tidemark.service" >"$work/said" 2>&1 || :
+grep -q 'wrong\.conf' "$work/said" || fail "systemd-analyze verify takes any drop-in"
+rm -r "$work/tidemark.service.d"
+
 systemd-analyze security --no-pager --offline=true --threshold=15 "$work/tidemark.service" \
     >"$work/said" || {
     cat "$work/said"
