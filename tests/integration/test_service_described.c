@@ -264,6 +264,10 @@ static void test_refusals(void **state)
         char target[DESCRIBED_PATH];
         const json_t *get = json_object_get(item, "get");
         const json_t *post = json_object_get(item, "post");
+        if (get != NULL) {
+            described_path(root, get, path, NULL, target);
+            expect(get, "Request-Id: a\"b", NULL, target, 400);
+        }
         if (get != NULL && strstr(path, "{key}") != NULL) {
             described_path(root, get, path, values, target);
             expect(get, NULL, NULL, target, 404);
