@@ -283,6 +283,11 @@ static void print_windows(FILE *f, const struct meters *all)
              m->key.epoch);
     EACH_KEY(f, all, "export_window_limit", "gauge",
              "Highest window that may sign until an export is acknowledged.", m->key.export_limit);
+    EACH_KEY(f, all, "exhaustion_timestamp_seconds", "gauge",
+             "When the key is used up at the rate so far.", m->exhausted_s);
+    EACH_KEY(f, all, "unacknowledged_warnings", "gauge",
+             "Warnings that an operator has to acknowledge before the key signs on.",
+             m->unacknowledged);
     EACH_KEY(f, all, "rate_limit_per_hour", "gauge", "Configured rate; 0: no limit.", m->per_hour);
     EACH_KEY(f, all, "rate_limit_burst", "gauge", "Configured burst; 0: no limit.", m->burst);
 }

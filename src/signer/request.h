@@ -366,6 +366,8 @@ struct view_meter {
     int64_t opens_s, ends_s; /* time plans; else REQUEST_NONE */
     uint64_t capacity, used, burned;
     uint64_t burst, per_hour, window_max; /* configured limits, 0: none */
+    int64_t exhausted_s;                  /* at the rate so far, or REQUEST_NONE */
+    uint32_t unacknowledged; /* warnings that wait for an operator, and the key with them */
 };
 
 /** Names for JSON and logs: "Operational", "open", "signed". Static. */

@@ -864,15 +864,20 @@ static enum rc read_meters(struct signer *s, void **payload, size_t *len, struct
     m->clock_offset_us = clock.offset_ns / 1000;
     m->state = worst_state(s, &clock);
     m->entries = ledger_size(s->ledger);
-    if (s->tpm_rc == RC_OK) {
+    if (s->tpm_rc == RC_OK && s->world->tpm->latency != NULL) {
         struct tpm_latency latency;
         s->world->tpm->latency(s->tpm, &latency);
         m->tpm_median_us = latency.median_us;
         m->tpm_p90_us = latency.p90_us;
         m->tpm_max_us = latency.max_us;
     }
-    for (size_t i = 0; i < s->key_count; i++)
+    for (size_t i = 0; i < s->key_count; i++) {
+        struct view_forecast forecast;
         view_meter(&s->keys[i], s->ledger, &s->config->settings, now_s(s), &keys[i]);
+        exhaustion_forecast(&s->keys[i], s->ledger, &s->config->settings, now_s(s), &forecast);
+        keys[i].exhausted_s = forecast.exhausted_s;
+        keys[i].unacknowledged = forecast.waits_percent != 0;
+    }
     *payload = m;
     *len = size;
     return RC_OK;

@@ -249,6 +249,7 @@ void view_meter(const struct key *key, struct ledger *ledger, const struct key_s
                              .window = REQUEST_NONE,
                              .opens_s = REQUEST_NONE,
                              .ends_s = REQUEST_NONE,
+                             .exhausted_s = REQUEST_NONE,
                              .burst = key->limits.burst,
                              .per_hour = key->limits.per_hour,
                              .window_max = key->limits.window_max};

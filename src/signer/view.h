@@ -37,7 +37,8 @@ void view_next_version(const struct key *key, struct ledger *ledger, const char 
 void view_key(const struct key *key, struct ledger *ledger, const struct key_settings *settings,
               int64_t now_s, struct view_key *view);
 
-/** The same for monitors, with the window of now and the configured limits. */
+/** The same for monitors, with the window of now and the configured limits; what
+ * exhaustion_forecast() knows is for the caller to add. */
 void view_meter(const struct key *key, struct ledger *ledger, const struct key_settings *settings,
                 int64_t now_s, struct view_meter *meter);
 

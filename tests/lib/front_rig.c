@@ -449,7 +449,9 @@ static void answer_meters(struct rig *rig, const struct request *request)
                                 .ends_s = 1795910400,
                                 .capacity = 1023,
                                 .used = 1019,
-                                .burned = 2};
+                                .burned = 2,
+                                .exhausted_s = REQUEST_NONE,
+                                .unacknowledged = 1};
     m.key.key = (struct view_key){.name = RIG_TIME_KEY,
                                   .state = STATE_HALTED,
                                   .signed_total = 20000,

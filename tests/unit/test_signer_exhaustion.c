@@ -69,6 +69,22 @@ static void watch(void)
     assert_int_equal(signer_watch(rig.signer, &err), RC_OK);
 }
 
+/* What monitors are told of the one key. */
+static struct view_meter meter(void)
+{
+    struct request request = {.op = REQUEST_METERS};
+    struct reply reply;
+    struct view_meter m;
+    void *payload = NULL;
+    size_t len = 0;
+    signer_read(rig.signer, &request, &reply, &payload, &len);
+    assert_int_equal(reply.rc, RC_OK);
+    assert_int_equal(len, sizeof(struct view_meters) + sizeof(m));
+    memcpy(&m, (const uint8_t *)payload + sizeof(struct view_meters), sizeof(m));
+    free(payload);
+    return m;
+}
+
 static size_t warnings(struct view_warning *first)
 {
     struct request request = {.op = REQUEST_WARNINGS};
@@ -218,6 +234,7 @@ static void nothing_new_behind_a_warning(void **state)
     assert_false(w.acknowledged);
     assert_string_equal(w.key, "k");
     assert_int_equal(state_of_service(), STATE_ACK_REQUIRED);
+    assert_int_equal(meter().unacknowledged, 1);
     struct ask *refused = one(n, RC_REFUSED_ACK);
     assert_int_equal(refused->reply.state, STATE_ACK_REQUIRED);
     /* What is signed stays to be had. */
@@ -230,6 +247,7 @@ static void nothing_new_behind_a_warning(void **state)
     assert_int_equal(acknowledge(w.id, w.sentence), RC_OK);
     assert_int_equal(acknowledge(w.id, w.sentence), RC_OK);
     assert_int_equal(state_of_service(), STATE_OPERATIONAL);
+    assert_int_equal(meter().unacknowledged, 0);
     assert_int_equal(warnings(&w), 1);
     assert_true(w.acknowledged);
     (void)one(n++, RC_OK);
