@@ -135,10 +135,13 @@ watched() {
 restarted() { [ "$(property NRestarts)" -ge 1 ]; }
 
 stopped() {
+    local cursor
+    cursor=$(journalctl -b -q -n 0 --show-cursor | sed -n 's/^-- cursor: //p')
     systemctl stop tidemark.service || fail "systemctl stop"
     [ "$(property Result)" = success ] || fail "stopped, with the result $(property Result)"
     [ "$(property ExecMainStatus)" = 0 ] || fail "stopped, with the status $(property ExecMainStatus)"
-    ! in_log 'Killing process\|left-over process' || fail "processes were left over"
+    ! journalctl -b -q --no-pager --after-cursor="$cursor" | grep 'Killing process\|left-over process' ||
+        fail "processes were left over"
     [ "$(systemctl is-active tidemark.socket)" = active ] || fail "the socket went with the service"
     say "systemctl stop: $(property Result), status $(property ExecMainStatus), the socket is still there"
     sign 2.0
