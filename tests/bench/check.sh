@@ -117,7 +117,8 @@ rows = {}
 for line in open(sys.argv[1]):
     row = json.loads(line)
     rows[row["row"]] = row
-for field in ("per_second", "ratio_to_reference", "cpu_us", "reference_us", "hash_us", "cores"):
+for field in ("per_second", "ratio_to_reference", "cpu_us", "reference_us", "hash_us", "cores",
+              "commit_p99_ms", "ratio_to_five_syncs"):
     assert rows["service.64-clients.w4"][field] > 0, rows
 assert rows["service.1-client.w4"]["per_second"] > 0, rows
 assert rows["service.slow-tpm.w4"]["tpm_commands"] >= 2, rows

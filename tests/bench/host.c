@@ -22,6 +22,7 @@
 #define COMMAND_MAX 1024
 #define START_S 120.0
 #define POLL_NS 500000
+#define ANSWER_MAX (256 * 1024)
 
 static bool fail(const char *what, const char *name)
 {
@@ -220,6 +221,42 @@ bool host_stop(struct host *host)
     host->pid = 0;
     return (ended > 0 && status == 0) ||
            fail("the service did not stop well, see log in", host->dir);
+}
+
+/* The whole answer to one GET, cut at size. */
+static bool get(const struct host *host, const char *target, char *answer, size_t size)
+{
+    char text[128];
+    size_t got = 0;
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    strcpy(address.sun_path, host->socket); /* HOST_PATH: it fits */
+    int fd CLEANUP(fd_close) = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int len = snprintf(text, sizeof(text),
+                       "GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", target);
+    if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) != 0 ||
+        send(fd, text, (size_t)len, MSG_NOSIGNAL) != len)
+        return fail("cannot ask for", target);
+    for (ssize_t n = 1; n > 0 && got<size - 1; got += n> 0 ? (size_t)n : 0)
+        n = recv(fd, answer + got, size - 1 - got, 0);
+    answer[got] = '\0';
+    return strncmp(answer, "HTTP/1.1 200", 12) == 0 || fail("no answer to", target);
+}
+
+bool host_commits(const struct host *host, struct host_commits *commits)
+{
+    static const char name[] = "\ntidemark_commit_seconds_bucket{le=\"";
+    static char answer[ANSWER_MAX];
+    *commits = (struct host_commits){0};
+    if (!get(host, "/metrics", answer, sizeof(answer)))
+        return false;
+    for (const char *at = answer; (at = strstr(at, name)) != NULL;) {
+        size_t i = commits->classes++;
+        at += sizeof(name) - 1;
+        if (i >= HOST_CLASSES_MAX ||
+            sscanf(at, "%lf\"} %lf", &commits->most_s[i], &commits->count[i]) != 2)
+            return fail("not understood:", "tidemark_commit_seconds");
+    }
+    return commits->classes > 1 || fail("not there:", "tidemark_commit_seconds");
 }
 
 /* What it costs -------------------------------------------------------------------------------- */

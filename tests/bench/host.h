@@ -16,6 +16,8 @@
 
 #define HOST_PATH 96 /* short, because paths of sockets are */
 
+#define HOST_CLASSES_MAX 16
+
 struct host {
     char dir[HOST_PATH], config[HOST_PATH], socket[HOST_PATH];
     bool keep;
@@ -52,6 +54,15 @@ bool host_stop(struct host *host);
 bool host_memory(const struct host *host, long *peak_kib, long *own_kib);
 
 void host_usage(const struct host *host, struct host_usage *usage);
+
+/** How long commits took since the core started, as its metrics say: so many took at most so long.
+ */
+struct host_commits {
+    size_t classes;
+    double most_s[HOST_CLASSES_MAX]; /* rising; the last is infinity */
+    double count[HOST_CLASSES_MAX];  /* with those of the classes before */
+};
+bool host_commits(const struct host *host, struct host_commits *commits);
 
 /** CPU seconds of any process. */
 double host_cpu_s(pid_t pid);
