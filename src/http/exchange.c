@@ -315,15 +315,24 @@ static bool choose_request_id(struct exchange *x)
     return true;
 }
 
-/* May we believe what the headers say about where the request ends? */
-static bool pass_guard(struct exchange *x, const char *version)
+static size_t head_size(const struct exchange *x)
 {
-    /* Versions from 1.0 on refuse folded lines and lone line feeds themselves. What counts is the
-     * library that runs, not the one that was built with. */
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(x->connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+    return info != NULL ? info->header_size : 0;
+}
+
+/* May we believe what the headers say about where the request ends? */
+static bool pass_guard(struct exchange *x, const char *method, const char *version)
+{
+    /* Versions from 1.0 on refuse folded lines, lone line feeds and lines without a name
+     * themselves. What counts is the library that runs, not the one that was built with. */
     struct headers headers = {.guard = &x->guard,
                               .in_place = strncmp(MHD_get_version(), "0.", 2) == 0,
                               .at = (uintptr_t)version + strlen(version) + strlen("\r\n")};
     (void)MHD_get_connection_values_n(x->connection, MHD_HEADER_KIND, show_header, &headers);
+    if (headers.in_place)
+        guard_head(&x->guard, headers.at - (uintptr_t)method, head_size(x));
     bool pass = guard_finish(&x->guard, version);
     if (pass && !x->too_long)
         return true;
@@ -395,7 +404,8 @@ static bool pass_gate(struct exchange *x)
 static void begin(struct exchange *x, const char *method, const char *version)
 {
     bool within = conns_busy(x->front->conns, x->conn);
-    if (!pass_guard(x, version) || !choose_request_id(x) || !find_route(x, method) || !pass_gate(x))
+    if (!pass_guard(x, method, version) || !choose_request_id(x) || !find_route(x, method) ||
+        !pass_gate(x))
         return;
     if (!within) {
         exchange_problem(x, PROBLEM_BUSY,

@@ -97,6 +97,13 @@ void guard_line(struct guard *guard, uintptr_t *at, const char *name, size_t nam
     *at = text + value_len + strlen("\r\n");
 }
 
+void guard_head(struct guard *guard, size_t seen, size_t size)
+{
+    if (size != seen + strlen("\r\n"))
+        refuse(guard, PROBLEM_BAD_REQUEST,
+               "the headers do not end with an empty line, or one of them has no name");
+}
+
 void guard_header(struct guard *guard, const char *name, size_t name_len, const char *value,
                   size_t value_len)
 {

@@ -55,11 +55,22 @@ struct guard {
  * For libraries before 1.0: they join folded lines ("obs-fold", RFC 9112 §5.2), which makes one
  * header name out of two, end a line at a line feed alone (§2.2), and cut a value at a NUL. All of
  * it shows in where names and values lie in the buffer that they came in: they were not copied. The
- * end of the last line cannot be seen. Call it before guard_header().
+ * end of the last line shows in guard_head(). Call it before guard_header().
  * @param[in,out] at  Address at which the name must begin, 0 if any will do; moved behind the line.
  */
 void guard_line(struct guard *guard, uintptr_t *at, const char *name, size_t name_len,
                 const char *value, size_t value_len);
+
+/**
+ * Is the empty line all that stands behind the last header?
+ *
+ * For libraries before 1.0: they take a line that begins with a colon for the end of the headers,
+ * and what follows it for a request of its own; and they take a line feed alone for the empty line.
+ * Both make a head of another size. Call it behind the last guard_line().
+ * @param[in] seen  Bytes from the first one of the request line to behind the last header line.
+ * @param[in] size  Bytes of the whole head, as the library has counted them.
+ */
+void guard_head(struct guard *guard, size_t seen, size_t size);
 
 /**
  * Look at one header.
