@@ -17,6 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/bytes.h"
 #include "base/file.h"
 #include "lib/signer_rig.h"
 
@@ -436,6 +437,8 @@ static void secrets_that_are_gone_or_wrong(void **state)
     (void)one(RC_OK);
     int fd = key_file("seeds", O_RDWR);
     uint8_t other[TPM_SEALED_MAX + 4];
+    uint8_t own[TPM_SEALED_MAX + 4];
+    assert_true(pread_full(fd, own, sizeof(own), (off_t)sizeof(own)));
     assert_true(pread_full(fd, other, sizeof(other), 2 * (off_t)sizeof(other)));
     assert_true(pwrite_full(fd, zeros, sizeof(zeros), (off_t)sizeof(zeros)));
     struct fake_nv before = rig.fake.tpm->nv[0];
@@ -445,6 +448,12 @@ static void secrets_that_are_gone_or_wrong(void **state)
         rig_reopen(&rig);
     }
     assert_true(pwrite_full(fd, other, sizeof(other), (off_t)sizeof(other)));
+    (void)one(RC_HALT_SEEDS); /* it opens in the next window only */
+    rig_reopen(&rig);
+    /* What differs is the seed of the leaves: a fake TPM's blob has the secret last, as long as its
+     * sixth byte says, and does not notice. */
+    own[4 + be_get32(own) - own[4 + 5]] ^= 1;
+    assert_true(pwrite_full(fd, own, sizeof(own), (off_t)sizeof(own)));
     (void)close(fd);
     (void)one(RC_HALT_SEEDS); /* it opens, and is not this window's */
     assert_int_equal(rig.fake.tpm->nv[0].w, before.w);
