@@ -7,6 +7,7 @@
 
 #include "base/bytes.h"
 
+#define HEX_PIECE 32                 /* bytes that are written at once */
 #define EXACT_MAX (INT64_C(1) << 53) /* integers up to here survive every JSON reader */
 
 void jcs_wipe(struct jcs *j)
@@ -80,27 +81,40 @@ void jcs_array_close(struct jcs *j)
     ascend(j, "]");
 }
 
-static void quoted(struct jcs *j, const char *text)
+/* Characters up to the next one that JSON wants escaped. */
+static size_t plain_run(const char *text)
+{
+    size_t n = 0;
+    while ((unsigned char)text[n] >= 0x20 && text[n] != '"' && text[n] != '\\')
+        n++;
+    return n;
+}
+
+static void escaped(struct jcs *j, unsigned char c)
 {
     static const char short_escapes[] = "btnvfr"; /* 8 … 13; \v has no short form in JSON */
+    char escape[8] = {'\\', (char)c};
+    if (c == '"' || c == '\\') {
+        put(j, escape, 2);
+    } else if (c >= 8 && c <= 13 && c != 11) {
+        escape[1] = short_escapes[c - 8];
+        put(j, escape, 2);
+    } else {
+        (void)snprintf(escape, sizeof(escape), "\\u%04x", c);
+        put(j, escape, 6);
+    }
+}
+
+static void quoted(struct jcs *j, const char *text)
+{
     put(j, "\"", 1);
-    for (const char *p = text; *p != '\0'; p++) {
-        unsigned char c = (unsigned char)*p;
-        char escape[8];
-        if (c == '"' || c == '\\') {
-            escape[0] = '\\';
-            escape[1] = (char)c;
-            put(j, escape, 2);
-        } else if (c >= 8 && c <= 13 && c != 11) {
-            escape[0] = '\\';
-            escape[1] = short_escapes[c - 8];
-            put(j, escape, 2);
-        } else if (c < 0x20) {
-            (void)snprintf(escape, sizeof(escape), "\\u%04x", c);
-            put(j, escape, 6);
-        } else {
-            put(j, p, 1);
-        }
+    for (;;) {
+        size_t run = plain_run(text);
+        put(j, text, run);
+        text += run;
+        if (*text == '\0')
+            break;
+        escaped(j, (unsigned char)*text++);
     }
     put(j, "\"", 1);
 }
@@ -160,10 +174,11 @@ void jcs_hex(struct jcs *j, const uint8_t *bytes, size_t len)
 {
     item(j);
     put(j, "\"", 1);
-    for (size_t i = 0; i < len; i++) {
-        char pair[HEX_SIZE(1)];
-        hex_encode(pair, bytes + i, 1);
-        put(j, pair, 2);
+    for (size_t i = 0; i < len; i += HEX_PIECE) {
+        char piece[HEX_SIZE(HEX_PIECE)];
+        size_t n = len - i < HEX_PIECE ? len - i : HEX_PIECE;
+        hex_encode(piece, bytes + i, n);
+        put(j, piece, 2 * n);
     }
     put(j, "\"", 1);
 }
