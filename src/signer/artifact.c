@@ -60,8 +60,16 @@ static enum digest_kind kind_of(enum plan_message mode)
                                  : DIGEST_SHA256;
 }
 
+/* What a pass has found, once it has been over all bytes. */
+static void keep_value(struct artifact *a, struct artifact_pass *pass)
+{
+    a->at = (struct artifact_at){.known = true, .index = pass->index};
+    memcpy(a->at.c, pass->c, sizeof(a->at.c));
+    hbs_message_final(&pass->message, a->at.value);
+}
+
 static enum rc open_handle(struct artifact *a, const struct request *request,
-                           enum plan_message mode, struct err *err)
+                           enum plan_message mode, struct artifact_pass *pass, struct err *err)
 {
     struct digest sha256 CLEANUP(digest_close) = {0};
     struct digest other CLEANUP(digest_close) = {0};
@@ -71,13 +79,17 @@ static enum rc open_handle(struct artifact *a, const struct request *request,
         rc = digest_open(&other, kind_of(mode), err);
     if (rc != RC_OK)
         return rc;
-    struct sinks sinks = {.digests = {&sha256, two ? &other : NULL}};
+    bool ahead = mode == PLAN_RAW && pass != NULL && artifact_pass_is_open(pass);
+    struct sinks sinks = {.digests = {&sha256, two ? &other : NULL},
+                          .message = ahead ? &pass->message : NULL};
     rc = read_all(a->fd, a->size, &sinks, err);
     if (rc != RC_OK)
         return rc;
     digest_final(&sha256, a->sha256);
     if (request->digest_claimed && !ct_equal(a->sha256, request->digest, SHA256_LEN))
         return FAIL(err, RC_REFUSED_DIGEST, "", 0, "the artifact is not the one announced");
+    if (ahead)
+        keep_value(a, pass);
     if (mode == PLAN_RAW)
         return RC_OK;
     a->message_len = digest_len(kind_of(mode));
@@ -107,8 +119,8 @@ static enum rc open_digest(struct artifact *a, const struct request *request,
     return RC_OK;
 }
 
-enum rc artifact_open(struct artifact *a, const struct request *request, int fd,
-                      enum plan_message mode, struct err *err)
+static enum rc open_any(struct artifact *a, const struct request *request, int fd,
+                        enum plan_message mode, struct artifact_pass *pass, struct err *err)
 {
     *a = (struct artifact){.fd = fd, .mode = mode, .size = request->body_len};
     if (request->body == REQUEST_BODY_DIGEST) {
@@ -119,7 +131,21 @@ enum rc artifact_open(struct artifact *a, const struct request *request, int fd,
     enum rc rc = check_handle(request, fd, err);
     if (rc != RC_OK)
         return rc;
-    return open_handle(a, request, mode, err);
+    return open_handle(a, request, mode, pass, err);
+}
+
+enum rc artifact_open(struct artifact *a, const struct request *request, int fd,
+                      enum plan_message mode, struct err *err)
+{
+    return open_any(a, request, fd, mode, NULL, err);
+}
+
+enum rc artifact_open_for(struct artifact *a, const struct request *request, int fd,
+                          enum plan_message mode, struct artifact_pass *pass, struct err *err)
+{
+    enum rc rc = open_any(a, request, fd, mode, pass, err);
+    artifact_pass_close(pass);
+    return rc;
 }
 
 enum rc artifact_of_preview(struct artifact *a, const struct request *request,
@@ -178,15 +204,17 @@ enum rc artifact_pass_open(struct artifact_pass *pass, const struct hbs_branch *
 
 enum rc artifact_pass_run(struct artifact_pass *pass, struct artifact *a, struct err *err)
 {
-    a->at = (struct artifact_at){.index = pass->index};
-    memcpy(a->at.c, pass->c, sizeof(a->at.c));
+    a->at = (struct artifact_at){0};
     enum rc rc = raw_value(a, &pass->message, err);
-    if (rc == RC_OK) {
-        hbs_message_final(&pass->message, a->at.value);
-        a->at.known = true;
-    }
+    if (rc == RC_OK)
+        keep_value(a, pass);
     artifact_pass_close(pass);
     return rc;
+}
+
+bool artifact_pass_is_open(const struct artifact_pass *pass)
+{
+    return pass->message.kind != 0;
 }
 
 void artifact_pass_close(struct artifact_pass *pass)

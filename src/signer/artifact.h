@@ -1,11 +1,11 @@
 /*
  * artifact: what a request wants signed: bytes behind a file handle, or a digest.
  *
- * The core reads the handle itself; the front's digest is only a claim (attack 10). A handle is
- * read twice for raw plans: once to know the artifact, once with the index in front. The second
- * pass hashes the artifact again, so that a spool file changed in between cannot make a signature
- * that differs from its receipt. That of a large artifact takes as long as its disk does, so it is
- * left to another thread than the signer's (struct artifact_pass).
+ * The core reads the handle itself; the front's digest is only a claim (attack 10). For raw plans
+ * what is signed begins with the index: if that is foreseen, one look finds both, else a second one
+ * follows, which hashes the artifact again, so that a spool file changed in between cannot make a
+ * signature that differs from its receipt. Looking at a large artifact takes as long as its disk
+ * does, so it is left to another thread than the signer's (struct artifact_pass).
  *
  * Uses: base, hbs, policy (the message mode). Threads: any; blocking on file reads.
  */
@@ -34,7 +34,7 @@ struct artifact {
     uint8_t sha256[SHA256_LEN];      /* names the artifact in ledger and answers */
     uint8_t message[DIGEST_LEN_MAX]; /* digest plans: the bytes that are signed */
     size_t message_len;              /* 0 for raw plans */
-    struct artifact_at at;           /* all zero but for artifact_pass_run() */
+    struct artifact_at at;           /* known after a pass, or an artifact_open_for() with one */
 };
 
 /** A second look at an artifact, on its way to the thread that takes it. */
@@ -55,6 +55,16 @@ struct artifact_pass {
  */
 enum rc artifact_open(struct artifact *artifact, const struct request *request, int fd,
                       enum plan_message mode, struct err *err) MUST_CHECK;
+
+/**
+ * The same, and in the same look the value at the index that a pass is open for: if that is the one
+ * which signs, no second look is needed.
+ * @param[in,out] pass  Closed afterwards; one that is not open, and any but under a raw plan, is
+ * left out.
+ */
+enum rc artifact_open_for(struct artifact *artifact, const struct request *request, int fd,
+                          enum plan_message mode, struct artifact_pass *pass,
+                          struct err *err) MUST_CHECK;
 
 /**
  * The artifact that a preview asks about, as far as it was said: all but mode is zero without a
@@ -85,6 +95,9 @@ enum rc artifact_pass_open(struct artifact_pass *pass, const struct hbs_branch *
  */
 enum rc artifact_pass_run(struct artifact_pass *pass, struct artifact *artifact,
                           struct err *err) MUST_CHECK;
+
+/** Was it opened, and not run yet? */
+bool artifact_pass_is_open(const struct artifact_pass *pass) MUST_CHECK;
 
 /** Fine on a zeroed struct and twice. For CLEANUP(). */
 void artifact_pass_close(struct artifact_pass *pass);

@@ -563,6 +563,41 @@ static enum rc sign_by_plan(struct batch *b, struct job *jobs, size_t count, str
                                              : batch_by_window(b, jobs, count, err);
 }
 
+static bool likely_index(const struct key *key, const struct request *r, uint64_t *window,
+                         uint64_t *index)
+{
+    struct plan_place place;
+    struct err none = {0};
+    if (key->plan.kind != PLAN_VERSION) {
+        *window = key->lease.window;
+        *index = key->lease.first + key->lease.next;
+        return key->lease.epoch != 0 && key->lease.next < key->lease.count;
+    }
+    if (r->by != REQUEST_BY_VERSION ||
+        plan_place_version(&key->plan, r->version, r->slot, &place, &none) != RC_OK)
+        return false;
+    *window = place.window;
+    *index = place.index;
+    return true;
+}
+
+void batch_foresee(struct key *key, const struct request *request, struct artifact_pass *pass)
+{
+    uint8_t c[HBS_N_MAX];
+    struct err none = {0};
+    uint64_t window = 0;
+    uint64_t index = 0;
+    if (key->rc != RC_OK || key->plan.message != PLAN_RAW ||
+        !likely_index(key, request, &window, &index))
+        return;
+    const struct open_secret *slot = key_open_secret(key, window);
+    if (slot == NULL || slot->branch == NULL || !hbs_branch_holds(slot->branch, index))
+        return;
+    hbs_branch_randomizer(slot->branch, index, c);
+    if (artifact_pass_open(pass, slot->branch, index, c, &none) != RC_OK)
+        artifact_pass_close(pass); /* read twice, then */
+}
+
 enum rc batch_sign(struct batch *b, struct job *jobs, size_t count, struct err *err)
 {
     enum rc rc = sign_by_plan(b, jobs, count, err);

@@ -75,6 +75,13 @@ enum rc batch_sign(struct batch *batch, struct job *jobs, size_t count, struct e
 enum rc batch_complete_intents(struct key *key, const struct world *world, void *tpm,
                                struct ledger *ledger, struct err *err) MUST_CHECK;
 
+/**
+ * Open a pass for the index that a request is likely to sign at. Takes, moves and asks for nothing;
+ * leaves the pass closed where the index cannot be told, or its window or tree is not open yet.
+ * @param[in,out] pass  Closed before; artifact_pass_close() it.
+ */
+void batch_foresee(struct key *key, const struct request *request, struct artifact_pass *pass);
+
 /* Between batch.c and its two placers --------------------------------------------------------- */
 
 /** End a job without a change: reply filled from err, life REFUSED. */

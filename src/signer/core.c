@@ -218,11 +218,15 @@ static enum plan_message mode_of(struct core *core, const struct request *reques
 
 static void hash_item(struct core *core, struct item *item)
 {
-    if (item->passes > 0)
+    if (item->unread)
+        item->rc = artifact_open_for(&item->job.artifact, &item->request, item->fd,
+                                     mode_of(core, &item->request), &item->pass, &item->err);
+    else if (item->passes > 0)
         item->rc = artifact_pass_run(&item->pass, &item->job.artifact, &item->err);
     else
         item->rc = artifact_open(&item->job.artifact, &item->request, item->fd,
                                  mode_of(core, &item->request), &item->err);
+    item->unread = false;
 }
 
 static void push_ready(struct core *core, struct item *item)
@@ -234,16 +238,6 @@ static void push_ready(struct core *core, struct item *item)
     /* The signer thread is woken for the first, and then for the last that it waits for. */
     if (core->ready.count == 1 || core->ready.count >= core->expected)
         (void)pthread_cond_signal(&core->ready_cond);
-    (void)pthread_mutex_unlock(&core->lock);
-}
-
-static void push_hash(struct core *core, struct item *item)
-{
-    (void)pthread_mutex_lock(&core->lock);
-    while (core->hash.count >= QUEUE_MAX)
-        (void)pthread_cond_wait(&core->room_cond, &core->lock);
-    fifo_push(&core->hash, item);
-    (void)pthread_cond_signal(&core->hash_cond);
     (void)pthread_mutex_unlock(&core->lock);
 }
 
@@ -292,11 +286,8 @@ static void *intake(void *argument)
         item->rc = request_check(&item->request, core->generation, item->fd >= 0, &item->err);
         item->job.artifact.fd = -1;
         bool hash = item->rc == RC_OK && item->request.op == REQUEST_SIGN;
-        if (hash && item->request.body_len > ARTIFACT_LARGE) {
-            push_hash(core, item);
-            continue;
-        }
-        if (hash)
+        item->unread = hash && item->request.body_len > ARTIFACT_LARGE;
+        if (hash && !item->unread)
             hash_item(core, item);
         push_ready(core, item);
         look_after_queue(core);
@@ -400,12 +391,20 @@ static void read_again(void *ctx, struct item *item)
 {
     struct core *core = ctx;
     (void)pthread_mutex_lock(&core->lock);
-    bool late = core->hashers == 0;
-    if (!late)
+    bool late = core->hashers == 0; /* the front is gone, and with it who could be answered */
+    bool full = !late && core->hash.count >= QUEUE_MAX;
+    if (!late && !full)
         fifo_push(&core->hash, item);
     (void)pthread_cond_signal(&core->hash_cond);
     (void)pthread_mutex_unlock(&core->lock);
-    if (late) /* the front is gone, and with it who could be answered */
+    if (full) {
+        struct err err = {0};
+        enum rc rc = FAIL(&err, RC_RETRY_BUSY, "", 0, "too many large artifacts wait to be read");
+        item_refuse(item, rc, TPM_TROUBLE_NONE, &err);
+        item->reply.retry_after_s = STUCK_RETRY_S;
+        send_reply(core, &item->reply, NULL, 0);
+    }
+    if (late || full)
         item_free(item);
 }
 

@@ -240,6 +240,14 @@ static bool is_acknowledgement(const struct item *item)
     return item->request.op == REQUEST_CLOCK_ACK || item->request.op == REQUEST_WARNING_ACK;
 }
 
+/* Its first look, and the only one if we know already at which index it will sign. */
+static void read_first(struct loop *loop, struct item *item)
+{
+    MUST(loop->sink->read_again != NULL);
+    signer_foresee(loop->signer, &item->request, &item->pass);
+    loop->sink->read_again(loop->sink->ctx, item);
+}
+
 static enum rc serve(struct loop *loop, struct item **items, size_t count, struct err *err)
 {
     struct item *to_sign[BATCH_MAX], *to_attest[BATCH_MAX], *bulks[BATCH_MAX];
@@ -252,6 +260,8 @@ static enum rc serve(struct loop *loop, struct item **items, size_t count, struc
             read_counters(loop, items[i]);
         else if (loop->signer == NULL)
             refuse(loop, items[i], loop->why.rc, &loop->why);
+        else if (items[i]->unread)
+            read_first(loop, items[i]);
         else if (items[i]->request.op == REQUEST_SIGN)
             to_sign[n++] = items[i];
         else if (items[i]->request.op == REQUEST_BATCH)

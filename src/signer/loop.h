@@ -18,6 +18,7 @@ struct item {
     struct job job;
     struct artifact_pass pass; /* another look at a large artifact, for sink->read_again() */
     unsigned passes;           /* so many it has had */
+    bool unread;               /* a large artifact that nobody has looked at yet: job is empty */
     struct reply reply;
     enum rc rc; /* not RC_OK: refused before it reached the signer, for the reason in err */
     struct err err;
@@ -38,9 +39,10 @@ struct loop_sink {
      * NULL. After it the item is its owner's again: each item handed over comes back exactly once.
      */
     void (*answer)(void *ctx, struct item *item, const void *payload, size_t payload_len);
-    /* The artifact is large and must be read for the index in item->pass: have artifact_pass_run()
-     * do it in another thread, and hand the item in again with rc and err as it says. The item is
-     * not answered before. NULL: large artifacts are read while everybody waits. */
+    /* The artifact is large and must be read, for the index in item->pass if that is open: have
+     * artifact_pass_run() do it in another thread, or artifact_open_for() if the item is `unread`,
+     * and hand the item in again with rc and err as they say, and not unread. It is not answered
+     * before. NULL: large artifacts are read while everybody waits, and no item is unread. */
     void (*read_again)(void *ctx, struct item *item);
     /* The signer was opened: the keys, and how each of them takes its messages, may be others than
      * before. May be NULL. */

@@ -278,6 +278,13 @@ bool signer_message_mode(const struct signer *s, const char *name, enum plan_mes
     return key != NULL;
 }
 
+void signer_foresee(struct signer *s, const struct request *request, struct artifact_pass *pass)
+{
+    struct key *key = find_key(s, request->key);
+    if (key != NULL)
+        batch_foresee(key, request, pass);
+}
+
 /* Signing ------------------------------------------------------------------------------------- */
 
 static struct batch batch_of(struct signer *s, struct key *key)

@@ -77,6 +77,10 @@ bool signer_retry_keys(struct signer *signer) MUST_CHECK;
 bool signer_key_at(const struct signer *signer, size_t i, const char **name,
                    enum plan_message *mode) MUST_CHECK;
 
+/** Open a pass for the index that a request is likely to sign at; as batch_foresee(). */
+void signer_foresee(struct signer *signer, const struct request *request,
+                    struct artifact_pass *pass);
+
 /** Message mode of a key's plan, for hashing ahead. @return false if there is no such key. */
 bool signer_message_mode(const struct signer *signer, const char *key,
                          enum plan_message *mode) MUST_CHECK;

@@ -182,6 +182,85 @@ static void check_signed(unsigned number, bool replayed)
     assert_int_equal(hbs_verify_index(&verifier), o->index);
 }
 
+/* As it comes from the front: nobody has looked at it. */
+static void make_unread(unsigned number, const char *version)
+{
+    make_large(number, version);
+    items[number].job = (struct job){.artifact.fd = -1};
+    items[number].unread = true;
+}
+
+/* The first look, by the other thread. @return whether it was for an index, too. */
+static bool read_first(unsigned number)
+{
+    struct item *item = &items[number];
+    bool foreseen = artifact_pass_is_open(&item->pass);
+    item->rc = artifact_open_for(&item->job.artifact, &item->request, item->fd, rig.plan[0].message,
+                                 &item->pass, &item->err);
+    item->unread = false;
+    assert_int_equal(item->rc, RC_OK);
+    assert_int_equal(item->job.artifact.at.known, foreseen);
+    return foreseen;
+}
+
+/* A window that is open, and an index that is known: one look is enough. */
+static void test_one_look(void **state)
+{
+    (void)state;
+    static const char *const plans[] = {VERSION_PLAN, INTERVAL_PLAN};
+    for (size_t i = 0; i < sizeof(plans) / sizeof(plans[0]); i++) {
+        bool by_version = i == 0;
+        begin(plans[i], NULL);
+        make_unread(0, by_version ? "1.1" : NULL);
+        hand(0, -1);
+        check_put_off(0, 1);
+        assert_false(read_first(0)); /* nothing is open yet */
+        hand(0, -1);
+        check_put_off(0, 2);
+        assert_int_equal(read_it(0), RC_OK);
+        hand(0, -1);
+        check_signed(0, false);
+        make_unread(1, by_version ? "1.2" : NULL);
+        hand(1, -1);
+        check_put_off(1, 1);
+        assert_true(read_first(1));
+        hand(1, -1);
+        assert_int_equal(outcomes[1].put_off, 1);
+        check_signed(1, false);
+        assert_int_equal(oracle_computed(), 2);
+        (void)end(state);
+    }
+}
+
+/* What was foreseen is a guess: others may take the index, and the version may be bound. */
+static void test_foreseen_wrongly(void **state)
+{
+    (void)state;
+    begin(INTERVAL_PLAN, NULL);
+    make_small(0, NULL);
+    hand(0, -1);
+    make_unread(1, NULL);
+    hand(1, -1);
+    assert_true(read_first(1));
+    make_small(2, NULL);
+    hand(2, -1);
+    hand(1, -1);
+    check_put_off(1, 2);
+    assert_int_equal(read_it(1), RC_OK);
+    hand(1, -1);
+    check_signed(1, false);
+    (void)end(state);
+    begin(VERSION_PLAN, NULL);
+    make_small(0, "1.1");
+    hand(0, -1);
+    make_unread(1, "1.1");
+    hand(1, -1);
+    assert_true(read_first(1));
+    hand(1, -1);
+    assert_int_equal(outcomes[1].rc, RC_REFUSED_BOUND);
+    assert_int_equal(oracle_computed(), 1);
+}
+
 /* Version plans: the index is the same whenever it comes back. */
 static void test_version(void **state)
 {
@@ -397,6 +476,8 @@ static void test_alone(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_one_look),
+        cmocka_unit_test_teardown(test_foreseen_wrongly, end),
         cmocka_unit_test_teardown(test_version, end),
         cmocka_unit_test_teardown(test_bound, end),
         cmocka_unit_test_teardown(test_twins, end),
