@@ -46,7 +46,7 @@ fi
 printf '[Service]\nLoadCredentialEncrypted=../etc/shadow\n' >"$work/tidemark.service.d/wrong.conf"
 systemd-analyze verify --man=no "$work/tidemark.service" >"$work/said" 2>&1 || :
 grep -q 'wrong\.conf' "$work/said" || fail "systemd-analyze verify takes any drop-in"
-rm -r "$work/tidemark.service.d"
+rm -rf "$work/tidemark.service.d"
 
 systemd-analyze security --no-pager --offline=true --threshold=15 "$work/tidemark.service" \
     >"$work/said" || {
