@@ -41,6 +41,7 @@ done <<'END'
 9004795 refused anew while a jump stands
 100001248 a pause taken for a jump that the raw clock outgrew
 60016540 an image of which only a TPM knew that loses writes
+500000439 a disk from before a key and a ledger from behind it
 3626 a pause behind the sample that was believed
 40004971 a pause behind which the TPM was slow to tell its time
 END

@@ -313,6 +313,12 @@ void disk_restore_name(struct disk *disk, const struct disk *from, const char *n
     restore_entry(disk, DISK_ROOT, from, DISK_ROOT, name);
 }
 
+bool disk_has_key(const struct disk *disk, const char *key)
+{
+    int keys = disk_find(disk, DISK_ROOT, "keys");
+    return keys >= 0 && disk_find(disk, keys, key) >= 0;
+}
+
 void disk_restore_key_file(struct disk *disk, const struct disk *from, const char *key,
                            const char *name)
 {

@@ -89,6 +89,9 @@ void disk_power_on(struct disk *disk);
 bool disk_armed(const struct disk *disk);
 void disk_disarm(struct disk *disk);
 
+/** Is there anything of that key? */
+bool disk_has_key(const struct disk *disk, const char *key);
+
 /** True if nothing of the file NAME in the root would be lost in a power cut. */
 bool disk_is_durable(const struct disk *disk, const char *name);
 

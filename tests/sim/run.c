@@ -268,6 +268,12 @@ static enum help help(struct machine *m, unsigned key, enum rc rc, const struct 
     case RC_REFUSED_NOT_FOUND:
         /* The ledger went back to before the key was made. */
         return m->disk_went_back ? HELP_END : HELP_NOTHING;
+    case RC_HALT_STATE_DIR:
+        /* The disk went back to before the key was made, and the ledger alone to behind that: the
+         * files that it names are nowhere. */
+        if (m->disk_went_back && !disk_has_key(m->disk, k->plan.key))
+            return HELP_END;
+        break;
     case RC_RETRY_WINDOW_FULL:
         if (k->plan.kind == PLAN_TIME)
             world_advance((reply->retry_after_s > 0 ? reply->retry_after_s + 4 : 60) * NS_PER_S);
