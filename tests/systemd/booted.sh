@@ -35,9 +35,9 @@ pid_of() { pgrep -x -P "$(main_pid)" "tidemarkd-$1"; }
 journal() { [ -n "$(journalctl -b -q --no-pager -o cat -u tidemark.service "$@")" ]; }
 
 sign() {
-    echo "$1" >"/root/$1.bin"
-    tidemark sign "/root/$1.bin" --key fw --version "$1" --quiet || fail "version $1 is not signed"
-    tidemark verify "/root/$1.bin" --sig "/root/$1.bin.sig" --public /root/fw.pem --quiet ||
+    echo "$1" >"/srv/$1.bin"
+    tidemark sign "/srv/$1.bin" --key fw --version "$1" --quiet || fail "version $1 is not signed"
+    tidemark verify "/srv/$1.bin" --sig "/srv/$1.bin.sig" --public /srv/fw.pem --quiet ||
         fail "the signature of version $1 is not good"
 }
 
@@ -68,7 +68,7 @@ started() {
     [ "$(property Type)" = notify ] || fail "it is not of Type=notify"
     property StatusText | grep -q '^Operational' || fail "it says no state"
     [ "$(stat -c '%U %G %a' $socket)" = 'tidemark tidemark 660' ] || fail "socket: $(stat $socket)"
-    tidemark key public fw --format spki-pem >/root/fw.pem || fail "no public key"
+    tidemark key public fw --format spki-pem >/srv/fw.pem || fail "no public key"
     sign 1.0
     say "a signature over $socket is good"
 }
@@ -90,7 +90,7 @@ locked_in() {
 journaled() {
     local line
     curl -sf --unix-socket $socket -H 'Request-Id: boot-4711' -H 'Content-Type: application/octet-stream' \
-        --data-binary @/root/1.0.bin 'http://localhost/v1/keys/fw/signatures?version=1.1' >/root/answer ||
+        --data-binary @/srv/1.0.bin 'http://localhost/v1/keys/fw/signatures?version=1.1' >/srv/answer ||
         fail "POST over the socket"
     until_ "no line with the request's id" journal REQUEST_ID=boot-4711 PROCESS=core
     line=$(journalctl -b -q --no-pager -o json -u tidemark.service REQUEST_ID=boot-4711 \
@@ -109,11 +109,11 @@ reloaded() {
     sed -i 's/"per_hour": 3600/"per_hour": 7200/' /etc/tidemark/tidemark.json
     systemctl reload tidemark.service || fail "systemctl reload"
     until_ "the log does not say that it was reloaded" in_log 'the configuration was reloaded'
-    cp /etc/tidemark/tidemark.json /root/good.json
+    cp /etc/tidemark/tidemark.json /srv/good.json
     echo '{"nonsense": 1}' >/etc/tidemark/tidemark.json
     systemctl reload tidemark.service || fail "systemctl reload of a bad file"
     until_ "the log does not say that it was not reloaded" in_log 'the configuration was not reloaded'
-    cp /root/good.json /etc/tidemark/tidemark.json
+    cp /srv/good.json /etc/tidemark/tidemark.json
     [ "$(main_pid)" = "$pid" ] || fail "reloading started it anew"
     sign 1.2
     say "systemctl reload: a good file is taken, a bad one is not, the process is the same"
@@ -172,7 +172,7 @@ if [ "$1" = FIRST ]; then
 else
     until_ "the service does not start with the machine" systemctl -q is-active tidemark.service
     sign 2.1
-    tidemark sign /root/1.0.bin --key fw --version 1.0 --force --quiet || fail "the signature of 1.0 is lost"
+    tidemark sign /srv/1.0.bin --key fw --version 1.0 --force --quiet || fail "the signature of 1.0 is lost"
     say "started with the machine, and signs where it left off"
     systemctl stop tidemark.socket tidemark.service || fail "stopping both"
     [ ! -e $socket ] || ! curl -s --unix-socket $socket http://localhost/health/live || fail "still there"
