@@ -4,6 +4,7 @@
  * from there, and the service starts and signs behind it.
  */
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -82,8 +83,8 @@ static void recovery_is_stopped_and_gone_on_with(void **state)
     char out[TOOL_OUT];
     make("recover");
     slow_down();
-    int code = service_tool_stopped(
-        &s, out, late, &proxy, "recover --key nightly --acknowledged-through %d --yes", FAR - 1);
+    int code = service_tool_ended(&s, SIGTERM, out, late, &proxy,
+                                  "recover --key nightly --acknowledged-through %d --yes", FAR - 1);
     if (code != 6 || strstr(out, "stopped: ") == NULL ||
         strstr(out, "of 200 steps of the TPM's counters are done") == NULL ||
         strstr(out, "the same command goes on from here") == NULL)
@@ -133,7 +134,7 @@ static void advance_is_stopped_and_gone_on_with(void **state)
                    "--reason 'A. Smith' --yes",
                    FAR + 1, file);
     slow_down();
-    int code = service_tool_stopped(&s, out, late, &proxy, "%s", command);
+    int code = service_tool_ended(&s, SIGTERM, out, late, &proxy, "%s", command);
     if (code != 6 || strstr(out, "of 201 steps") == NULL ||
         strstr(out, "nothing was approved") == NULL)
         fail_msg("%d: %s", code, out);

@@ -432,10 +432,11 @@ static pid_t begin_tool(const struct service *s, int fd, const char *words, va_l
     return spawn(command, fd);
 }
 
-int service_tool_stopped(const struct service *s, char out[TOOL_OUT], bool (*now)(void *ctx),
-                         void *ctx, const char *words, ...)
+int service_tool_ended(const struct service *s, int sig, char out[TOOL_OUT], bool (*now)(void *ctx),
+                       void *ctx, const char *words, ...)
 {
     int ends[2];
+    char unread[TOOL_OUT];
     assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
     va_list args;
     va_start(args, words);
@@ -447,31 +448,11 @@ int service_tool_stopped(const struct service *s, char out[TOOL_OUT], bool (*now
     while ((ended = waitpid(pid, &status, WNOHANG)) == 0 && !now(ctx))
         lab_sleep_ms(1);
     if (ended == 0)
-        (void)kill(pid, SIGTERM);
-    (void)read_all(ends[0], out, TOOL_OUT);
+        (void)kill(pid, sig);
+    (void)read_all(ends[0], out != NULL ? out : unread, TOOL_OUT);
     (void)close(ends[0]);
     if (ended == 0)
         ended = waitpid(pid, &status, 0);
-    assert_int_equal(ended, pid);
-    return exit_status(status);
-}
-
-int service_tool_killed(const struct service *s, unsigned after_ms, const char *words, ...)
-{
-    va_list args;
-    va_start(args, words);
-    int null CLEANUP(fd_close) = open("/dev/null", O_WRONLY | O_CLOEXEC);
-    pid_t pid = begin_tool(s, null, words, args);
-    va_end(args);
-    int64_t until = lab_now_ms() + after_ms;
-    int status = 0;
-    pid_t ended = 0;
-    while ((ended = waitpid(pid, &status, WNOHANG)) == 0 && lab_now_ms() < until)
-        lab_sleep_ms(1);
-    if (ended == 0) {
-        (void)kill(pid, SIGKILL);
-        ended = waitpid(pid, &status, 0);
-    }
     assert_int_equal(ended, pid);
     return exit_status(status);
 }

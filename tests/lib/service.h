@@ -111,18 +111,13 @@ int service_tool(const struct service *s, char out[TOOL_OUT], const char *words,
     PRINTF_LIKE(3, 4);
 
 /**
- * The same, but SIGKILL comes after so many milliseconds. What it says is lost.
- * @return exit status; 128 + 9 if the end came in between.
+ * The same, but a signal ends it as soon as now() says so; it is asked again and again.
+ * @param[in]  sig  SIGTERM or SIGKILL.
+ * @param[out] out  TOOL_OUT bytes: both outputs, as far as they came; NULL: nobody reads them.
+ * @return exit status; 128 + sig if the signal ended it.
  */
-int service_tool_killed(const struct service *s, unsigned after_ms, const char *words, ...)
-    PRINTF_LIKE(3, 4);
-
-/**
- * The same, but SIGTERM comes as soon as now() says so; it is asked again and again.
- * @return exit status; whoever asks cannot tell from it whether the signal came in time.
- */
-int service_tool_stopped(const struct service *s, char out[TOOL_OUT], bool (*now)(void *ctx),
-                         void *ctx, const char *words, ...) PRINTF_LIKE(5, 6);
+int service_tool_ended(const struct service *s, int sig, char out[TOOL_OUT], bool (*now)(void *ctx),
+                       void *ctx, const char *words, ...) PRINTF_LIKE(6, 7);
 
 /** The same for commands that talk to the service: `tidemark WORDS --socket …`. */
 int service_client(const struct service *s, char out[TOOL_OUT], const char *words, ...)
