@@ -40,29 +40,6 @@ static uint16_t free_port(void)
     return ntohs(address.sin_port);
 }
 
-/*
- * The key as systemd hands it over where it lies encrypted on the disk (LoadCredentialEncrypted=,
- * docs/examples/encrypted-key.conf): sealed under a secret of the host, given to the service in the
- * clear in a folder of its own, with the mode that the access list of a service's user shows as.
- */
-static void seal_key(const char *dir)
-{
-    if (lab_shell("command -v systemd-creds >/dev/null") != 0) {
-        print_message("there is no systemd-creds (package systemd): the key is not sealed\n");
-        assert_int_equal(lab_shell("cp '%s/server.key' '%s/creds/tidemark-tls-key'", dir, dir), 0);
-        return;
-    }
-    assert_int_equal(
-        lab_shell("cd '%s' && export SYSTEMD_CREDENTIAL_SECRET=\"$PWD/host-secret\" && "
-                  "systemd-creds encrypt --with-key=host --name=tidemark-tls-key server.key sealed "
-                  "2>/dev/null && ! grep -q PRIVATE sealed && "
-                  "systemd-creds decrypt --name=tidemark-tls-key sealed creds/tidemark-tls-key && "
-                  "cmp -s server.key creds/tidemark-tls-key && rm server.key && "
-                  "chmod 0440 creds/tidemark-tls-key",
-                  dir),
-        0);
-}
-
 static void make(struct service *s)
 {
     char tls[512];
@@ -76,7 +53,8 @@ static void make(struct service *s)
                   "cp ca.pem trust.pem && echo x >artifact",
                   d),
         0);
-    seal_key(d);
+    /* docs/examples/encrypted-key.conf */
+    lab_sealed_credential("server.key", "creds", "tidemark-tls-key");
     (void)snprintf(tls, sizeof(tls), "'address':'127.0.0.1','port':%u,'trust_file':'%s/trust.pem'",
                    port, d);
     (void)snprintf(identities, sizeof(identities),

@@ -78,6 +78,27 @@ int lab_shell(const char *format, ...)
     return exit_status(system(command));
 }
 
+void lab_sealed_credential(const char *file, const char *folder, const char *name)
+{
+    assert_int_equal(lab_shell("cd '%s' && mkdir -p '%s'", lab_dir(), folder), 0);
+    if (lab_shell("command -v systemd-creds >/dev/null") != 0) {
+        print_message("there is no systemd-creds (package systemd): %s is not sealed\n", name);
+        assert_int_equal(lab_shell("cd '%s' && mv '%s' '%s/%s'", lab_dir(), file, folder, name), 0);
+    } else {
+        assert_int_equal(
+            lab_shell("cd '%s' && f='%s' && to='%s/%s' && name='%s' && "
+                      "export SYSTEMD_CREDENTIAL_SECRET=\"$PWD/host-secret\" && "
+                      "systemd-creds encrypt --with-key=host --name=\"$name\" \"$f\" "
+                      "\"$f.sealed\" 2>/dev/null && "
+                      "! grep -qaF \"$(sed -n 1p \"$f\")\" \"$f.sealed\" && "
+                      "systemd-creds decrypt --name=\"$name\" \"$f.sealed\" \"$to\" && "
+                      "cmp -s \"$f\" \"$to\" && rm \"$f\"",
+                      lab_dir(), file, folder, name, name),
+            0);
+    }
+    assert_int_equal(lab_shell("cd '%s/%s' && chmod 0440 '%s'", lab_dir(), folder, name), 0);
+}
+
 void lab_spoil(const char *path, off_t offset)
 {
     uint8_t byte = 0;

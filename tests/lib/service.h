@@ -52,6 +52,15 @@ void lab_sleep_ms(unsigned ms);
 /** Run a command line through the shell; its exit status, or -1. */
 int lab_shell(const char *format, ...) PRINTF_LIKE(1, 2);
 
+/**
+ * Give a service a credential that lies sealed on the disk, as LoadCredentialEncrypted= does it:
+ * the file is sealed under a secret of the host (systemd-creds) and removed, and what is unsealed
+ * again becomes FOLDER/NAME, with the mode that the access list for a service's user shows as.
+ * Without systemd-creds the file is moved there as it is, and that is said.
+ * @param[in] file, folder  In the lab; the folder is made if it is not there.
+ */
+void lab_sealed_credential(const char *file, const char *folder, const char *name);
+
 /** Change one byte of a file to something else. */
 void lab_spoil(const char *path, off_t offset);
 
