@@ -1,7 +1,9 @@
 #include "signer/artifact.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -24,14 +26,18 @@ static void feed(const struct sinks *sinks, const uint8_t *data, size_t len)
         hbs_message_update(sinks->message, data, len);
 }
 
-static enum rc read_all(int fd, uint64_t size, const struct sinks *sinks, struct err *err)
+static enum rc read_all(const struct artifact *a, const struct sinks *sinks, struct err *err)
 {
     static _Thread_local uint8_t buffer[READ_LEN];
+    if (a->bytes != NULL) {
+        feed(sinks, a->bytes, (size_t)a->size);
+        return RC_OK;
+    }
     uint64_t done = 0;
-    while (done < size) {
-        uint64_t left = size - done;
+    while (done < a->size) {
+        uint64_t left = a->size - done;
         size_t want = left < READ_LEN ? (size_t)left : READ_LEN;
-        ssize_t got = pread(fd, buffer, want, (off_t)done);
+        ssize_t got = pread(a->fd, buffer, want, (off_t)done);
         if (got < 0 && errno == EINTR)
             continue;
         if (got <= 0)
@@ -53,6 +59,26 @@ static enum rc check_handle(const struct request *request, int fd, struct err *e
     return RC_OK;
 }
 
+const uint8_t *artifact_map(const struct request *request, int fd)
+{
+    const int still = F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK;
+    struct err none = {0};
+    int seals = fcntl(fd, F_GET_SEALS);
+    if (request->body != REQUEST_BODY_HANDLE || request->body_len == 0 ||
+        request->body_len > ARTIFACT_LARGE || seals < 0 || (seals & still) != still ||
+        check_handle(request, fd, &none) != RC_OK)
+        return NULL;
+    void *bytes =
+        mmap(NULL, (size_t)request->body_len, PROT_READ, MAP_SHARED | MAP_POPULATE, fd, 0);
+    return bytes == MAP_FAILED ? NULL : bytes;
+}
+
+void artifact_unmap(const struct request *request, const uint8_t *bytes)
+{
+    if (bytes != NULL)
+        MUST(munmap((void *)(uintptr_t)bytes, (size_t)request->body_len) == 0);
+}
+
 static enum digest_kind kind_of(enum plan_message mode)
 {
     return mode == PLAN_SHA384   ? DIGEST_SHA384
@@ -68,8 +94,8 @@ static void keep_value(struct artifact *a, struct artifact_pass *pass)
     hbs_message_final(&pass->message, a->at.value);
 }
 
-static enum rc open_handle(struct artifact *a, const struct request *request,
-                           enum plan_message mode, struct artifact_pass *pass, struct err *err)
+static enum rc open_body(struct artifact *a, const struct request *request, enum plan_message mode,
+                         struct artifact_pass *pass, struct err *err)
 {
     struct digest sha256 CLEANUP(digest_close) = {0};
     struct digest other CLEANUP(digest_close) = {0};
@@ -82,7 +108,7 @@ static enum rc open_handle(struct artifact *a, const struct request *request,
     bool ahead = mode == PLAN_RAW && pass != NULL && artifact_pass_is_open(pass);
     struct sinks sinks = {.digests = {&sha256, two ? &other : NULL},
                           .message = ahead ? &pass->message : NULL};
-    rc = read_all(a->fd, a->size, &sinks, err);
+    rc = read_all(a, &sinks, err);
     if (rc != RC_OK)
         return rc;
     digest_final(&sha256, a->sha256);
@@ -131,7 +157,14 @@ static enum rc open_any(struct artifact *a, const struct request *request, int f
     enum rc rc = check_handle(request, fd, err);
     if (rc != RC_OK)
         return rc;
-    return open_handle(a, request, mode, pass, err);
+    return open_body(a, request, mode, pass, err);
+}
+
+enum rc artifact_open_mapped(struct artifact *a, const struct request *request,
+                             const uint8_t *bytes, enum plan_message mode, struct err *err)
+{
+    *a = (struct artifact){.fd = -1, .bytes = bytes, .mode = mode, .size = request->body_len};
+    return open_body(a, request, mode, NULL, err);
 }
 
 enum rc artifact_open(struct artifact *a, const struct request *request, int fd,
@@ -165,12 +198,14 @@ enum rc artifact_of_preview(struct artifact *a, const struct request *request,
 
 static enum rc raw_value(const struct artifact *a, struct hbs_message *message, struct err *err)
 {
+    if (a->bytes != NULL)
+        return read_all(a, &(struct sinks){.message = message}, err);
     struct digest sha256 CLEANUP(digest_close) = {0};
     enum rc rc = digest_open(&sha256, DIGEST_SHA256, err);
     if (rc != RC_OK)
         return rc;
     struct sinks sinks = {.digests = {&sha256, NULL}, .message = message};
-    rc = read_all(a->fd, a->size, &sinks, err);
+    rc = read_all(a, &sinks, err);
     if (rc != RC_OK)
         return rc;
     uint8_t again[SHA256_LEN];

@@ -2,8 +2,10 @@
  * artifact: what a request wants signed: bytes behind a file handle, or a digest.
  *
  * The core reads the handle itself; the front's digest is only a claim (attack 10). For raw plans
- * what is signed begins with the index: if that is foreseen, one look finds both, else a second one
- * follows, which hashes the artifact again, so that a spool file changed in between cannot make a
+ * what is signed begins with the index, which is known later than the digest. A body in a sealed
+ * memory file is mapped, and stays where it is until it is signed: it is read once, and nobody can
+ * change it. Of a spool file, if the index is foreseen, one look finds both, else a second one
+ * follows, which hashes the artifact again, so that a file changed in between cannot make a
  * signature that differs from its receipt. Looking at a large artifact takes as long as its disk
  * does, so it is left to another thread than the signer's (struct artifact_pass).
  *
@@ -28,7 +30,8 @@ struct artifact_at {
 };
 
 struct artifact {
-    int fd;                 /* -1 if the request gave a digest; borrowed */
+    int fd;                 /* -1 if the request gave a digest, or bytes are there; borrowed */
+    const uint8_t *bytes;   /* all of it, and nobody can change them; borrowed; NULL: see fd */
     enum plan_message mode; /* of the plan that it was opened for */
     uint64_t size;
     uint8_t sha256[SHA256_LEN];      /* names the artifact in ledger and answers */
@@ -57,8 +60,27 @@ enum rc artifact_open(struct artifact *artifact, const struct request *request, 
                       enum plan_message mode, struct err *err) MUST_CHECK;
 
 /**
- * The same, and in the same look the value at the index that a pass is open for: if that is the one
- * which signs, no second look is needed.
+ * The bytes of a body that lies in a sealed memory file.
+ * @return body_len bytes, artifact_unmap() them; they need the handle no more. NULL: it is another
+ * kind of handle, an empty or a large one, or there is no memory; artifact_open() says what is
+ * wrong, if anything is.
+ */
+const uint8_t *artifact_map(const struct request *request, int fd) MUST_CHECK;
+
+/** Fine with NULL. */
+void artifact_unmap(const struct request *request, const uint8_t *bytes);
+
+/**
+ * As artifact_open(), for bytes that nobody can change.
+ * @param[in] bytes  request->body_len. Borrowed as long as *artifact lives.
+ */
+enum rc artifact_open_mapped(struct artifact *artifact, const struct request *request,
+                             const uint8_t *bytes, enum plan_message mode,
+                             struct err *err) MUST_CHECK;
+
+/**
+ * The same as artifact_open(), and in the same look the value at the index that a pass is open for:
+ * if that is the one which signs, no second look is needed.
  * @param[in,out] pass  Closed afterwards; one that is not open, and any but under a raw plan, is
  * left out.
  */

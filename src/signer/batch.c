@@ -550,7 +550,9 @@ static void match_mode(struct batch *b, struct job *job)
     enum plan_message mode = b->key->plan.message;
     if (job->artifact.mode == mode)
         return;
-    enum rc rc = artifact_open(&job->artifact, job->request, job->artifact.fd, mode, &e);
+    struct artifact *a = &job->artifact;
+    enum rc rc = a->bytes != NULL ? artifact_open_mapped(a, job->request, a->bytes, mode, &e)
+                                  : artifact_open(a, job->request, a->fd, mode, &e);
     if (rc != RC_OK)
         job_refuse(job, rc, &e);
 }

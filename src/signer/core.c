@@ -93,6 +93,7 @@ static struct item *fifo_pop(struct fifo *f)
 static void item_free(struct item *item)
 {
     fd_close(&item->fd);
+    artifact_unmap(&item->request, item->bytes);
     artifact_pass_close(&item->pass);
     free(item);
 }
@@ -218,15 +219,26 @@ static enum plan_message mode_of(struct core *core, const struct request *reques
 
 static void hash_item(struct core *core, struct item *item)
 {
+    enum plan_message mode = mode_of(core, &item->request);
+    struct artifact *a = &item->job.artifact;
     if (item->unread)
-        item->rc = artifact_open_for(&item->job.artifact, &item->request, item->fd,
-                                     mode_of(core, &item->request), &item->pass, &item->err);
+        item->rc = artifact_open_for(a, &item->request, item->fd, mode, &item->pass, &item->err);
     else if (item->passes > 0)
-        item->rc = artifact_pass_run(&item->pass, &item->job.artifact, &item->err);
+        item->rc = artifact_pass_run(&item->pass, a, &item->err);
+    else if (item->bytes != NULL)
+        item->rc = artifact_open_mapped(a, &item->request, item->bytes, mode, &item->err);
     else
-        item->rc = artifact_open(&item->job.artifact, &item->request, item->fd,
-                                 mode_of(core, &item->request), &item->err);
+        item->rc = artifact_open(a, &item->request, item->fd, mode, &item->err);
     item->unread = false;
+}
+
+/* What is small is hashed at once; of most of it the bytes stay at hand until it is signed. */
+static void hash_small(struct core *core, struct item *item)
+{
+    item->bytes = artifact_map(&item->request, item->fd);
+    if (item->bytes != NULL)
+        fd_close(&item->fd);
+    hash_item(core, item);
 }
 
 static void push_ready(struct core *core, struct item *item)
@@ -288,7 +300,7 @@ static void *intake(void *argument)
         bool hash = item->rc == RC_OK && item->request.op == REQUEST_SIGN;
         item->unread = hash && item->request.body_len > ARTIFACT_LARGE;
         if (hash && !item->unread)
-            hash_item(core, item);
+            hash_small(core, item);
         push_ready(core, item);
         look_after_queue(core);
     }

@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -96,6 +97,8 @@ static int end(void **state)
     (void)state;
     for (size_t i = 0; i < ITEMS; i++) {
         artifact_pass_close(&items[i].pass);
+        artifact_unmap(&items[i].request, items[i].bytes);
+        items[i].bytes = NULL;
         fd_close(&items[i].fd);
         items[i].fd = -1;
     }
@@ -201,6 +204,73 @@ static bool read_first(unsigned number)
     assert_int_equal(item->rc, RC_OK);
     assert_int_equal(item->job.artifact.at.known, foreseen);
     return foreseen;
+}
+
+/* What the front hands over in memory: the bytes are looked at where they lie. */
+static void make_mapped(unsigned number, const char *version, int seals)
+{
+    struct err err = {0};
+    struct item *item = &items[number];
+    memset(texts[number], (int)('a' + number), ARTIFACT_LARGE);
+    make_len(number, version, ARTIFACT_LARGE);
+    fd_close(&item->fd);
+    item->fd = memfd_create("artifact", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    assert_true(pwrite_full(item->fd, texts[number], ARTIFACT_LARGE, 0));
+    assert_int_equal(fcntl(item->fd, F_ADD_SEALS, seals), 0);
+    item->bytes = artifact_map(&item->request, item->fd);
+    if (item->bytes == NULL)
+        return;
+    fd_close(&item->fd);
+    assert_int_equal(artifact_open_mapped(&item->job.artifact, &item->request, item->bytes,
+                                          rig.plan[0].message, &err),
+                     RC_OK);
+}
+
+/* Bytes that cannot change are read once: their handle is closed before anything is signed. */
+static void test_mapped(void **state)
+{
+    (void)state;
+    const int all = F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK;
+    static const char *const plans[] = {VERSION_PLAN, INTERVAL_PLAN, DIGEST_PLAN};
+    for (size_t i = 0; i < sizeof(plans) / sizeof(plans[0]); i++) {
+        begin(plans[i], NULL);
+        make_mapped(0, i == 0 ? "1.1" : NULL, all);
+        assert_non_null(items[0].bytes);
+        assert_int_equal(items[0].fd, -1);
+        if (i == 2) /* while no signer is open the core may take it for what a raw plan signs */
+            assert_int_equal(artifact_open_mapped(&items[0].job.artifact, &items[0].request,
+                                                  items[0].bytes, PLAN_RAW, NULL),
+                             RC_OK);
+        hand(0, -1);
+        assert_int_equal(outcomes[0].put_off, 0);
+        if (i != 2)
+            check_signed(0, false);
+        assert_int_equal(outcomes[0].rc, RC_OK);
+        assert_int_equal(oracle_computed(), 1);
+        (void)end(NULL);
+    }
+}
+
+/* What somebody could still change, and what is not as announced, is not taken for still. */
+static void test_not_mapped(void **state)
+{
+    (void)state;
+    begin(VERSION_PLAN, NULL);
+    make_mapped(0, "1.1", F_SEAL_GROW | F_SEAL_SHRINK);
+    assert_null(items[0].bytes);
+    make_mapped(1, "1.2", F_SEAL_WRITE | F_SEAL_SHRINK);
+    assert_null(items[1].bytes);
+    make_mapped(2, "1.3", F_SEAL_WRITE | F_SEAL_GROW);
+    assert_null(items[2].bytes);
+    items[2].request.body_len--;
+    assert_int_equal(fcntl(items[2].fd, F_ADD_SEALS, F_SEAL_SHRINK), 0);
+    assert_null(artifact_map(&items[2].request, items[2].fd));
+    items[2].request.body_len = ARTIFACT_LARGE;
+    const uint8_t *bytes = artifact_map(&items[2].request, items[2].fd);
+    assert_non_null(bytes);
+    artifact_unmap(&items[2].request, bytes);
+    artifact_unmap(&items[2].request, NULL);
+    assert_null(artifact_map(&items[2].request, -1));
 }
 
 /* A window that is open, and an index that is known: one look is enough. */
@@ -476,6 +546,8 @@ static void test_alone(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_mapped),
+        cmocka_unit_test_teardown(test_not_mapped, end),
         cmocka_unit_test(test_one_look),
         cmocka_unit_test_teardown(test_foreseen_wrongly, end),
         cmocka_unit_test_teardown(test_version, end),
