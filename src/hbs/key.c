@@ -6,8 +6,6 @@
 #include "base/bytes.h"
 #include "base/secmem.h"
 
-#define FIT_LEAVES 16 /* looked at in one window; a power of two */
-
 static enum rc no_such_set(const char *name, struct err *err)
 {
     return FAIL(err, RC_REFUSED_UNSUPPORTED, "", 0, "no parameter set for signing is named '%.48s'",
@@ -220,14 +218,6 @@ enum rc hbs_key_nodes_open(struct hbs_nodes **nodes, int dirfd, const char *name
     return hbs_nodes_open(nodes, dirfd, name, &top, root_of(&copy), repaired, err);
 }
 
-static bool leaf_fits(const struct hbs_tree *top, const struct hbs_nodes *nodes, uint32_t q,
-                      const struct window_secret *secret)
-{
-    uint8_t derived[HBS_N_MAX];
-    hbs_tree_leaves(top, q, 1, secret->seed, derived);
-    return ct_equal(derived, hbs_nodes_at(nodes, (UINT32_C(1) << top->height) + q), top->n);
-}
-
 bool hbs_key_secret_fits(const struct hbs_key *key, const struct hbs_nodes *nodes,
                          uint64_t window_size, uint64_t window, const struct window_secret *secret)
 {
@@ -235,16 +225,8 @@ bool hbs_key_secret_fits(const struct hbs_key *key, const struct hbs_nodes *node
     const struct hbs_tree top = hbs_key_top(key);
     uint64_t count = window_size >> below_top(key);
     MUST(window < (UINT64_C(1) << top.height) / count);
-    uint32_t first = (uint32_t)(window * count);
-    uint64_t looks = count < FIT_LEAVES ? count : FIT_LEAVES;
-    bool fits = true;
-    for (uint64_t i = 0; fits && i < looks; i++) {
-        /* One in each of so many equal parts, whose ends are looked at in the outer two. */
-        uint64_t part = count / looks;
-        uint32_t within = 0;
-        random_bytes(&within, sizeof(within));
-        within = i == 0 ? 0 : (uint32_t)(i == looks - 1 ? part - 1 : within % part);
-        fits = leaf_fits(&top, nodes, first + (uint32_t)(i * part) + within, secret);
-    }
-    return fits;
+    uint32_t q = (uint32_t)(window * count);
+    uint8_t leaf[HBS_N_MAX];
+    hbs_tree_leaves(&top, q, 1, secret->seed, leaf);
+    return ct_equal(leaf, hbs_nodes_at(nodes, (UINT32_C(1) << top.height) + q), top.n);
 }

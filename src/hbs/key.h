@@ -94,9 +94,9 @@ enum rc hbs_key_nodes_open(struct hbs_nodes **nodes, int dirfd, const char *name
                            const struct hbs_key *key, bool *repaired, struct err *err) MUST_CHECK;
 
 /**
- * Does a secret belong to this window of the key? Derives leaves of the top tree that it makes and
- * compares them with the node file (DESIGN section 6 rule 9): all of up to 16; of more, the first,
- * the last and 14 at random between them. What that proves: docs/soundness.md.
+ * Does a secret belong to this window of the key? Derives the first leaf of the top tree that it
+ * makes and compares it with the node file (DESIGN section 6 rule 9). That is one one-time key's
+ * work, small beside the unsealing; what it proves: docs/soundness.md.
  */
 bool hbs_key_secret_fits(const struct hbs_key *key, const struct hbs_nodes *nodes,
                          uint64_t window_size, uint64_t window,
