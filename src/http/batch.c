@@ -151,7 +151,7 @@ static void batch_send(struct exchange *x)
     struct request *r = &x->job.request;
     r->body_len = x->spool.len;
     memcpy(r->request_id, x->request_id, sizeof(x->request_id));
-    exchange_ask(x, spool_take(&x->spool), batch_done);
+    exchange_ask(x, spool_take(&x->spool, &x->job.behind), batch_done);
 }
 
 static void batch_with_plan(struct exchange *x)
@@ -164,7 +164,7 @@ static void batch_with_plan(struct exchange *x)
         exchange_problem(x, PROBLEM_INTERNAL, "the plan of this key cannot be read");
 }
 
-/* The items go to the core in a sealed memory file, like an artifact. */
+/* The items go to the core like an artifact. */
 static enum rc put_items(struct exchange *x, const struct request_item *items, struct err *err)
 {
     static const struct content_digest nothing;

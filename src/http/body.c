@@ -49,7 +49,7 @@ static enum rc read_back(struct exchange *x, char **text, size_t *len, struct er
 {
     *len = (size_t)x->spool.len; /* check_headers(): bounded */
     *text = malloc(*len);
-    if (*text != NULL && pread_full(x->spool.fd, *text, *len, 0))
+    if (*text != NULL && spool_read(&x->spool, *text))
         return RC_OK;
     free(*text);
     *text = NULL;

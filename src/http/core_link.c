@@ -87,6 +87,14 @@ static void unqueue(struct core_link *link, const struct core_job *job)
     }
 }
 
+/* The body is sent, or never will be. */
+static void drop_body(struct core_job *job)
+{
+    fd_close(&job->body);
+    free(job->behind);
+    job->behind = NULL;
+}
+
 /* Take a job out of the table and put it on the list of those to be told. */
 static void finish(struct core_link *link, struct core_job *job, enum job_end end,
                    struct core_job **finished)
@@ -97,7 +105,7 @@ static void finish(struct core_link *link, struct core_job *job, enum job_end en
     link->jobs--;
     if (is_sign(job))
         link->signs--;
-    fd_close(&job->body);
+    drop_body(job);
     job->end = end;
     job->next = *finished;
     *finished = job;
@@ -129,8 +137,9 @@ static ssize_t send_job(int fd, struct core_job *job)
         struct cmsghdr align;
         char space[CMSG_SPACE(sizeof(int))];
     } control = {0};
-    struct iovec iov = {.iov_base = &job->request, .iov_len = sizeof(job->request)};
-    struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+    struct iovec iov[2] = {{.iov_base = &job->request, .iov_len = sizeof(job->request)},
+                           {.iov_base = job->behind, .iov_len = (size_t)job->request.body_len}};
+    struct msghdr msg = {.msg_iov = iov, .msg_iovlen = job->behind != NULL ? 2 : 1};
     if (job->body >= 0) {
         msg.msg_control = &control;
         msg.msg_controllen = sizeof(control);
@@ -158,7 +167,7 @@ static void pump(struct core_link *link)
             return;
         unqueue(link, job);
         job->sent = true;
-        fd_close(&job->body);
+        drop_body(job);
     }
 }
 
@@ -206,7 +215,7 @@ enum rc core_link_submit(struct core_link *link, struct core_job *job, struct er
     }
     unlock(link);
     if (rc != RC_OK)
-        fd_close(&job->body);
+        drop_body(job);
     return rc;
 }
 
@@ -312,8 +321,8 @@ static void deliver(struct core_link *link, struct parcel *parcel, size_t behind
 /* Read all that is there. false: the core is gone. */
 static bool drain(struct core_link *link, int fd)
 {
+    static struct parcel parcel; /* there is one thread that reads */
     for (;;) {
-        struct parcel parcel;
         int handle = -1;
         ssize_t got = receive(fd, &parcel, &handle);
         if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))

@@ -30,7 +30,8 @@ struct core_job {
     /* by the caller, before core_link_submit() */
     struct request request; /* magic, generation and number are filled in by the link */
     int body;               /* handle to pass along, or -1. The link takes and closes it */
-    uint64_t deadline;      /* tick at which to give up */
+    uint8_t *behind;   /* or bytes of the body, request.body_len; malloc'ed, or NULL. So here */
+    uint64_t deadline; /* tick at which to give up */
     void (*done)(struct core_job *job); /* called once, on any thread, after the end is set */
     /* by the link, readable from done() on */
     enum job_end end;
@@ -62,7 +63,7 @@ void core_link_attach(struct core_link *link, int fd, uint64_t generation);
 /**
  * Send a job to the core, now or as soon as the socket has room.
  * On RC_OK the job belongs to the link until done() is called, which may happen before this
- * returns. Otherwise nothing happened, job->body is closed, and done() is not called.
+ * returns. Otherwise nothing happened, the body is let go of, and done() is not called.
  * @retval RC_RETRY_STARTING  There is no core.
  * @retval RC_RETRY_BUSY      The table is full.
  * @retval RC_REFUSED_EXISTS  A signing request with this key and idempotency key is in flight.

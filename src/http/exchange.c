@@ -442,7 +442,7 @@ static void take_body(struct exchange *x, const char *data, size_t len)
 {
     /* A response cannot be given in the middle of a body, so after a failure the rest is read and
      * thrown away; the deadline of the connection bounds that. */
-    if (x->spool.fd < 0 || x->spool_err.rc != RC_OK)
+    if (!spool_is_open(&x->spool) || x->spool_err.rc != RC_OK)
         return;
     if (spool_write(&x->spool, data, len, &x->spool_err) != RC_OK)
         spool_close(&x->spool);
@@ -626,6 +626,7 @@ void exchange_close(void *cls, struct MHD_Connection *connection, void **con_cls
     give_room(x);
     fd_close(&x->job.payload);
     free(x->job.bytes);
+    free(x->job.behind);
     free(x->payload);
     free(x->signature);
     free(x->keys);

@@ -158,7 +158,7 @@ void exchange_request(struct exchange *x, enum request_op op);
  * Send x->job.request and go on with then() when the core has answered RC_OK; x->job.reply and
  * x->payload are there then. Every other end is answered here: refusals with their problem, a lost
  * core with "outcome-unknown" if the request may have signed, else with "starting" or "busy".
- * @param[in] body  Handle to pass along, or -1. Taken.
+ * @param[in] body  Handle to pass along, or -1. Taken, and so is x->job.behind.
  */
 void exchange_ask(struct exchange *x, int body, exchange_step then);
 

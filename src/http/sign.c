@@ -120,7 +120,7 @@ static enum rc read_json(struct exchange *x, struct err *err)
 {
     size_t len = (size_t)x->spool.len; /* check_length: at most SIGN_BODY_MAX */
     char *text = malloc(len);
-    if (text == NULL || !pread_full(x->spool.fd, text, len, 0)) {
+    if (text == NULL || !spool_read(&x->spool, text)) {
         free(text);
         return FAIL(err, RC_RETRY_SYSTEM, "errno", errno, "cannot read the body back");
     }
@@ -129,9 +129,9 @@ static enum rc read_json(struct exchange *x, struct err *err)
     return rc;
 }
 
-static void use_handle(struct exchange *x)
+static void use_bytes(struct exchange *x)
 {
-    x->sign.body = REQUEST_BODY_HANDLE;
+    x->sign.body = REQUEST_BODY_BYTES;
     x->sign.body_len = x->spool.len;
     x->sign.digest_kind = DIGEST_SHA256;
     x->sign.digest_claimed = true;
@@ -146,7 +146,7 @@ static void sign_send(struct exchange *x)
     if (x->by_json)
         spool_close(&x->spool);
     else
-        body = spool_take(&x->spool);
+        body = spool_take(&x->spool, &x->job.behind);
     x->job.request = x->sign;
     exchange_ask(x, body, sign_done);
 }
@@ -180,7 +180,7 @@ void sign_start(struct exchange *x)
         return;
     }
     if (!x->by_json)
-        use_handle(x);
+        use_bytes(x);
     x->sign.op = REQUEST_SIGN;
     memcpy(x->sign.key, x->key, sizeof(x->key));
     memcpy(x->sign.request_id, x->request_id, sizeof(x->request_id));

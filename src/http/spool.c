@@ -2,26 +2,36 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
 #include "base/file.h"
+#include "signer/request.h"
 
 void spool_close(struct spool *spool)
 {
     fd_close(&spool->fd);
+    free(spool->bytes);
     digest_close(&spool->sha256);
     digest_close(&spool->sha512);
     *spool = SPOOL_CLOSED;
 }
 
-static int open_handle(bool in_memory, int dirfd)
+/* Memory that nobody else sees, memory that can be handed over, or a file. */
+static bool open_place(struct spool *spool, int dirfd)
 {
-    if (in_memory)
-        return memfd_create("body", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    return openat(dirfd, ".", O_TMPFILE | O_EXCL | O_RDWR | O_CLOEXEC, 0600);
+    if (spool->in_memory && spool->expected <= REQUEST_BEHIND_MAX) {
+        spool->bytes = malloc(spool->expected > 0 ? (size_t)spool->expected : 1);
+        return spool->bytes != NULL;
+    }
+    if (spool->in_memory)
+        spool->fd = memfd_create("body", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    else
+        spool->fd = openat(dirfd, ".", O_TMPFILE | O_EXCL | O_RDWR | O_CLOEXEC, 0600);
+    return spool->fd >= 0;
 }
 
 enum rc spool_open(struct spool *spool, uint64_t expected, uint64_t memory_max, int dirfd,
@@ -30,9 +40,8 @@ enum rc spool_open(struct spool *spool, uint64_t expected, uint64_t memory_max, 
     *spool = SPOOL_CLOSED;
     spool->expected = expected;
     spool->in_memory = expected <= memory_max;
-    spool->fd = open_handle(spool->in_memory, dirfd);
     enum rc rc = RC_OK;
-    if (spool->fd < 0)
+    if (!open_place(spool, dirfd))
         rc = FAIL(err, RC_RETRY_SYSTEM, "errno", errno, "cannot open a spool: %s", strerror(errno));
     if (rc == RC_OK)
         rc = digest_open(&spool->sha256, DIGEST_SHA256, err);
@@ -47,7 +56,9 @@ enum rc spool_write(struct spool *spool, const void *data, size_t len, struct er
 {
     if (len > spool->expected - spool->len)
         return FAIL(err, RC_REFUSED_TOO_LARGE, "", 0, "more bytes than Content-Length says");
-    if (!pwrite_full(spool->fd, data, len, (off_t)spool->len))
+    if (spool->bytes != NULL)
+        memcpy(spool->bytes + spool->len, data, len);
+    else if (!pwrite_full(spool->fd, data, len, (off_t)spool->len))
         return FAIL(err, RC_RETRY_SYSTEM, "errno", errno, "cannot store the body: %s",
                     strerror(errno));
     spool->len += len;
@@ -58,10 +69,10 @@ enum rc spool_write(struct spool *spool, const void *data, size_t len, struct er
 }
 
 /* What the signer reads must be what was hashed here; it hashes again, and this saves it an index.
- */
+ * Bytes are copied into their message, which is as good. */
 static enum rc seal(struct spool *spool, struct err *err)
 {
-    if (!spool->in_memory)
+    if (!spool->in_memory || spool->bytes != NULL)
         return RC_OK;
     if (fcntl(spool->fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) !=
         0)
@@ -99,10 +110,25 @@ enum rc spool_finish(struct spool *spool, const struct content_digest *promised,
     return rc;
 }
 
-int spool_take(struct spool *spool)
+bool spool_is_open(const struct spool *spool)
+{
+    return spool->fd >= 0 || spool->bytes != NULL;
+}
+
+bool spool_read(const struct spool *spool, void *out)
+{
+    if (spool->bytes == NULL)
+        return pread_full(spool->fd, out, (size_t)spool->len, 0);
+    memcpy(out, spool->bytes, (size_t)spool->len);
+    return true;
+}
+
+int spool_take(struct spool *spool, uint8_t **bytes)
 {
     int fd = spool->fd;
+    *bytes = spool->bytes;
     spool->fd = -1;
+    spool->bytes = NULL;
     spool_close(spool);
     return fd;
 }

@@ -1,11 +1,12 @@
 /*
  * spool: where the body of one request lies until all of it is there.
  *
- * Small bodies lie in a sealed memory file, large ones in a nameless file of the spool folder,
- * which vanishes with its last handle: a broken upload leaves nothing behind. SHA-256 runs along
- * (and SHA-512, if the client promised one).
+ * The smallest bodies lie in plain memory and go to the core in the message of their request, small
+ * ones in a sealed memory file, large ones in a nameless file of the spool folder, which vanishes
+ * with its last handle: a broken upload leaves nothing behind. SHA-256 runs along (and SHA-512, if
+ * the client promised one).
  *
- * Uses: base. A struct spool belongs to one thread.
+ * Uses: base, signer/request.h. A struct spool belongs to one thread.
  */
 #ifndef HTTP_SPOOL_H
 #define HTTP_SPOOL_H
@@ -18,7 +19,8 @@
 #include "http/fields.h"
 
 struct spool {
-    int fd; /* -1 when closed */
+    int fd;         /* -1 when closed, or where the bytes are here */
+    uint8_t *bytes; /* or NULL; malloc'ed */
     bool in_memory;
     uint64_t expected; /* bytes that Content-Length promised */
     uint64_t len;      /* bytes that arrived */
@@ -32,7 +34,8 @@ struct spool {
 /**
  * Start a spool.
  * @param[in] expected    Content-Length.
- * @param[in] memory_max  Up to this length the body lies in memory.
+ * @param[in] memory_max  Up to this length the body lies in memory: without a file up to
+ *                        REQUEST_BEHIND_MAX.
  * @param[in] dirfd       Folder for larger ones. Borrowed for the call.
  * @param[in] sha512      Compute that, too.
  * @retval RC_RETRY_SYSTEM  No memory, handles or room. The spool is closed.
@@ -58,8 +61,18 @@ enum rc spool_write(struct spool *spool, const void *data, size_t len, struct er
 enum rc spool_finish(struct spool *spool, const struct content_digest *promised,
                      uint8_t sha256[SHA256_LEN], struct err *err) MUST_CHECK;
 
-/** Hand the handle over: the caller closes it. The spool is closed. */
-int spool_take(struct spool *spool);
+/** Is there a place for the body? */
+bool spool_is_open(const struct spool *spool) MUST_CHECK;
+
+/** Read back all that was written, spool->len bytes. @return false: it cannot be read. */
+bool spool_read(const struct spool *spool, void *out) MUST_CHECK;
+
+/**
+ * Hand the body over: the handle, which the caller closes, or the bytes. The spool is closed.
+ * @param[out] bytes  malloc'ed; NULL if there is a handle.
+ * @return The handle, or -1.
+ */
+int spool_take(struct spool *spool, uint8_t **bytes) MUST_CHECK;
 
 /** Drop everything; fine on a closed spool. For CLEANUP(). */
 void spool_close(struct spool *spool);

@@ -64,7 +64,7 @@ const uint8_t *artifact_map(const struct request *request, int fd)
     const int still = F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK;
     struct err none = {0};
     int seals = fcntl(fd, F_GET_SEALS);
-    if (request->body != REQUEST_BODY_HANDLE || request->body_len == 0 ||
+    if (request->body != REQUEST_BODY_BYTES || request->body_len == 0 ||
         request->body_len > ARTIFACT_LARGE || seals < 0 || (seals & still) != still ||
         check_handle(request, fd, &none) != RC_OK)
         return NULL;
@@ -160,8 +160,8 @@ static enum rc open_any(struct artifact *a, const struct request *request, int f
     return open_body(a, request, mode, pass, err);
 }
 
-enum rc artifact_open_mapped(struct artifact *a, const struct request *request,
-                             const uint8_t *bytes, enum plan_message mode, struct err *err)
+enum rc artifact_open_bytes(struct artifact *a, const struct request *request, const uint8_t *bytes,
+                            enum plan_message mode, struct err *err)
 {
     *a = (struct artifact){.fd = -1, .bytes = bytes, .mode = mode, .size = request->body_len};
     return open_body(a, request, mode, NULL, err);

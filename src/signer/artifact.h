@@ -1,13 +1,15 @@
 /*
- * artifact: what a request wants signed: bytes behind a file handle, or a digest.
+ * artifact: what a request wants signed: bytes that came in its message, or behind a file handle,
+ * or a digest.
  *
- * The core reads the handle itself; the front's digest is only a claim (attack 10). For raw plans
- * what is signed begins with the index, which is known later than the digest. A body in a sealed
- * memory file is mapped, and stays where it is until it is signed: it is read once, and nobody can
- * change it. Of a spool file, if the index is foreseen, one look finds both, else a second one
- * follows, which hashes the artifact again, so that a file changed in between cannot make a
- * signature that differs from its receipt. Looking at a large artifact takes as long as its disk
- * does, so it is left to another thread than the signer's (struct artifact_pass).
+ * The core hashes them itself; the front's digest is only a claim (attack 10). For raw plans what
+ * is signed begins with the index, which is known later than the digest. A body that came in the
+ * message is the core's own, and one in a sealed memory file is mapped: it stays where it is until
+ * it is signed, is read once, and nobody can change it. Of a spool file, if the index is foreseen,
+ * one look finds both, else a second one follows, which hashes the artifact again, so that a file
+ * changed in between cannot make a signature that differs from its receipt. Looking at a large
+ * artifact takes as long as its disk does, so it is left to another thread than the signer's
+ * (struct artifact_pass).
  *
  * Uses: base, hbs, policy (the message mode). Threads: any; blocking on file reads.
  */
@@ -48,8 +50,8 @@ struct artifact_pass {
 };
 
 /**
- * Look at a request's body: hash the handle, or take over the digest.
- * @param[in] fd  Handle of a REQUEST_BODY_HANDLE request, else -1. Borrowed as long as *artifact
+ * Look at a request's body: hash what is behind the handle, or take over the digest.
+ * @param[in] fd  Handle of a REQUEST_BODY_BYTES request, else -1. Borrowed as long as *artifact
  * lives.
  * @retval RC_REFUSED_INPUT   Body and plan do not fit: a digest where the plan signs raw bytes, a
  *                            digest of another kind, or a handle that is no regular file.
@@ -74,9 +76,9 @@ void artifact_unmap(const struct request *request, const uint8_t *bytes);
  * As artifact_open(), for bytes that nobody can change.
  * @param[in] bytes  request->body_len. Borrowed as long as *artifact lives.
  */
-enum rc artifact_open_mapped(struct artifact *artifact, const struct request *request,
-                             const uint8_t *bytes, enum plan_message mode,
-                             struct err *err) MUST_CHECK;
+enum rc artifact_open_bytes(struct artifact *artifact, const struct request *request,
+                            const uint8_t *bytes, enum plan_message mode,
+                            struct err *err) MUST_CHECK;
 
 /**
  * The same as artifact_open(), and in the same look the value at the index that a pass is open for:

@@ -551,7 +551,7 @@ static void match_mode(struct batch *b, struct job *job)
     if (job->artifact.mode == mode)
         return;
     struct artifact *a = &job->artifact;
-    enum rc rc = a->bytes != NULL ? artifact_open_mapped(a, job->request, a->bytes, mode, &e)
+    enum rc rc = a->bytes != NULL ? artifact_open_bytes(a, job->request, a->bytes, mode, &e)
                                   : artifact_open(a, job->request, a->fd, mode, &e);
     if (rc != RC_OK)
         job_refuse(job, rc, &e);

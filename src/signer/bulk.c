@@ -50,7 +50,7 @@ static enum rc take_items(struct bulk *bulk, const struct request *message,
         struct err e = {0};
         struct request *r = &bulk->requests[i];
         take_item(r, message, &items[i]);
-        if (request_check(r, message->generation, false, &e) != RC_OK)
+        if (request_check(r, message->generation, false, 0, &e) != RC_OK)
             return FAIL(err, RC_REFUSED_INPUT, "", 0, "item %zu: %s", i, err_text(&e));
         reply_init(&bulk->replies[i], r);
         bulk->jobs[i] = (struct job){
@@ -59,13 +59,18 @@ static enum rc take_items(struct bulk *bulk, const struct request *message,
     return RC_OK;
 }
 
-enum rc bulk_read(struct bulk **bulk, const struct request *request, int fd, struct err *err)
+enum rc bulk_read(struct bulk **bulk, const struct request *request, int fd, const void *bytes,
+                  struct err *err)
 {
     static struct request_item items[REQUEST_BATCH_MAX];
     const size_t count = (size_t)(request->body_len / sizeof(items[0]));
     MUST(count >= 1 && count <= REQUEST_BATCH_MAX); /* request_check() */
     *bulk = NULL;
-    enum rc rc = read_items(items, count, fd, err);
+    enum rc rc = RC_OK;
+    if (bytes != NULL)
+        memcpy(items, bytes, count * sizeof(items[0]));
+    else
+        rc = read_items(items, count, fd, err);
     if (rc != RC_OK)
         return rc;
     struct bulk *b = calloc(1, sizeof(*b));

@@ -26,11 +26,12 @@ struct bulk {
  * @param[out] bulk     malloc'ed; bulk_free() it. NULL unless RC_OK.
  * @param[in]  request  The message (request_check() has passed it); each item takes over its key,
  *                      ids and requester.
- * @param[in]  fd       Its file. Borrowed, and not read again.
+ * @param[in]  fd       Its file, if bytes is NULL. Borrowed, and not read again.
+ * @param[in]  bytes    request->body_len bytes that stood behind the message, or NULL. Borrowed.
  * @retval RC_REFUSED_INPUT  The file is no list of items, or an item is none; the text says which.
  * @retval RC_RETRY_SYSTEM   No memory, or the file cannot be read.
  */
-enum rc bulk_read(struct bulk **bulk, const struct request *request, int fd,
+enum rc bulk_read(struct bulk **bulk, const struct request *request, int fd, const void *bytes,
                   struct err *err) MUST_CHECK;
 
 /** Free it with the signatures of its jobs. NULL is fine. For CLEANUP(). */

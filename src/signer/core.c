@@ -93,7 +93,8 @@ static struct item *fifo_pop(struct fifo *f)
 static void item_free(struct item *item)
 {
     fd_close(&item->fd);
-    artifact_unmap(&item->request, item->bytes);
+    artifact_unmap(&item->request, item->mapped);
+    free(item->behind);
     artifact_pass_close(&item->pass);
     free(item);
 }
@@ -225,8 +226,10 @@ static void hash_item(struct core *core, struct item *item)
         item->rc = artifact_open_for(a, &item->request, item->fd, mode, &item->pass, &item->err);
     else if (item->passes > 0)
         item->rc = artifact_pass_run(&item->pass, a, &item->err);
-    else if (item->bytes != NULL)
-        item->rc = artifact_open_mapped(a, &item->request, item->bytes, mode, &item->err);
+    else if (item->behind != NULL || item->mapped != NULL)
+        item->rc = artifact_open_bytes(a, &item->request,
+                                       item->behind != NULL ? item->behind : item->mapped, mode,
+                                       &item->err);
     else
         item->rc = artifact_open(a, &item->request, item->fd, mode, &item->err);
     item->unread = false;
@@ -235,8 +238,9 @@ static void hash_item(struct core *core, struct item *item)
 /* What is small is hashed at once; of most of it the bytes stay at hand until it is signed. */
 static void hash_small(struct core *core, struct item *item)
 {
-    item->bytes = artifact_map(&item->request, item->fd);
-    if (item->bytes != NULL)
+    if (item->fd >= 0)
+        item->mapped = artifact_map(&item->request, item->fd);
+    if (item->mapped != NULL)
         fd_close(&item->fd);
     hash_item(core, item);
 }
@@ -253,13 +257,20 @@ static void push_ready(struct core *core, struct item *item)
     (void)pthread_mutex_unlock(&core->lock);
 }
 
-/* One message and the handle that may come with it. @return bytes, 0 at the end, -1 on error. */
-static ssize_t receive(struct core *core, struct request *request, int *fd)
+/* What stood behind a request in its message. One byte more than may, so that more is seen. */
+struct behind {
+    size_t len;
+    uint8_t bytes[REQUEST_BEHIND_MAX + 1];
+};
+
+/* One message, and what may come with it. @return bytes, 0 at the end, -1 on error. */
+static ssize_t receive(struct core *core, struct request *request, struct behind *behind, int *fd)
 {
     char control[CMSG_SPACE(sizeof(int))] = {0};
-    struct iovec data = {.iov_base = request, .iov_len = sizeof(*request)};
-    struct msghdr message = {.msg_iov = &data,
-                             .msg_iovlen = 1,
+    struct iovec data[2] = {{.iov_base = request, .iov_len = sizeof(*request)},
+                            {.iov_base = behind->bytes, .iov_len = sizeof(behind->bytes)}};
+    struct msghdr message = {.msg_iov = data,
+                             .msg_iovlen = 2,
                              .msg_control = control,
                              .msg_controllen = sizeof(control)};
     *fd = -1;
@@ -273,11 +284,25 @@ static ssize_t receive(struct core *core, struct request *request, int *fd)
             c->cmsg_len == CMSG_LEN(sizeof(int)))
             memcpy(fd, CMSG_DATA(c), sizeof(int));
     }
+    behind->len = got > (ssize_t)sizeof(*request) ? (size_t)got - sizeof(*request) : 0;
     return got;
+}
+
+/* From here on the body is the core's own: nobody else can change it. */
+static void keep_behind(struct item *item, const struct behind *behind)
+{
+    if (item->rc != RC_OK || behind->len == 0)
+        return;
+    item->behind = malloc(behind->len);
+    if (item->behind == NULL)
+        item->rc = FAIL(&item->err, RC_RETRY_SYSTEM, "errno", ENOMEM, "no memory for a body");
+    else
+        memcpy(item->behind, behind->bytes, behind->len);
 }
 
 static void *intake(void *argument)
 {
+    static struct behind behind; /* there is one intake */
     struct core *core = argument;
     for (;;) {
         struct item *item = calloc(1, sizeof(*item));
@@ -285,17 +310,19 @@ static void *intake(void *argument)
             (void)usleep(10000); /* the front keeps its messages until there is memory */
             continue;
         }
-        ssize_t got = receive(core, &item->request, &item->fd);
+        ssize_t got = receive(core, &item->request, &behind, &item->fd);
         if (got <= 0) {
             item_free(item);
             break;
         }
-        if ((size_t)got != sizeof(item->request)) {
+        if ((size_t)got < sizeof(item->request)) {
             log_event(LOG_LEVEL_ERROR, &LOG_NOTHING, "message of %zd bytes from the front", got);
             item_free(item);
             continue;
         }
-        item->rc = request_check(&item->request, core->generation, item->fd >= 0, &item->err);
+        item->rc =
+            request_check(&item->request, core->generation, item->fd >= 0, behind.len, &item->err);
+        keep_behind(item, &behind);
         item->job.artifact.fd = -1;
         bool hash = item->rc == RC_OK && item->request.op == REQUEST_SIGN;
         item->unread = hash && item->request.body_len > ARTIFACT_LARGE;

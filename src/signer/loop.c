@@ -172,7 +172,7 @@ static enum rc sign_bulk(struct loop *loop, struct item *item, struct err *err)
     struct bulk *bulk CLEANUP(bulk_free) = NULL;
     struct err e = {0};
     reply_init(&item->reply, &item->request);
-    enum rc rc = bulk_read(&bulk, &item->request, item->fd, &e);
+    enum rc rc = bulk_read(&bulk, &item->request, item->fd, item->behind, &e);
     if (rc != RC_OK) {
         refuse_bulk(loop, item, rc, &e);
         return RC_OK;

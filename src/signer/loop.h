@@ -14,8 +14,9 @@
 struct item {
     struct item *next; /* in the core's queues */
     struct request request;
-    int fd;               /* of the artifact; -1: none. Its owner closes it */
-    const uint8_t *bytes; /* of the artifact, from artifact_map(), or NULL. Its owner unmaps them */
+    int fd;                /* of the body; -1: none. Its owner closes it */
+    uint8_t *behind;       /* the body as it came behind the request, or NULL. Its owner frees it */
+    const uint8_t *mapped; /* the artifact, from artifact_map(), or NULL. Its owner unmaps it */
     struct job job;
     struct artifact_pass pass; /* another look at a large artifact, for sink->read_again() */
     unsigned passes;           /* so many it has had */

@@ -87,7 +87,27 @@ static const char *unterminated_field(const struct request *r)
     return NULL;
 }
 
-static enum rc check_sign(const struct request *r, bool has_handle, struct err *err)
+/* The body is in a handle or behind the request, all of it, and nothing is where it should not be.
+ */
+static enum rc check_body(const struct request *r, bool has_handle, size_t behind, struct err *err)
+{
+    if (has_handle && behind > 0)
+        return FAIL(err, RC_REFUSED_INPUT, "", 0, "message has a body twice");
+    if (!has_handle && behind == 0)
+        return FAIL(err, RC_REFUSED_INPUT, "", 0, "message lacks its body");
+    if (behind > REQUEST_BEHIND_MAX || (behind > 0 && behind != r->body_len))
+        return FAIL(err, RC_REFUSED_INPUT, "", 0, "message has a body of %zu bytes", behind);
+    return RC_OK;
+}
+
+static enum rc check_no_body(bool has_handle, size_t behind, struct err *err)
+{
+    if (has_handle || behind > 0)
+        return FAIL(err, RC_REFUSED_INPUT, "", 0, "message has a body that it needs not");
+    return RC_OK;
+}
+
+static enum rc check_sign(const struct request *r, bool has_handle, size_t behind, struct err *err)
 {
     uint8_t claimed = 0;
     memcpy(&claimed, &r->digest_claimed, sizeof(claimed));
@@ -95,29 +115,25 @@ static enum rc check_sign(const struct request *r, bool has_handle, struct err *
         return FAIL(err, RC_REFUSED_INPUT, "", claimed, "message field digest_claimed");
     if (r->by != REQUEST_BY_VERSION && r->by != REQUEST_BY_WINDOW)
         return FAIL(err, RC_REFUSED_INPUT, "", r->by, "message field by: %u", r->by);
-    if (r->body != REQUEST_BODY_HANDLE && r->body != REQUEST_BODY_DIGEST)
+    if (r->body != REQUEST_BODY_BYTES && r->body != REQUEST_BODY_DIGEST)
         return FAIL(err, RC_REFUSED_INPUT, "", r->body, "message field body: %u", r->body);
-    if (has_handle != (r->body == REQUEST_BODY_HANDLE))
-        return FAIL(err, RC_REFUSED_INPUT, "", 0, "message %s a file handle",
-                    has_handle ? "has" : "lacks");
     if (r->body == REQUEST_BODY_DIGEST && r->digest_kind > 2)
         return FAIL(err, RC_REFUSED_INPUT, "", r->digest_kind, "message field digest_kind");
     if (!token_valid(r->idempotency_key, REQUEST_TEXT_MAX) ||
         !token_valid(r->request_id, REQUEST_TEXT_MAX) ||
         !token_valid(r->requester, REQUEST_TEXT_MAX))
         return FAIL(err, RC_REFUSED_INPUT, "", 0, "unprintable characters in a message field");
-    return RC_OK;
+    return r->body == REQUEST_BODY_BYTES ? check_body(r, has_handle, behind, err)
+                                         : check_no_body(has_handle, behind, err);
 }
 
 /* The items themselves are checked when they are read (bulk_read()). */
-static enum rc check_batch(const struct request *r, bool has_handle, struct err *err)
+static enum rc check_batch(const struct request *r, bool has_handle, size_t behind, struct err *err)
 {
     const uint64_t size = sizeof(struct request_item);
-    if (!has_handle)
-        return FAIL(err, RC_REFUSED_INPUT, "", 0, "message lacks a file handle");
     if (r->body_len == 0 || r->body_len % size != 0 || r->body_len > REQUEST_BATCH_MAX * size)
         return FAIL(err, RC_REFUSED_INPUT, "", 0, "message field body_len");
-    return RC_OK;
+    return check_body(r, has_handle, behind, err);
 }
 
 static enum rc check_preview(const struct request *r, struct err *err)
@@ -132,7 +148,7 @@ static enum rc check_preview(const struct request *r, struct err *err)
     return RC_OK;
 }
 
-enum rc request_check(const struct request *r, uint64_t generation, bool has_handle,
+enum rc request_check(const struct request *r, uint64_t generation, bool has_handle, size_t behind,
                       struct err *err)
 {
     if (r->magic != REQUEST_MAGIC)
@@ -145,11 +161,12 @@ enum rc request_check(const struct request *r, uint64_t generation, bool has_han
     if (field != NULL)
         return FAIL(err, RC_REFUSED_INPUT, "", 0, "message field %s does not end", field);
     if (r->op == REQUEST_SIGN)
-        return check_sign(r, has_handle, err);
+        return check_sign(r, has_handle, behind, err);
     if (r->op == REQUEST_BATCH)
-        return check_batch(r, has_handle, err);
-    if (has_handle)
-        return FAIL(err, RC_REFUSED_INPUT, "", 0, "message has a file handle that it needs not");
+        return check_batch(r, has_handle, behind, err);
+    enum rc rc = check_no_body(has_handle, behind, err);
+    if (rc != RC_OK)
+        return rc;
     if (r->op == REQUEST_PREVIEW)
         return check_preview(r, err);
     if (r->op == REQUEST_ATTEST &&

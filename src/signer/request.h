@@ -2,9 +2,10 @@
  * request: the fixed-size messages between front and core, and the life of one signing request.
  *
  * The front parses what comes from outside and sends a struct request over a SOCK_SEQPACKET pair;
- * the core answers each with one struct reply of the same number. Bodies travel as file handles
- * (SCM_RIGHTS): the artifact with a request, long lists and signatures as a sealed memfd with a
- * reply. What is short goes behind the reply itself.
+ * the core answers each with one struct reply of the same number. What is short goes behind the
+ * struct in its message: then it lies in the memory of who received it, and nobody else can change
+ * it. Longer bodies travel as file handles (SCM_RIGHTS): the artifact with a request, lists with a
+ * reply, as a sealed memfd.
  * Both processes are forks of one program, so the structs are sent as they lie in memory; the core
  * re-checks every field all the same (request_check), since a front that was taken over may send
  * anything.
@@ -17,6 +18,7 @@
 #define SIGNER_REQUEST_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/lease.h"
@@ -34,6 +36,7 @@
 #define REQUEST_BATCH_MAX 64                     /* items of one REQUEST_BATCH */
 #define REQUEST_PAYLOAD_MAX (UINT64_C(12) << 20) /* of any reply */
 #define REPLY_BEHIND_MAX 16384                   /* bytes of it in the reply's own message */
+#define REQUEST_BEHIND_MAX 16384                 /* bytes of a body in the request's own message */
 #define REQUEST_NONCE_MIN 8                      /* bytes of a nonce for an attestation */
 #define REQUEST_NONCE_MAX 64
 
@@ -58,7 +61,7 @@ enum request_op {
     REQUEST_CLOCK,   /* payload: struct view_clock[1] */
     REQUEST_CLOCK_ACK,   /* the same, afterwards */
     REQUEST_PREVIEW,     /* payload: none; what REQUEST_SIGN would do now, in `signature` */
-    REQUEST_BATCH,       /* handle: struct request_item[]; payload: struct reply[], signatures */
+    REQUEST_BATCH,       /* body: struct request_item[]; payload: struct reply[], signatures */
     REQUEST_METERS,      /* payload: struct view_meters[1], then struct view_meter[] */
     REQUEST_FORECAST,    /* payload: struct view_forecast[1] */
     REQUEST_WARNINGS,    /* payload: struct view_warning[], of all keys */
@@ -67,7 +70,7 @@ enum request_op {
 };
 
 enum request_by { REQUEST_BY_VERSION = 1, REQUEST_BY_WINDOW };
-enum request_body { REQUEST_BODY_HANDLE = 1, REQUEST_BODY_DIGEST };
+enum request_body { REQUEST_BODY_BYTES = 1, REQUEST_BODY_DIGEST };
 
 struct request {
     uint32_t magic;
@@ -84,10 +87,11 @@ struct request {
     char request_id[REQUEST_TEXT_MAX + 1];
     char requester[REQUEST_TEXT_MAX + 1]; /* every op: the identity's name, as http/identity.h says;
                                              kept in receipts, looked up in policy/access.h */
-    uint64_t body_len;                    /* bytes behind the handle: artifact, or items */
+    uint64_t body_len;                    /* bytes of the body: artifact, or items. Behind the
+                                             request, up to REQUEST_BEHIND_MAX, or in a handle */
     uint32_t digest_kind;                 /* REQUEST_BODY_DIGEST: enum digest_kind */
-    uint8_t digest[64];  /* the digest to sign, or the front's claim for a handle's SHA-256 */
-    bool digest_claimed; /* handle: digest[0..31] is what the front (or client) says it is.
+    uint8_t digest[64];  /* the digest to sign, or the front's claim for the body's SHA-256 */
+    bool digest_claimed; /* body: digest[0..31] is what the front (or client) says it is.
                             REQUEST_PREVIEW: there is a digest */
     /* REQUEST_CLOCK_ACK */
     uint64_t ack_id, ack_windows;
@@ -378,10 +382,12 @@ const char *index_state_name(uint32_t state);
 /**
  * Is this a message that the core may act on? Magic, generation, op, terminated strings, enum
  * values, lengths. Names and versions are checked again by those who use them.
+ * @param[in] has_handle  A file came with it.
+ * @param[in] behind      So many bytes stood behind it in its message.
  * @retval RC_REFUSED_INPUT  No; the text says which field.
  */
 enum rc request_check(const struct request *request, uint64_t generation, bool has_handle,
-                      struct err *err) MUST_CHECK;
+                      size_t behind, struct err *err) MUST_CHECK;
 
 /** May this request use an index? If its answer is lost, its outcome is unknown. */
 bool request_may_sign(const struct request *request);

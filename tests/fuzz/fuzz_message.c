@@ -62,10 +62,12 @@ static void try_request(const uint8_t *data, size_t len)
 {
     struct request r = {.magic = REQUEST_MAGIC, .op = REQUEST_SIGN, .generation = GENERATION};
     struct err err = {0};
-    bool handle = len > 0 && data[0] != 0;
+    /* A handle, or so many bytes that stood behind the request. */
+    bool handle = len > 0 && data[0] % 2 == 1;
+    size_t behind = len > 0 ? data[0] / 2 : 0;
     if (len > 0)
         patch(&r, sizeof(r), data + 1, len - 1);
-    if (request_check(&r, GENERATION, handle, &err) != RC_OK) {
+    if (request_check(&r, GENERATION, handle, behind, &err) != RC_OK) {
         MUST(err.rc == RC_REFUSED_INPUT && err.text[0] != '\0');
         return;
     }
@@ -74,7 +76,8 @@ static void try_request(const uint8_t *data, size_t len)
     MUST(strnlen(r.version, sizeof(r.version)) < sizeof(r.version));
     MUST(strnlen(r.requester, sizeof(r.requester)) < sizeof(r.requester));
     MUST(r.op != REQUEST_ATTEST || r.nonce_len <= sizeof(r.nonce));
-    MUST(r.op != REQUEST_SIGN || handle == (r.body == REQUEST_BODY_HANDLE));
+    MUST(r.op != REQUEST_SIGN || (handle || behind > 0) == (r.body == REQUEST_BODY_BYTES));
+    MUST(behind == 0 || (!handle && behind == r.body_len));
 }
 
 /* What the core reads of a batch: the message, which is good, and the items in a file, which are
@@ -95,10 +98,10 @@ static void try_batch(const uint8_t *data, size_t len)
         items[i] = (struct request_item){.by = REQUEST_BY_WINDOW, .idempotency_key = "x"};
     if (len > 0)
         patch(items, count * sizeof(items[0]), data + 1, len - 1);
-    MUST(request_check(&r, GENERATION, true, NULL) == RC_OK);
+    MUST(request_check(&r, GENERATION, true, 0, NULL) == RC_OK);
     int fd = memfd_create("items", MFD_CLOEXEC);
     MUST(fd >= 0 && write(fd, items, r.body_len) == (ssize_t)r.body_len);
-    if (bulk_read(&bulk, &r, fd, &err) == RC_OK) {
+    if (bulk_read(&bulk, &r, fd, NULL, &err) == RC_OK) {
         MUST(bulk->count == count);
         for (size_t i = 0; i < count; i++) {
             const struct request *one = &bulk->requests[i];

@@ -122,7 +122,7 @@ static void test_sign(void **state)
 
     struct rig_request r = rig_last(&rig);
     assert_int_equal(r.request.by, REQUEST_BY_VERSION);
-    assert_int_equal(r.request.body, REQUEST_BODY_HANDLE);
+    assert_int_equal(r.request.body, REQUEST_BODY_BYTES);
     assert_string_equal(r.request.version, "4.2.1");
     assert_string_equal(r.request.slot, "kernel");
     assert_string_equal(r.request.request_id, "ci-1");
@@ -131,7 +131,34 @@ static void test_sign(void **state)
     assert_int_equal(r.body_len, 3);
     assert_true(r.request.digest_claimed);
     assert_memory_equal(r.request.digest, r.sha256, 32);
-    assert_true(r.sealed);
+    /* In the message itself. */
+    assert_int_equal(r.behind, 3);
+    assert_int_equal(r.body, -1);
+}
+
+/* The longest body that goes in its request's message, and the shortest that does not. */
+static void test_sign_behind(void **state)
+{
+    (void)state;
+    uint8_t sha256[32];
+    char *body = malloc(REQUEST_BEHIND_MAX + 1);
+    assert_non_null(body);
+    for (size_t i = 0; i <= REQUEST_BEHIND_MAX; i++)
+        body[i] = (char)(i * 31 + (i >> 8));
+    for (size_t len = REQUEST_BEHIND_MAX; len <= REQUEST_BEHIND_MAX + 1; len++) {
+        bool behind = len == REQUEST_BEHIND_MAX;
+        struct answered a CLEANUP(answered_free) = client_post(&rig, SIGN, "", body, len);
+        assert_int_equal(a.status, 201);
+        struct rig_request r = rig_last(&rig);
+        digest_buffer(DIGEST_SHA256, sha256, body, len);
+        assert_int_equal(r.behind, behind ? len : 0);
+        assert_int_equal(r.body_len, len);
+        assert_int_equal(r.request.body_len, len);
+        assert_memory_equal(r.sha256, sha256, 32);
+        assert_memory_equal(r.request.digest, sha256, 32);
+        assert_int_equal(r.sealed, !behind);
+    }
+    free(body);
 }
 
 static void test_sign_bare(void **state)
@@ -1072,6 +1099,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
     const struct CMUnitTest tests[] = {
         TEST(test_sign),
+        TEST(test_sign_behind),
         TEST(test_sign_bare),
         TEST(test_sign_replayed),
         TEST(test_sign_window),

@@ -145,7 +145,7 @@ struct reply rig_signed(struct rig *rig, const struct rig_request *r)
     s->window = 130;
     s->index = 402101;
     copy_plan_sha256(rig, by_time ? 1 : 0, s->plan_sha256);
-    memcpy(s->artifact_sha256, r->body >= 0 ? r->sha256 : r->request.digest, 32);
+    memcpy(s->artifact_sha256, r->body_len > 0 ? r->sha256 : r->request.digest, 32);
     s->artifact_size = r->body_len;
     s->signed_at_s = 1796722560;
     s->epoch = 881;
@@ -190,7 +190,11 @@ static void answer_batch(struct rig *rig, struct rig_request *r)
     static uint8_t payload[REQUEST_BATCH_MAX * (sizeof(struct reply) + RIG_SIGNATURE_LEN)];
     size_t count = (size_t)(r->body_len / sizeof(items[0]));
     size_t len = count * sizeof(struct reply);
-    if (count > REQUEST_BATCH_MAX || !pread_full(r->body, items, r->body_len, 0))
+    if (count > REQUEST_BATCH_MAX)
+        abort();
+    if (r->behind > 0)
+        memcpy(items, r->bytes, r->behind);
+    else if (!pread_full(r->body, items, r->body_len, 0))
         abort();
     fd_close(&r->body);
     for (size_t i = 0; i < count; i++) {
@@ -524,6 +528,9 @@ static void look_at_body(struct rig_request *r)
     struct digest digest CLEANUP(digest_close) = {0};
     struct stat status;
     char block[65536];
+    r->body_len = r->behind;
+    if (r->behind > 0)
+        digest_buffer(DIGEST_SHA256, r->sha256, r->bytes, r->behind);
     if (r->body < 0)
         return;
     int seals = fcntl(r->body, F_GET_SEALS);
@@ -544,9 +551,10 @@ static bool receive(int fd, struct rig_request *r)
         struct cmsghdr align;
         char space[CMSG_SPACE(sizeof(int))];
     } control;
-    struct iovec iov = {.iov_base = &r->request, .iov_len = sizeof(r->request)};
-    struct msghdr msg = {.msg_iov = &iov,
-                         .msg_iovlen = 1,
+    struct iovec iov[2] = {{.iov_base = &r->request, .iov_len = sizeof(r->request)},
+                           {.iov_base = r->bytes, .iov_len = sizeof(r->bytes)}};
+    struct msghdr msg = {.msg_iov = iov,
+                         .msg_iovlen = 2,
                          .msg_control = &control,
                          .msg_controllen = sizeof(control)};
     ssize_t got = recvmsg(fd, &msg, MSG_CMSG_CLOEXEC);
@@ -554,7 +562,10 @@ static bool receive(int fd, struct rig_request *r)
     const struct cmsghdr *c = got > 0 ? CMSG_FIRSTHDR(&msg) : NULL;
     if (c != NULL && c->cmsg_type == SCM_RIGHTS)
         memcpy(&r->body, CMSG_DATA(c), sizeof(int));
-    return got == (ssize_t)sizeof(r->request);
+    if (got < (ssize_t)sizeof(r->request) || (msg.msg_flags & MSG_TRUNC) != 0)
+        return false;
+    r->behind = (size_t)got - sizeof(r->request);
+    return true;
 }
 
 uint32_t rig_count(struct rig *rig, enum request_op op)
@@ -603,7 +614,7 @@ static void *core_run(void *arg)
     while (receive(rig->core, &r)) {
         wait_while_deaf(rig);
         struct err err = {0};
-        if (request_check(&r.request, rig->generation, r.body >= 0, &err) != RC_OK) {
+        if (request_check(&r.request, rig->generation, r.body >= 0, r.behind, &err) != RC_OK) {
             (void)fprintf(stderr, "rig: bad request from the front: %s\n", err.text);
             abort();
         }

@@ -27,9 +27,11 @@
 struct rig_request {
     struct request request;
     int body;           /* handle that came with it, or -1 */
-    uint64_t body_len;  /* bytes behind it */
+    size_t behind;      /* bytes that stood behind the request in its message, instead */
+    uint64_t body_len;  /* bytes of either */
     uint8_t sha256[32]; /* of these bytes */
     bool sealed;        /* a memory file that nobody can change any more */
+    uint8_t bytes[REQUEST_BEHIND_MAX];
 };
 
 struct rig {

@@ -488,7 +488,7 @@ static void write_request(struct rig *rig, struct ask *ask, struct job *job)
                           .op = REQUEST_SIGN,
                           .generation = 1,
                           .by = ask->version != NULL ? REQUEST_BY_VERSION : REQUEST_BY_WINDOW,
-                          .body = ask->digest != NULL ? REQUEST_BODY_DIGEST : REQUEST_BODY_HANDLE};
+                          .body = ask->digest != NULL ? REQUEST_BODY_DIGEST : REQUEST_BODY_BYTES};
     (void)snprintf(r->key, sizeof(r->key), "%s",
                    ask->name != NULL ? ask->name : rig->plan[ask->key].key);
     (void)snprintf(r->version, sizeof(r->version), "%s", ask->version ? ask->version : "");
@@ -506,12 +506,17 @@ static void write_request(struct rig *rig, struct ask *ask, struct job *job)
         r->digest_claimed = ask->claim != NULL;
         if (ask->claim != NULL)
             digest_buffer(DIGEST_SHA256, r->digest, ask->claim, strlen(ask->claim));
+    }
+    /* What may change behind a handle cannot behind its request. */
+    bool handle = ask->digest == NULL && (ask->claim != NULL || ask->change_to != NULL);
+    if (handle) {
         ask->fd = memfd_create("artifact", MFD_CLOEXEC);
         assert_true(ask->fd >= 0);
         assert_true(pwrite_full(ask->fd, ask->text, r->body_len, 0));
     }
     struct err err = {0};
-    assert_int_equal(request_check(r, 1, ask->fd >= 0, &err), RC_OK);
+    size_t behind = handle ? 0 : (size_t)r->body_len;
+    assert_int_equal(request_check(r, 1, handle, behind, &err), RC_OK);
     reply_init(&ask->reply, r);
     *job = (struct job){.request = r, .reply = &ask->reply};
 }
@@ -584,7 +589,10 @@ enum rc rig_sign(struct rig *rig, struct ask *asks, size_t count)
         if (asks[i].guessed)
             mode = asks[i].guess;
         struct err e = {0};
-        asks[i].rc = artifact_open(&jobs[n].artifact, &asks[i].request, asks[i].fd, mode, &e);
+        const void *bytes = asks[i].fd < 0 && asks[i].digest == NULL ? asks[i].text : NULL;
+        asks[i].rc = bytes != NULL
+                         ? artifact_open_bytes(&jobs[n].artifact, &asks[i].request, bytes, mode, &e)
+                         : artifact_open(&jobs[n].artifact, &asks[i].request, asks[i].fd, mode, &e);
         if (asks[i].change_to != NULL)
             assert_true(pwrite_full(asks[i].fd, asks[i].change_to, strlen(asks[i].change_to), 0));
         if (asks[i].rc == RC_OK)
@@ -626,8 +634,8 @@ enum rc rig_sign_bulk(struct rig *rig, struct ask *asks, size_t count, struct re
     int fd CLEANUP(fd_close) = memfd_create("items", MFD_CLOEXEC);
     assert_true(fd >= 0 && pwrite_full(fd, items, message.body_len, 0));
     rig->err = (struct err){0};
-    assert_int_equal(request_check(&message, 1, true, &rig->err), RC_OK);
-    assert_int_equal(bulk_read(&bulk, &message, fd, &rig->err), RC_OK);
+    assert_int_equal(request_check(&message, 1, true, 0, &rig->err), RC_OK);
+    assert_int_equal(bulk_read(&bulk, &message, fd, NULL, &rig->err), RC_OK);
     reply_init(whole, &message);
     enum rc rc = signer_sign_bulk(rig->signer, bulk->jobs, bulk->count, whole, &rig->err);
     for (size_t i = 0; bulk_done(bulk) && i < count; i++) {

@@ -129,8 +129,8 @@ static void write_item(struct item *item, const struct wish *w)
     (void)snprintf(r->request_id, sizeof(r->request_id), "req-%u-%u", w->artifact, w->tries);
     strcpy(r->requester, "client");
     if (key_of(w)->plan.message == PLAN_RAW)
-        r->body = REQUEST_BODY_HANDLE;
-    r->body_len = r->body == REQUEST_BODY_HANDLE ? len : 0;
+        r->body = REQUEST_BODY_BYTES;
+    r->body_len = r->body == REQUEST_BODY_BYTES ? len : 0;
     r->digest_kind = DIGEST_SHA256;
     if (r->body == REQUEST_BODY_DIGEST)
         digest_buffer(DIGEST_SHA256, r->digest, text, len);
@@ -147,12 +147,18 @@ static void prepare(struct item *item, struct wish *w, uint8_t text[40])
     write_item(item, w);
     w->tries++;
     size_t len = artifact_text(w->artifact, (char *)text);
-    if (item->request.body == REQUEST_BODY_HANDLE)
+    /* Some behind a handle, some behind their request. */
+    bool bytes = item->request.body == REQUEST_BODY_BYTES;
+    bool behind = bytes && w->artifact % 2 == 1;
+    if (bytes && !behind)
         item->fd = files_artifact(text, len);
-    item->rc = request_check(&item->request, 1, item->fd >= 0, &item->err);
+    item->rc = request_check(&item->request, 1, item->fd >= 0, behind ? len : 0, &item->err);
+    enum plan_message mode = key_of(w)->plan.message;
     if (item->rc == RC_OK)
-        item->rc = artifact_open(&item->job.artifact, &item->request, item->fd,
-                                 key_of(w)->plan.message, &item->err);
+        item->rc =
+            behind
+                ? artifact_open_bytes(&item->job.artifact, &item->request, text, mode, &item->err)
+                : artifact_open(&item->job.artifact, &item->request, item->fd, mode, &item->err);
 }
 
 /* Answers -------------------------------------------------------------------------------------- */

@@ -926,27 +926,59 @@ static void test_print_early(void **state)
 /* Spool ------------------------------------------------------------------------------------------
  */
 
-static void test_spool_memory(void **state)
+/* The smallest bodies need no file, and are handed over as they are. */
+static void test_spool_bytes(void **state)
 {
     (void)state;
     struct spool s CLEANUP(spool_close) = SPOOL_CLOSED;
-    struct content_digest promised;
+    const struct content_digest promised = {0};
     uint8_t sha256[32], want[32];
     char back[3];
+    uint8_t *bytes = NULL;
     digest_buffer(DIGEST_SHA256, want, "abc", 3);
-    assert_int_equal(
-        content_digest_parse(&promised, "sha-256=:" SHA256_ABC ":, sha-512=:" SHA512_ABC ":", NULL),
-        RC_OK);
-    assert_int_equal(spool_open(&s, 3, 3, -1, true, NULL), RC_OK);
+    assert_int_equal(spool_open(&s, 3, 3, -1, false, NULL), RC_OK);
+    assert_true(spool_is_open(&s));
     assert_int_equal(spool_write(&s, "a", 1, NULL), RC_OK);
     assert_int_equal(spool_write(&s, "bc", 2, NULL), RC_OK);
     assert_int_equal(spool_write(&s, "d", 1, NULL), RC_REFUSED_TOO_LARGE);
     assert_int_equal(spool_finish(&s, &promised, sha256, NULL), RC_OK);
     assert_memory_equal(sha256, want, 32);
-    int fd CLEANUP(fd_close) = spool_take(&s);
-    assert_int_equal(s.fd, -1);
-    assert_true(pread_full(fd, back, 3, 0));
+    assert_true(spool_read(&s, back));
     assert_memory_equal(back, "abc", 3);
+    assert_int_equal(spool_take(&s, &bytes), -1);
+    assert_memory_equal(bytes, "abc", 3);
+    assert_false(spool_is_open(&s));
+    free(bytes);
+}
+
+static void test_spool_memory(void **state)
+{
+    (void)state;
+    const size_t len = REQUEST_BEHIND_MAX + 1;
+    static char text[REQUEST_BEHIND_MAX + 1], back[REQUEST_BEHIND_MAX + 1];
+    struct spool s CLEANUP(spool_close) = SPOOL_CLOSED;
+    struct content_digest promised;
+    uint8_t sha256[32];
+    uint8_t *bytes = NULL;
+    for (size_t i = 0; i < len; i++)
+        text[i] = (char)(i * 7);
+    promised = (struct content_digest){.has_sha256 = true, .has_sha512 = true};
+    digest_buffer(DIGEST_SHA256, promised.sha256, text, len);
+    digest_buffer(DIGEST_SHA512, promised.sha512, text, len);
+    assert_int_equal(spool_open(&s, len, len, -1, true, NULL), RC_OK);
+    assert_int_equal(spool_write(&s, text, 1, NULL), RC_OK);
+    assert_int_equal(spool_write(&s, text + 1, len - 1, NULL), RC_OK);
+    assert_int_equal(spool_write(&s, "d", 1, NULL), RC_REFUSED_TOO_LARGE);
+    assert_int_equal(spool_finish(&s, &promised, sha256, NULL), RC_OK);
+    assert_memory_equal(sha256, promised.sha256, 32);
+    memset(back, 0, len);
+    assert_true(spool_read(&s, back));
+    assert_memory_equal(back, text, len);
+    int fd CLEANUP(fd_close) = spool_take(&s, &bytes);
+    assert_null(bytes);
+    assert_int_equal(s.fd, -1);
+    assert_true(pread_full(fd, back, len, 0));
+    assert_memory_equal(back, text, len);
     /* Nobody can change it any more, not even we. */
     assert_int_equal(pwrite(fd, "x", 1, 0), -1);
     assert_int_equal(errno, EPERM);
@@ -1116,6 +1148,7 @@ int main(void)
         cmocka_unit_test(test_print_hostile),
         cmocka_unit_test(test_print_lies),
         cmocka_unit_test(test_print_early),
+        cmocka_unit_test(test_spool_bytes),
         cmocka_unit_test(test_spool_memory),
         cmocka_unit_test(test_spool_file),
         cmocka_unit_test(test_spool_refuses),

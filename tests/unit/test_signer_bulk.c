@@ -483,7 +483,7 @@ static void tell(const char *key, const struct request_item *items, size_t count
                                     .number = 7,
                                     .body_len = count * sizeof(*items)};
     strcpy(item.request.key, key);
-    assert_int_equal(request_check(&item.request, 1, true, &err), RC_OK);
+    assert_int_equal(request_check(&item.request, 1, true, 0, &err), RC_OK);
     assert_true(pwrite_full(item.fd, items, file_len, 0));
     rig_stop(&rig);
     loop_start(&loop, &rig.config, 1000, &rig.fake.world, &sink);
@@ -560,11 +560,14 @@ static void messages_are_checked(void **state)
     const uint64_t wrong[] = {0, 1, size - 1, size + 1, (REQUEST_BATCH_MAX + 1) * size};
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
         r.body_len = wrong[i];
-        assert_int_equal(request_check(&r, 1, true, &err), RC_REFUSED_INPUT);
+        assert_int_equal(request_check(&r, 1, true, 0, &err), RC_REFUSED_INPUT);
     }
     r.body_len = REQUEST_BATCH_MAX * size;
-    assert_int_equal(request_check(&r, 1, true, &err), RC_OK);
-    assert_int_equal(request_check(&r, 1, false, &err), RC_REFUSED_INPUT);
+    assert_int_equal(request_check(&r, 1, true, 0, &err), RC_OK);
+    assert_int_equal(request_check(&r, 1, false, 0, &err), RC_REFUSED_INPUT);
+    r.body_len = 2 * size;
+    assert_int_equal(request_check(&r, 1, false, 2 * size, &err), RC_OK);
+    assert_int_equal(request_check(&r, 1, false, size, &err), RC_REFUSED_INPUT);
 }
 
 int main(void)

@@ -97,8 +97,8 @@ static int end(void **state)
     (void)state;
     for (size_t i = 0; i < ITEMS; i++) {
         artifact_pass_close(&items[i].pass);
-        artifact_unmap(&items[i].request, items[i].bytes);
-        items[i].bytes = NULL;
+        artifact_unmap(&items[i].request, items[i].mapped);
+        items[i].mapped = NULL;
         fd_close(&items[i].fd);
         items[i].fd = -1;
     }
@@ -119,7 +119,7 @@ static void make_len(unsigned number, const char *version, size_t len)
                           .generation = 1,
                           .number = number,
                           .by = version != NULL ? REQUEST_BY_VERSION : REQUEST_BY_WINDOW,
-                          .body = REQUEST_BODY_HANDLE,
+                          .body = REQUEST_BODY_BYTES,
                           .body_len = len};
     strcpy(r->key, "k");
     strcpy(r->requester, "tester");
@@ -217,12 +217,12 @@ static void make_mapped(unsigned number, const char *version, int seals)
     item->fd = memfd_create("artifact", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     assert_true(pwrite_full(item->fd, texts[number], ARTIFACT_LARGE, 0));
     assert_int_equal(fcntl(item->fd, F_ADD_SEALS, seals), 0);
-    item->bytes = artifact_map(&item->request, item->fd);
-    if (item->bytes == NULL)
+    item->mapped = artifact_map(&item->request, item->fd);
+    if (item->mapped == NULL)
         return;
     fd_close(&item->fd);
-    assert_int_equal(artifact_open_mapped(&item->job.artifact, &item->request, item->bytes,
-                                          rig.plan[0].message, &err),
+    assert_int_equal(artifact_open_bytes(&item->job.artifact, &item->request, item->mapped,
+                                         rig.plan[0].message, &err),
                      RC_OK);
 }
 
@@ -235,11 +235,11 @@ static void test_mapped(void **state)
     for (size_t i = 0; i < sizeof(plans) / sizeof(plans[0]); i++) {
         begin(plans[i], NULL);
         make_mapped(0, i == 0 ? "1.1" : NULL, all);
-        assert_non_null(items[0].bytes);
+        assert_non_null(items[0].mapped);
         assert_int_equal(items[0].fd, -1);
         if (i == 2) /* while no signer is open the core may take it for what a raw plan signs */
-            assert_int_equal(artifact_open_mapped(&items[0].job.artifact, &items[0].request,
-                                                  items[0].bytes, PLAN_RAW, NULL),
+            assert_int_equal(artifact_open_bytes(&items[0].job.artifact, &items[0].request,
+                                                 items[0].mapped, PLAN_RAW, NULL),
                              RC_OK);
         hand(0, -1);
         assert_int_equal(outcomes[0].put_off, 0);
@@ -257,11 +257,11 @@ static void test_not_mapped(void **state)
     (void)state;
     begin(VERSION_PLAN, NULL);
     make_mapped(0, "1.1", F_SEAL_GROW | F_SEAL_SHRINK);
-    assert_null(items[0].bytes);
+    assert_null(items[0].mapped);
     make_mapped(1, "1.2", F_SEAL_WRITE | F_SEAL_SHRINK);
-    assert_null(items[1].bytes);
+    assert_null(items[1].mapped);
     make_mapped(2, "1.3", F_SEAL_WRITE | F_SEAL_GROW);
-    assert_null(items[2].bytes);
+    assert_null(items[2].mapped);
     items[2].request.body_len--;
     assert_int_equal(fcntl(items[2].fd, F_ADD_SEALS, F_SEAL_SHRINK), 0);
     assert_null(artifact_map(&items[2].request, items[2].fd));

@@ -89,7 +89,7 @@ static void make_request(struct item *item, unsigned number, uint32_t op)
     if (op != REQUEST_SIGN)
         return;
     r->by = REQUEST_BY_WINDOW;
-    r->body = REQUEST_BODY_HANDLE;
+    r->body = REQUEST_BODY_BYTES;
     r->body_len = 1;
     (void)snprintf(r->idempotency_key, sizeof(r->idempotency_key), "n%u", number);
     item->fd = memfd_create("artifact", MFD_CLOEXEC);

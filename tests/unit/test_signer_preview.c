@@ -86,7 +86,7 @@ static struct reply look(const struct request *request)
     void *payload = NULL;
     size_t len = 0;
     struct err err = {0};
-    assert_int_equal(request_check(request, 1, false, &err), RC_OK);
+    assert_int_equal(request_check(request, 1, false, 0, &err), RC_OK);
     signer_read(rig.signer, request, &reply, &payload, &len);
     assert_null(payload);
     return reply;
@@ -309,15 +309,15 @@ static void messages_are_checked(void **state)
     struct ask a = {.version = "0.1.0", .slot = "a", .text = "x"};
     struct request r = request_of(&a, true);
     struct err err = {0};
-    assert_int_equal(request_check(&r, 1, true, &err), RC_REFUSED_INPUT);
+    assert_int_equal(request_check(&r, 1, true, 0, &err), RC_REFUSED_INPUT);
     r.by = 3;
-    assert_int_equal(request_check(&r, 1, false, &err), RC_REFUSED_INPUT);
+    assert_int_equal(request_check(&r, 1, false, 0, &err), RC_REFUSED_INPUT);
     r = request_of(&a, true);
     r.digest_kind = 9;
-    assert_int_equal(request_check(&r, 1, false, &err), RC_REFUSED_INPUT);
+    assert_int_equal(request_check(&r, 1, false, 0, &err), RC_REFUSED_INPUT);
     r = request_of(&a, true);
     r.idempotency_key[0] = '\n';
-    assert_int_equal(request_check(&r, 1, false, &err), RC_REFUSED_INPUT);
+    assert_int_equal(request_check(&r, 1, false, 0, &err), RC_REFUSED_INPUT);
 }
 
 int main(void)

@@ -325,7 +325,7 @@ static struct request good_request(void)
                         .op = REQUEST_SIGN,
                         .generation = 3,
                         .by = REQUEST_BY_VERSION,
-                        .body = REQUEST_BODY_HANDLE};
+                        .body = REQUEST_BODY_BYTES};
     strcpy(r.key, "fw");
     return r;
 }
@@ -333,15 +333,40 @@ static struct request good_request(void)
 static void expect_refused(struct request r, bool handle)
 {
     struct err err = {0};
-    assert_int_equal(request_check(&r, 3, handle, &err), RC_REFUSED_INPUT);
+    assert_int_equal(request_check(&r, 3, handle, 0, &err), RC_REFUSED_INPUT);
     assert_true(err.text[0] != '\0');
+}
+
+/* A body stands behind its request or in a handle: there, once, and as long as it says. */
+static void core_checks_bodies(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    struct request r = good_request();
+    r.body_len = 5;
+    assert_int_equal(request_check(&r, 3, false, 5, NULL), RC_OK);
+    const size_t wrong[] = {0, 4, 6, REQUEST_BEHIND_MAX + 1};
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
+        assert_int_equal(request_check(&r, 3, false, wrong[i], &err), RC_REFUSED_INPUT);
+    assert_int_equal(request_check(&r, 3, true, 5, &err), RC_REFUSED_INPUT);
+    r.body_len = REQUEST_BEHIND_MAX;
+    assert_int_equal(request_check(&r, 3, false, REQUEST_BEHIND_MAX, NULL), RC_OK);
+    r.body_len = REQUEST_BEHIND_MAX + 1;
+    assert_int_equal(request_check(&r, 3, false, REQUEST_BEHIND_MAX + 1, &err), RC_REFUSED_INPUT);
+    assert_int_equal(request_check(&r, 3, true, 0, NULL), RC_OK);
+    r.body = REQUEST_BODY_DIGEST;
+    r.body_len = 5;
+    assert_int_equal(request_check(&r, 3, false, 5, &err), RC_REFUSED_INPUT);
+    r.op = REQUEST_STATE;
+    assert_int_equal(request_check(&r, 3, false, 5, &err), RC_REFUSED_INPUT);
+    assert_int_equal(request_check(&r, 3, false, 0, NULL), RC_OK);
 }
 
 static void core_checks_every_field(void **state)
 {
     (void)state;
     struct request r = good_request();
-    assert_int_equal(request_check(&r, 3, true, NULL), RC_OK);
+    assert_int_equal(request_check(&r, 3, true, 0, NULL), RC_OK);
     r.magic++;
     expect_refused(r, true);
     r = good_request();
@@ -427,6 +452,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(every_start_ends),
         cmocka_unit_test(life_of_a_request),
         cmocka_unit_test(core_checks_every_field),
+        cmocka_unit_test(core_checks_bodies),
         cmocka_unit_test(names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
