@@ -355,8 +355,7 @@ static enum rc find_srk(struct tpm *tpm, uint32_t handle, bool create, ESYS_TR b
     if (r == NV_NO_SUCH_HANDLE && create) {
         r = make_srk(tpm, handle, bind);
         if (tpm_outcome(r) == TPM_MOVED)
-            return TPM_FAIL_AS(RC_REFUSED_CONFIG, r,
-                               "the owner authorisation of the TPM is wrong or missing", err);
+            return TPM_FAIL_AS(RC_REFUSED_CONFIG, r, TPM_OWNER_REFUSED, err);
         if (r != TSS2_RC_SUCCESS)
             return TPM_FAIL(TPM_CONNECTING, r, "making the storage key", err);
     }
@@ -487,8 +486,7 @@ static enum rc long_lived_session(struct tpm *tpm, ESYS_TR bind, struct err *err
     Esys_Free(bytes);
     enum tpm_outcome outcome = tpm_outcome(r);
     if (outcome == TPM_MOVED || outcome == TPM_REFUSED)
-        return TPM_FAIL_AS(RC_REFUSED_CONFIG, r,
-                           "the owner authorisation of the TPM is wrong or missing", err);
+        return TPM_FAIL_AS(RC_REFUSED_CONFIG, r, TPM_OWNER_REFUSED, err);
     if (r != TSS2_RC_SUCCESS)
         return TPM_FAIL(TPM_CONNECTING, r, "GetRandom", err);
     return RC_OK;

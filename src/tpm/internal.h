@@ -87,6 +87,9 @@ enum rc tpm_rc(enum tpm_phase phase, TSS2_RC r);
 #define TPM_FAIL_AS(rc, r, what, err) tpm_fail((err), (rc), (r), __func__, (what))
 enum rc tpm_fail(struct err *err, enum rc rc, TSS2_RC r, const char *where, const char *what);
 
+/** What people are told wherever the TPM does not take us for its owner. */
+#define TPM_OWNER_REFUSED "the owner authorisation of the TPM is wrong or missing"
+
 /** How often and how long a busy TPM is asked again: 8 times with pauses of 10, 20 … 640 ms. */
 #define TPM_TRIES_MAX 8
 #define TPM_PAUSE_FIRST_MS 10

@@ -136,7 +136,7 @@ static enum rc define_one(struct making *m, enum anchor_object object, uint32_t 
     if (r == TPM2_RC_NV_SPACE)
         return exhausted(m->tpm, r, err);
     if (r == (TPM2_RC_BAD_AUTH | TPM2_RC_S | TPM2_RC_1))
-        return TPM_FAIL_AS(RC_REFUSED_CONFIG, r, "NV_DefineSpace as owner", err);
+        return TPM_FAIL_AS(RC_REFUSED_CONFIG, r, TPM_OWNER_REFUSED, err);
     if (r != TSS2_RC_SUCCESS)
         return TPM_FAIL(object == OBJECT_W ? TPM_RUNNING : TPM_CHANGED, r, "NV_DefineSpace", err);
     return RC_OK;
@@ -283,7 +283,7 @@ static enum rc undefine_one(struct tpm *tpm, enum anchor_object object, uint32_t
     r = nv_undefine(tpm, &index);
     tpm_tr_close(tpm, &index);
     if (r == (TPM2_RC_BAD_AUTH | TPM2_RC_S | TPM2_RC_1))
-        return TPM_FAIL_AS(RC_REFUSED_CONFIG, r, "NV_UndefineSpace as owner", err);
+        return TPM_FAIL_AS(RC_REFUSED_CONFIG, r, TPM_OWNER_REFUSED, err);
     if (r != TSS2_RC_SUCCESS)
         return TPM_FAIL(TPM_RUNNING, r, "NV_UndefineSpace", err);
     return RC_OK;

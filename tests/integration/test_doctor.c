@@ -192,6 +192,9 @@ static void test_owner_authorisation(void **state)
         "{\"tidemark_plan\":1,\"key\":\"k\",\"profile\":\"sp800-208\",\"scheme\":\"lms\","
         "\"parameters\":[\"LMS_SHA256_M24_H5\",\"LMOTS_SHA256_N24_W2\"],\"message\":\"raw\","
         "\"assignment\":{\"kind\":\"interval\",\"signatures_per_window\":8}}";
+    char second[sizeof(plan)];
+    memcpy(second, plan, sizeof(plan));
+    *strchr(strstr(second, "\"k\"") + 1, 'k') = 'm';
     service_make(&s, "doctor", &clocks, NULL);
     assert_true(outsider_own(s.tpm.tcti, (const uint8_t *)"correct-horse", 13));
     (void)snprintf(path, sizeof(path), "%s/plan.json", lab_dir());
@@ -216,6 +219,13 @@ static void test_owner_authorisation(void **state)
     assert_int_equal(setenv("CREDENTIALS_DIRECTORY", credential, 1), 0);
     assert_int_equal(service_tool(&s, out, "key new %s", path), 0);
     assert_null(strstr(out, "horse"));
+    assert_int_equal(unsetenv("CREDENTIALS_DIRECTORY"), 0);
+    /* Nor is another key made, now that our storage key is there; and nobody has to clean up. */
+    write_file(path, second);
+    assert_int_equal(service_tool(&s, out, "key new %s", path), 2);
+    assert_non_null(strstr(out, "owner authorisation of the TPM is wrong or missing"));
+    assert_int_equal(setenv("CREDENTIALS_DIRECTORY", credential, 1), 0);
+    assert_int_equal(service_tool(&s, out, "key new %s", path), 0);
     assert_int_equal(unsetenv("CREDENTIALS_DIRECTORY"), 0);
 
     doctor(&s, out, good_chrony());
