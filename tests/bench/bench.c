@@ -121,20 +121,43 @@ static const struct hbs_kernel *best_kernel(enum hbs_hash_kind hash, bool print)
 
 /* One operation -------------------------------------------------------------------------------- */
 
-enum operation { KEYGEN, SIGN, SIGN_BATCH, VERIFY, VERIFY_BATCH, OPERATIONS };
-static const char *const operation_names[] = {"keygen", "sign", "sign-16", "verify", "verify-16"};
+enum operation {
+    KEYGEN,
+    SIGN,
+    SIGN_BATCH,
+    VERIFY,
+    VERIFY_BATCH,
+    RELEASE,
+    RELEASE_BATCH,
+    OPERATIONS
+};
+
+/* A release is what the service does with a value: no signature leaves it that was not verified. */
+static const struct {
+    const char *name;
+    unsigned count; /* of values at once */
+    bool signs, verifies;
+} operations[] = {
+    [KEYGEN] = {"keygen", 1, false, false},
+    [SIGN] = {"sign", 1, true, false},
+    [SIGN_BATCH] = {"sign-16", BENCH_BATCH, true, false},
+    [VERIFY] = {"verify", 1, false, true},
+    [VERIFY_BATCH] = {"verify-16", BENCH_BATCH, false, true},
+    [RELEASE] = {"release", 1, true, true},
+    [RELEASE_BATCH] = {"release-16", BENCH_BATCH, true, true},
+};
 
 static void run(const struct bench_scheme *scheme, enum operation operation, uint32_t leaves)
 {
     static unsigned turn;
-    unsigned count = operation == SIGN_BATCH || operation == VERIFY_BATCH ? BENCH_BATCH : 1;
+    unsigned count = operations[operation].count;
     unsigned first = turn % BENCH_VALUES / count * count;
     turn += count;
     if (operation == KEYGEN)
         scheme->keygen(0, leaves);
-    else if (operation == SIGN || operation == SIGN_BATCH)
+    if (operations[operation].signs)
         scheme->sign(first, count);
-    else
+    if (operations[operation].verifies)
         scheme->verify(first, count);
 }
 
@@ -142,8 +165,8 @@ static void run(const struct bench_scheme *scheme, enum operation operation, uin
  * whole turns of the values. */
 static double measure(const struct bench_scheme *scheme, enum operation operation, uint32_t leaves)
 {
-    bool batch = operation == SIGN_BATCH || operation == VERIFY_BATCH;
-    unsigned turn = operation == KEYGEN ? 1 : BENCH_VALUES / (batch ? BENCH_BATCH : 1U);
+    unsigned count = operations[operation].count;
+    unsigned turn = operation == KEYGEN ? 1 : BENCH_VALUES / count;
     double slice = options.quick ? QUICK_SLICE_S : SLICE_S;
     double start = bench_cpu_s();
     double passed = 0;
@@ -154,14 +177,15 @@ static double measure(const struct bench_scheme *scheme, enum operation operatio
         done += turn;
         passed = bench_cpu_s() - start;
     } while (passed < slice);
-    return passed / done / (batch ? BENCH_BATCH : 1);
+    return passed / done / count;
 }
 
 static double needs(const struct bench_scheme *scheme, enum operation operation, uint32_t leaves)
 {
     if (operation == KEYGEN)
         return scheme->keygen_needs(leaves);
-    return operation <= SIGN_BATCH ? scheme->sign_needs() : scheme->verify_needs();
+    return (operations[operation].signs ? scheme->sign_needs() : 0) +
+           (operations[operation].verifies ? scheme->verify_needs() : 0);
 }
 
 static const struct hbs_kernel *gcrypt_of(enum hbs_hash_kind hash)
@@ -195,7 +219,7 @@ static void operation_bench(const struct bench_scheme *scheme, const char *set,
         to_limit[r] = limit / ours[r];
     }
     char name[64];
-    (void)snprintf(name, sizeof(name), "%s.%s", set, operation_names[operation]);
+    (void)snprintf(name, sizeof(name), "%s.%s", set, operations[operation].name);
     double whole =
         operation == KEYGEN ? scheme->keygen_needs(UINT32_C(1) << scheme->height()) : need;
     bench_print(options.json,
@@ -292,7 +316,7 @@ static void set_bench(const struct bench_scheme *scheme, size_t i, const char *s
     scheme->make(i);
     const struct hbs_kernel *best = best_kernel(scheme->hash(), false);
     for (enum operation o = KEYGEN; o < OPERATIONS; o++)
-        if (scheme->batches || (o != SIGN_BATCH && o != VERIFY_BATCH))
+        if (scheme->batches || operations[o].count == 1)
             operation_bench(scheme, set, o, best);
     two_cores_bench(scheme, set);
     spikes_bench(scheme, set);
@@ -363,7 +387,7 @@ double bench_ours(const char *row)
         return 0;
     scheme->make(at);
     for (enum operation o = KEYGEN; o < OPERATIONS; o++) {
-        if (strcmp(operation + 1, operation_names[o]) != 0)
+        if (strcmp(operation + 1, operations[o].name) != 0)
             continue;
         double all[ROUNDS];
         uint32_t leaves = leaves_measured(scheme);
@@ -385,7 +409,7 @@ static void usage(void)
                 "  --all        every set that may sign, not only those of one height\n"
                 "  --only TEXT  sets whose name contains TEXT\n"
                 "  --peer NAME=DIR  build and time the source in DIR beside ours; NAME is\n"
-                "               hash-sigs, xmss-reference or wolfssl\n",
+                "               hash-sigs, xmss-reference, wolfssl or botan\n",
                 stderr);
 }
 
