@@ -75,17 +75,17 @@ static void counter(FILE *f, const char *name, const char *help, uint64_t value)
 }
 
 /* @param[in] unit  What one of the counted is, in the unit of the name. */
-static void histogram(FILE *f, const char *name, const char *help, const struct view_histogram *h,
-                      const uint64_t bounds[VIEW_BOUNDS], double unit)
+static void histogram(FILE *f, const char *name, const char *help, const struct histogram *h,
+                      const uint64_t bounds[HISTOGRAM_BOUNDS], double unit)
 {
     uint64_t count = 0;
     family(f, name, "histogram", help);
-    for (size_t i = 0; i < VIEW_BOUNDS; i++) {
+    for (size_t i = 0; i < HISTOGRAM_BOUNDS; i++) {
         count += h->counts[i];
         (void)fprintf(f, "tidemark_%s_bucket{le=\"%.6g\"} %" PRIu64 "\n", name,
                       (double)bounds[i] * unit, count);
     }
-    count += h->counts[VIEW_BOUNDS];
+    count += h->counts[HISTOGRAM_BOUNDS];
     (void)fprintf(f,
                   "tidemark_%s_bucket{le=\"+Inf\"} %" PRIu64 "\ntidemark_%s_sum %.15g\n"
                   "tidemark_%s_count %" PRIu64 "\n",
@@ -200,7 +200,7 @@ static void print_counters(FILE *f, const struct view_meters *m, const struct re
             reply->generation);
     histogram(f, "commit_seconds",
               "Time of the batch of each new signature: placed, durable, signed and verified.",
-              &m->commit, view_time_bounds_us, 1e-6);
+              &m->commit, histogram_time_bounds_us, 1e-6);
     histogram(f, "batch_size", "Requests that shared one commit.", &m->batch, view_batch_bounds, 1);
     counter(f, "replays_total", "Stored signatures that were given again.", m->replayed);
     counter(f, "index_conflict_total", "Attempts to spend an index twice: must stay 0.",
@@ -219,6 +219,8 @@ static void print_service(FILE *f, const struct view_meters *m, const struct rep
     gauge(f, "tpm_command_median_seconds", "Of the last 64 commands.", m->tpm_median_us / 1e6);
     gauge(f, "tpm_command_p90_seconds", "Of the last 64 commands.", m->tpm_p90_us / 1e6);
     gauge(f, "tpm_command_max_seconds", "Of the last 64 commands.", m->tpm_max_us / 1e6);
+    histogram(f, "tpm_increment_seconds", "Time to count up a counter of the TPM.",
+              &m->tpm_increment, histogram_time_bounds_us, 1e-6);
 }
 
 /* Keys -------------------------------------------------------------------------------------------
@@ -264,7 +266,8 @@ static void print_windows(FILE *f, const struct meters *all)
              m->window < 0 ? -1.0 : (double)m->capacity);
     EACH_KEY(f, all, "window_used", "gauge", "Signatures made in it.",
              m->window < 0 ? -1.0 : (double)m->used);
-    EACH_KEY(f, all, "window_burned", "gauge", "Indices of it that are gone without a signature.",
+    EACH_KEY(f, all, "window_burned", "gauge",
+             "Indices of it that were reserved and are gone without a signature.",
              m->window < 0 ? -1.0 : (double)m->burned);
     EACH_KEY(f, all, "window_remaining", "gauge", "Signatures that it may still make.",
              m->key.remaining_window);
@@ -277,7 +280,7 @@ static void print_windows(FILE *f, const struct meters *all)
     EACH_KEY(f, all, "leaves_remaining", "gauge", "Signatures that the key may still make.",
              m->key.remaining_key);
     EACH_KEY(f, all, "leaves_burned_total", "counter",
-             "Indices that are gone without a signature, since the key was made.",
+             "Indices that may have been computed and were never released, since the key was made.",
              m->key.burned_total);
     EACH_KEY(f, all, "epochs_total", "counter", "Leases or batches that this device took.",
              m->key.epoch);

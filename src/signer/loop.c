@@ -92,8 +92,8 @@ static void meter(struct loop *loop, const struct reply *r, int64_t took_ns)
     m->codes[view_code_number((enum rc)r->rc)]++;
     m->replayed += r->rc == RC_OK && r->replayed ? 1 : 0;
     if (r->rc == RC_OK && !r->replayed)
-        view_histogram_add(&m->commit, view_time_bounds_us,
-                           took_ns > 0 ? (uint64_t)took_ns / 1000 : 0);
+        histogram_add(&m->commit, histogram_time_bounds_us,
+                      took_ns > 0 ? (uint64_t)took_ns / 1000 : 0);
 }
 
 /* Put off: the request is as if it had never come, but for its tokens. */
@@ -120,7 +120,7 @@ static enum rc sign_items(struct loop *loop, struct item **items, size_t count, 
     int64_t began_ns = raw_ns(loop);
     enum rc rc = signer_sign(loop->signer, jobs, count, err);
     int64_t took_ns = raw_ns(loop) - began_ns;
-    view_histogram_add(&loop->meters.batch, view_batch_bounds, count);
+    histogram_add(&loop->meters.batch, view_batch_bounds, count);
     for (size_t i = 0; i < count; i++) {
         if (jobs[i].put_off) {
             read_again(loop, grouped[i], &jobs[i]);
@@ -180,7 +180,7 @@ static enum rc sign_bulk(struct loop *loop, struct item *item, struct err *err)
     int64_t began_ns = raw_ns(loop);
     rc = signer_sign_bulk(loop->signer, bulk->jobs, bulk->count, &item->reply, &e);
     int64_t took_ns = raw_ns(loop) - began_ns;
-    view_histogram_add(&loop->meters.batch, view_batch_bounds, bulk->count);
+    histogram_add(&loop->meters.batch, view_batch_bounds, bulk->count);
     for (size_t i = 0; bulk_done(bulk) && i < bulk->count; i++)
         meter(loop, &bulk->replies[i], took_ns);
     /* Behind a halt every job has its answer; where the look before found it, nothing was begun. */

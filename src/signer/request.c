@@ -33,19 +33,7 @@ const char *index_state_name(uint32_t state)
     return state < sizeof(names) / sizeof(names[0]) ? names[state] : "unknown";
 }
 
-const uint64_t view_time_bounds_us[VIEW_BOUNDS] = {1000,   2000,   5000,   10000,   20000,  50000,
-                                                   100000, 200000, 500000, 1000000, 5000000};
-const uint64_t view_batch_bounds[VIEW_BOUNDS] = {1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128};
-
-void view_histogram_add(struct view_histogram *h, const uint64_t bounds[VIEW_BOUNDS],
-                        uint64_t value)
-{
-    size_t class = 0;
-    while (class < VIEW_BOUNDS && value > bounds[class])
-        class ++;
-    h->counts[class]++;
-    h->sum += value;
-}
+const uint64_t view_batch_bounds[HISTOGRAM_BOUNDS] = {1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128};
 
 static const enum rc codes[] = {RC_OK,
 #define X(name, class, n, text) name,

@@ -21,6 +21,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/histogram.h"
 #include "base/lease.h"
 #include "base/rc.h"
 #include "base/text.h"
@@ -326,20 +327,8 @@ struct view_clock {
     } keys[REQUEST_CLOCK_KEYS_MAX];
 };
 
-#define VIEW_BOUNDS                                                                                \
-    11 /* upper bounds of a histogram's classes; one more class is above all of them */
-
-/** How often values lay in each class; the classes are those of the bounds below. */
-struct view_histogram {
-    uint64_t counts[VIEW_BOUNDS + 1];
-    uint64_t sum;
-};
-extern const uint64_t view_time_bounds_us[VIEW_BOUNDS];
-extern const uint64_t view_batch_bounds[VIEW_BOUNDS];
-
-/** Put a value into its class. */
-void view_histogram_add(struct view_histogram *h, const uint64_t bounds[VIEW_BOUNDS],
-                        uint64_t value);
+/** Classes of the histogram of batches: requests. */
+extern const uint64_t view_batch_bounds[HISTOGRAM_BOUNDS];
 
 #define VIEW_CODES_MAX 64 /* codes of RC_LIST; view_code_number() is below it */
 
@@ -356,8 +345,9 @@ struct view_meters {
     int64_t clock_error_us;      /* half width; REQUEST_NONE: unknown */
     int64_t clock_offset_us;     /* of the system clock, that chronyd slews out */
     uint32_t tpm_median_us, tpm_p90_us, tpm_max_us; /* of the last commands; 0: there was none */
-    struct view_histogram commit;   /* of each signature: from batch to durable, microseconds */
-    struct view_histogram batch;    /* requests in each batch */
+    struct histogram commit;        /* of each signature: from batch to durable, microseconds */
+    struct histogram batch;         /* requests in each batch */
+    struct histogram tpm_increment; /* of a counter of the TPM, since it was opened; microseconds */
     uint64_t codes[VIEW_CODES_MAX]; /* answers to signing requests, by code */
     uint64_t replayed;              /* of those with RC_OK: stored signatures */
 };

@@ -877,6 +877,7 @@ static enum rc read_meters(struct signer *s, void **payload, size_t *len, struct
         m->tpm_median_us = latency.median_us;
         m->tpm_p90_us = latency.p90_us;
         m->tpm_max_us = latency.max_us;
+        m->tpm_increment = latency.increments;
     }
     for (size_t i = 0; i < s->key_count; i++) {
         struct view_forecast forecast;

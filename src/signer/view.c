@@ -242,6 +242,21 @@ void view_key(const struct key *key, struct ledger *ledger, const struct key_set
     view_remaining(key, ledger, shown, now_s, &v->remaining_window, &v->remaining_key);
 }
 
+/*
+ * Of a window, reserved without a receipt: burned, except what the lease in hand may still sign.
+ * @param[in] over  It signs nothing any more.
+ */
+static uint64_t burned_in(const struct key *key, const struct ledger_usage *usage, uint64_t window,
+                          bool over)
+{
+    uint64_t reserved = key->plan.kind == PLAN_VERSION ? usage->bound : usage->leased;
+    uint64_t in_hand = !over && key->lease.epoch != 0 && key->lease.window == window
+                           ? key->lease.count - key->lease.next
+                           : 0;
+    uint64_t done = usage->receipts + in_hand;
+    return reserved > done ? reserved - done : 0;
+}
+
 void view_meter(const struct key *key, struct ledger *ledger, const struct key_settings *settings,
                 int64_t now_s, struct view_meter *m)
 {
@@ -262,7 +277,8 @@ void view_meter(const struct key *key, struct ledger *ledger, const struct key_s
         return;
     m->capacity = key->plan.window_usable;
     m->used = usage.receipts;
-    m->burned = usage.burned;
+    m->burned = burned_in(key, &usage, (uint64_t)m->window,
+                          !may_still_sign(key, (uint64_t)m->window, now_s));
     if (key->plan.kind == PLAN_TIME)
         plan_window_times(&key->plan, (uint64_t)m->window, &m->opens_s, &m->ends_s);
 }
@@ -316,14 +332,8 @@ static enum rc one_window(const struct key *key, struct ledger *ledger, uint64_t
         plan_window_times(&key->plan, window, &v->opens_s, &v->closes_s);
     v->state = window_state(key, window, usage.opened, now_s, v);
     v->remaining = left_in_window(key, ledger, window, now_s);
-    /* Reserved without a receipt: burned, except what the lease in hand may still sign. */
-    uint64_t reserved = key->plan.kind == PLAN_VERSION ? usage.bound : usage.leased;
-    bool over = v->state == WINDOW_CLOSED || v->state == WINDOW_SKIPPED;
-    uint64_t in_hand = !over && key->lease.epoch != 0 && key->lease.window == window
-                           ? key->lease.count - key->lease.next
-                           : 0;
-    uint64_t done = usage.receipts + in_hand;
-    v->burned = reserved > done ? reserved - done : 0;
+    v->burned =
+        burned_in(key, &usage, window, v->state == WINDOW_CLOSED || v->state == WINDOW_SKIPPED);
     uint64_t accounted = v->signatures + v->burned + v->remaining;
     v->given_up = v->usable > accounted ? v->usable - accounted : 0;
     return lead_of(key, ledger, &usage, v, err);

@@ -60,6 +60,13 @@ void stopwatch_add(struct stopwatch *s, int64_t ns)
         s->count++;
 }
 
+void stopwatch_was_increment(struct stopwatch *s)
+{
+    MUST(s->count > 0);
+    histogram_add(&s->increments, histogram_time_bounds_us,
+                  s->us[(s->next + TPM_TIMED - 1) % TPM_TIMED]);
+}
+
 static int by_value(const void *a, const void *b)
 {
     uint32_t x = *(const uint32_t *)a;
@@ -70,7 +77,7 @@ static int by_value(const void *a, const void *b)
 void stopwatch_read(const struct stopwatch *s, struct tpm_latency *latency)
 {
     uint32_t us[TPM_TIMED];
-    *latency = (struct tpm_latency){.count = s->count};
+    *latency = (struct tpm_latency){.count = s->count, .increments = s->increments};
     if (s->count == 0)
         return;
     memcpy(us, s->us, s->count * sizeof(us[0]));

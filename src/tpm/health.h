@@ -9,6 +9,7 @@
 #ifndef TPM_HEALTH_H
 #define TPM_HEALTH_H
 
+#include "base/histogram.h"
 #include "base/pins.h"
 #include "base/trouble.h"
 #include "tpm/device.h"
@@ -23,11 +24,13 @@
  */
 enum tpm_trouble tpm_trouble_of(const struct err *err);
 
-/** How long commands took, over the last TPM_TIMED of them. Zero while there was none. */
+/** How long commands took, over the last TPM_TIMED of them, and every increment of a counter since
+ * the TPM was opened. Zero while there was none. */
 #define TPM_TIMED 64
 struct tpm_latency {
     uint32_t count; /* of commands that the numbers are about */
     uint32_t median_us, p90_us, max_us;
+    struct histogram increments; /* histogram_time_bounds_us */
 };
 void tpm_latency(const struct tpm *tpm, struct tpm_latency *latency);
 

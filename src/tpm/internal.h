@@ -12,6 +12,7 @@
 #include <tss2/tss2_esys.h>
 
 #include "base/attested.h"
+#include "base/histogram.h"
 #include "base/pins.h"
 #include "tpm/anchor.h"
 #include "tpm/device.h"
@@ -40,8 +41,11 @@ int64_t watchdog_end(struct watchdog *dog);
 struct stopwatch {
     uint32_t us[TPM_TIMED];
     uint32_t next, count;
+    struct histogram increments;
 };
 void stopwatch_add(struct stopwatch *s, int64_t ns);
+/** The command that was added last counted a counter up. */
+void stopwatch_was_increment(struct stopwatch *s);
 void stopwatch_read(const struct stopwatch *s, struct tpm_latency *latency);
 
 /** Be part of the program, so that the TSS library's calls of OpenSSL find ours (openssl.c). */

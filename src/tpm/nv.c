@@ -93,8 +93,11 @@ TSS2_RC nv_increment(struct tpm *tpm, ESYS_TR index)
     TSS2_RC r = tpm_session_use(tpm, 0);
     if (r != TSS2_RC_SUCCESS)
         return r;
-    return TPM_RUN(tpm, "NV_Increment",
-                   Esys_NV_Increment(tpm->esys, index, index, tpm->session, NO_SESSION));
+    r = TPM_RUN(tpm, "NV_Increment",
+                Esys_NV_Increment(tpm->esys, index, index, tpm->session, NO_SESSION));
+    if (r == TSS2_RC_SUCCESS)
+        stopwatch_was_increment(&tpm->stopwatch);
+    return r;
 }
 
 TSS2_RC nv_define(struct tpm *tpm, const TPMS_NV_PUBLIC *pub, const TPM2B_AUTH *auth,

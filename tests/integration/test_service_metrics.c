@@ -121,6 +121,8 @@ static void test_numbers_follow(void **state)
     scrape(&a);
     assert_true(value_of(&a, "tidemark_tpm_nv_writes_total{key=\"fw\",index=\"l\"}") >= 2);
     assert_true(value_of(&a, "tidemark_tpm_command_max_seconds") > 0);
+    assert_true(value_of(&a, "tidemark_tpm_increment_seconds_count") > 0);
+    assert_true(value_of(&a, "tidemark_tpm_increment_seconds_sum") > 0);
     client_done(&a);
 }
 
@@ -202,6 +204,24 @@ static void test_promtool(void **state)
     assert_int_equal(lab_shell("promtool check metrics <'%s/metrics' >&2", lab_dir()), 0);
     assert_int_equal(
         lab_shell("promtool check rules '%s' >&2", SRCDIR "/etc/prometheus/tidemark.rules.yml"), 0);
+}
+
+/* Each alert fires when it should and is silent when all is well, and none is left out. */
+static void test_alerts(void **state)
+{
+    (void)state;
+    if (lab_shell("command -v promtool >/dev/null 2>&1") != 0) {
+        (void)fprintf(stderr, "no promtool (package prometheus): not asked\n");
+        skip();
+    }
+    assert_int_equal(
+        lab_shell("promtool test rules '%s' >&2", SRCDIR "/tests/monitoring/rules.test.yml"), 0);
+    assert_int_equal(
+        lab_shell("for a in $(sed -n 's/.* alert: //p' '%s'); do "
+                  "grep -q \"\\\"$a\\\"\" '%s' || { echo \"$a is not tested\" >&2; exit 1; }; done",
+                  SRCDIR "/etc/prometheus/tidemark.rules.yml",
+                  SRCDIR "/tests/monitoring/rules.test.yml"),
+        0);
 }
 
 static bool is_metric(const struct answer *a, const char *name, size_t len)
@@ -297,7 +317,7 @@ int main(void)
         cmocka_unit_test(test_numbers_follow), cmocka_unit_test(test_nothing_from_clients),
         cmocka_unit_test(test_request_id),     cmocka_unit_test(test_without_core),
         cmocka_unit_test(test_promtool),       cmocka_unit_test(test_rules_and_board),
-        cmocka_unit_test(test_documented),
+        cmocka_unit_test(test_documented),     cmocka_unit_test(test_alerts),
     };
     int status = lab_open();
     return status != 0 ? status : cmocka_run_group_tests(tests, setup, teardown);

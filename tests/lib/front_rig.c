@@ -443,9 +443,10 @@ static void answer_meters(struct rig *rig, const struct request *request)
                                  .tpm_p90_us = 21000,
                                  .tpm_max_us = 40000,
                                  .replayed = 2};
-    view_histogram_add(&m.all.commit, view_time_bounds_us, 1500);
-    view_histogram_add(&m.all.commit, view_time_bounds_us, 9000000);
-    view_histogram_add(&m.all.batch, view_batch_bounds, 2);
+    histogram_add(&m.all.commit, histogram_time_bounds_us, 1500);
+    histogram_add(&m.all.commit, histogram_time_bounds_us, 9000000);
+    histogram_add(&m.all.batch, view_batch_bounds, 2);
+    histogram_add(&m.all.tpm_increment, histogram_time_bounds_us, 19000);
     m.all.codes[view_code_number(RC_BURNED_VERIFY)] = 1;
     m.key = (struct view_meter){.kind = PLAN_TIME,
                                 .window = 37,

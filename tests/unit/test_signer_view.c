@@ -139,6 +139,25 @@ static void check_key(uint64_t signatures, uint64_t remaining)
     free(v);
 }
 
+/* Monitors are told the same of the window that they are told about. */
+static void check_meter(const struct view_window *windows)
+{
+    struct request request = {.op = REQUEST_METERS};
+    struct reply reply;
+    void *payload = NULL;
+    size_t len = 0;
+    signer_read(rig.signer, &request, &reply, &payload, &len);
+    assert_int_equal(reply.rc, RC_OK);
+    assert_int_equal(len, sizeof(struct view_meters) + sizeof(struct view_meter));
+    const struct view_meter *m = (void *)((uint8_t *)payload + sizeof(struct view_meters));
+    if (m->window >= 0 && (uint64_t)m->window < rig.plan[0].window_count) {
+        const struct view_window *w = &windows[m->window];
+        expect_sum(w, "used (metrics)", m->used, w->signatures);
+        expect_sum(w, "burned (metrics)", m->burned, w->burned);
+    }
+    free(payload);
+}
+
 static void check_views(void)
 {
     struct request request = {.op = REQUEST_WINDOWS, .from = 0, .to = 1000};
@@ -153,6 +172,7 @@ static void check_views(void)
         signatures += windows[i].signatures;
         remaining += windows[i].remaining;
     }
+    check_meter(windows);
     free(windows);
     check_key(signatures, remaining);
 }

@@ -145,6 +145,18 @@ static void test_latency(void **state)
         stopwatch_add(&s, 1000);
     stopwatch_read(&s, &l);
     assert_int_equal(l.max_us, 1);
+    assert_int_equal(l.increments.sum, 0);
+    stopwatch_add(&s, 20000 * INT64_C(1000));
+    stopwatch_was_increment(&s);
+    stopwatch_add(&s, 1000);
+    for (int i = 0; i < TPM_TIMED; i++) { /* what was counted up is not forgotten */
+        stopwatch_add(&s, 20001 * INT64_C(1000));
+        stopwatch_was_increment(&s);
+    }
+    stopwatch_read(&s, &l);
+    assert_int_equal(l.increments.counts[4], 1); /* up to 20 ms */
+    assert_int_equal(l.increments.counts[5], TPM_TIMED);
+    assert_int_equal(l.increments.sum, 20000 + TPM_TIMED * 20001);
 }
 
 static void test_firmware_text(void **state)
