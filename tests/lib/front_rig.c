@@ -29,7 +29,7 @@
 #include "daemon/sandbox.h"
 #include "policy/plan.h"
 
-#define PATIENCE_MS 5000
+#define PATIENCE_MS 60000
 
 static const char *const plan_texts[2] = {
     "{\"tidemark_plan\":1,\"key\":\"" RIG_VERSION_KEY "\",\"profile\":\"sp800-208\","

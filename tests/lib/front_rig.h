@@ -92,7 +92,7 @@ struct rig_request rig_last(struct rig *rig);
 void rig_set(struct rig *rig, bool *which, bool value);
 void rig_set_state(struct rig *rig, enum service_state state);
 
-/** Wait for a SIGN request (manual mode), at most 5 s. The caller closes its handle. */
+/** Wait for a SIGN request (manual mode), at most 60 s. The caller closes its handle. */
 struct rig_request rig_next(struct rig *rig);
 
 /** Wait until that many SIGN requests are pending. */
