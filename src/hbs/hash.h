@@ -58,4 +58,12 @@ void hbs_jobs_run(enum hbs_hash_kind hash, uint8_t n, const struct hbs_job *jobs
 /** libgcrypt's number of the hash, for the streamed message. */
 int hbs_hash_gcrypt(enum hbs_hash_kind hash);
 
+/**
+ * Start a streamed hash. Any thread.
+ * @param[out] handle  A gcry_md_hd_t of hbs_hash_gcrypt(hash), for gcry_md_close(). NULL unless
+ * RC_OK.
+ * @retval RC_RETRY_SYSTEM  No memory.
+ */
+enum rc hbs_hash_open(void **handle, enum hbs_hash_kind hash, struct err *err) MUST_CHECK;
+
 #endif

@@ -134,17 +134,15 @@ enum rc lms_message_open(struct lms_message *m, const struct lms_tree *tree, uin
                          const uint8_t *c, struct err *err)
 {
     *m = (struct lms_message){.ots = tree->set.ots};
-    gcry_md_hd_t handle = NULL;
-    gcry_error_t e = gcry_md_open(&handle, hbs_hash_gcrypt(m->ots->hash), 0);
-    if (e != 0)
-        return FAIL(err, RC_RETRY_SYSTEM, "gcrypt", e, "message hash: %s", gcry_strerror(e));
-    m->handle = handle;
+    enum rc rc = hbs_hash_open(&m->handle, m->ots->hash, err);
+    if (rc != RC_OK)
+        return rc;
     uint8_t prefix[LMS_I_LEN + 4 + 2 + HBS_N_MAX];
     memcpy(prefix, tree->i, LMS_I_LEN);
     be_put32(prefix + LMS_I_LEN, q);
     be_put16(prefix + LMS_I_LEN + 4, D_MESG);
     memcpy(prefix + LMS_I_LEN + 6, c, m->ots->n);
-    gcry_md_write(handle, prefix, LMS_I_LEN + 6 + (size_t)m->ots->n);
+    gcry_md_write(m->handle, prefix, LMS_I_LEN + 6 + (size_t)m->ots->n);
     return RC_OK;
 }
 

@@ -85,11 +85,9 @@ enum rc xmss_message_open(struct xmss_message *m, const struct xmss_params *para
                           const uint8_t *root, uint64_t index, const uint8_t *r, struct err *err)
 {
     *m = (struct xmss_message){.params = params};
-    gcry_md_hd_t handle = NULL;
-    gcry_error_t e = gcry_md_open(&handle, hbs_hash_gcrypt(params->hash), 0);
-    if (e != 0)
-        return FAIL(err, RC_RETRY_SYSTEM, "gcrypt", e, "message hash: %s", gcry_strerror(e));
-    m->handle = handle;
+    enum rc rc = hbs_hash_open(&m->handle, params->hash, err);
+    if (rc != RC_OK)
+        return rc;
     uint8_t n = params->n;
     uint8_t prefix[4 * XMSS_N_MAX] = {0};
     prefix[params->pad - 1] = 2; /* toByte(2, pad), H_msg */
@@ -97,7 +95,7 @@ enum rc xmss_message_open(struct xmss_message *m, const struct xmss_params *para
     memcpy(p, r, n);
     memcpy(p + n, root, n);
     be_put64(p + 3 * (size_t)n - 8, index);
-    gcry_md_write(handle, prefix, params->pad + 3 * (size_t)n);
+    gcry_md_write(m->handle, prefix, params->pad + 3 * (size_t)n);
     return RC_OK;
 }
 

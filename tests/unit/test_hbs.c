@@ -2,7 +2,7 @@
  * Unit tests of src/hbs but for the node file (test_hbs_nodes.c) and the public vectors
  * (tests/vectors/run.c): tables, hashing, one tree, HSS, verification, SubjectPublicKeyInfo.
  *
- * Linked with --wrap, so that a test can make hss_verify(), calloc() or gcry_md_open() fail.
+ * Linked with --wrap, so that a test can make hss_verify(), calloc() or gcry_md_copy() fail.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -52,7 +52,7 @@
 
 static bool refuse_hss_verify;
 static int fail_calloc_at;
-static int fail_md_open_at;
+static int fail_md_copy_at;
 
 enum rc __real_hss_verify(const struct hss_public *key, const void *message, size_t message_len,
                           const uint8_t *sig, size_t sig_len, struct err *err);
@@ -60,8 +60,8 @@ enum rc __wrap_hss_verify(const struct hss_public *key, const void *message, siz
                           const uint8_t *sig, size_t sig_len, struct err *err);
 void *__real_calloc(size_t count, size_t size);
 void *__wrap_calloc(size_t count, size_t size);
-gcry_error_t __real_gcry_md_open(gcry_md_hd_t *h, int algo, unsigned flags);
-gcry_error_t __wrap_gcry_md_open(gcry_md_hd_t *h, int algo, unsigned flags);
+gcry_error_t __real_gcry_md_copy(gcry_md_hd_t *h, gcry_md_hd_t from);
+gcry_error_t __wrap_gcry_md_copy(gcry_md_hd_t *h, gcry_md_hd_t from);
 
 enum rc __wrap_hss_verify(const struct hss_public *key, const void *message, size_t message_len,
                           const uint8_t *sig, size_t sig_len, struct err *err)
@@ -78,11 +78,11 @@ void *__wrap_calloc(size_t count, size_t size)
     return __real_calloc(count, size);
 }
 
-gcry_error_t __wrap_gcry_md_open(gcry_md_hd_t *h, int algo, unsigned flags)
+gcry_error_t __wrap_gcry_md_copy(gcry_md_hd_t *h, gcry_md_hd_t from)
 {
-    if (fail_md_open_at > 0 && --fail_md_open_at == 0)
+    if (fail_md_copy_at > 0 && --fail_md_copy_at == 0)
         return gcry_error(GPG_ERR_ENOMEM);
-    return __real_gcry_md_open(h, algo, flags);
+    return __real_gcry_md_copy(h, from);
 }
 
 /* Helpers ---------------------------------------------------------------------------------------
@@ -451,7 +451,7 @@ static void test_randomizer_and_message_refused(void **state)
     struct lms_message m;
     struct err err = {0};
     uint8_t c[HBS_N_MAX] = {0};
-    fail_md_open_at = 1;
+    fail_md_copy_at = 1;
     assert_int_equal(lms_message_open(&m, &s.tree, 0, c, &err), RC_RETRY_SYSTEM);
     assert_int_equal(err.rc, RC_RETRY_SYSTEM);
     assert_null(m.handle);
@@ -892,7 +892,7 @@ static void test_hss_faults(void **state)
         assert_int_equal(hss_sign_at(&key, 40, "tide", &len, NULL), RC_RETRY_SYSTEM);
     }
     for (int at = 1; at <= 4; at++) { /* two messages signed, two verified */
-        fail_md_open_at = at;
+        fail_md_copy_at = at;
         err = (struct err){0};
         assert_int_equal(hss_sign_at(&key, 40, "tide", &len, &err), RC_RETRY_SYSTEM);
         assert_int_equal(err.rc, RC_RETRY_SYSTEM);
@@ -900,7 +900,7 @@ static void test_hss_faults(void **state)
     assert_int_equal(hss_keygen(&key, &pub, NULL), RC_OK);
     assert_int_equal(hss_sign_at(&key, 40, "tide", &len, NULL), RC_OK);
     for (int at = 1; at <= 2; at++) {
-        fail_md_open_at = at;
+        fail_md_copy_at = at;
         assert_int_equal(verify_exact(&pub, "tide", hss_sig, len), RC_RETRY_SYSTEM);
     }
     assert_int_equal(verify_exact(&pub, "tide", hss_sig, len), RC_OK);
