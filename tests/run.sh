@@ -42,6 +42,12 @@ expect 1 1 tests/integration/test_service_rollback
 expect 1 1 tests/unit/test_waits
 SAYS='==1==ERROR: AddressSanitizer: heap-use-after-free' expect 1 1 tests/integration/test_sanitizer
 SAYS='x.c:1:2: runtime error: signed integer overflow' expect 1 1 tests/integration/test_undefined
+leak='==1==ERROR: LeakSanitizer: detected memory leaks'
+failed='[  FAILED  ] test_it'
+SAYS=$leak expect 1 1 tests/integration/test_leak
+SAYS=$(printf '%s\n%s' "$failed" "$leak") expect 0 2 tests/integration/test_failed_and_leaks
+SAYS=$(printf '%s\n%s\n==1==ERROR: AddressSanitizer: SEGV' "$failed" "$leak") \
+    expect 1 1 tests/integration/test_failed_and_crashes
 
 # Alone: not before what holds the lock has ended.
 program tests/integration/test_alone

@@ -199,7 +199,7 @@ static void test_sign_replayed(void **state)
     reply.replayed = true;
     rig_signature(signature, 402101);
     rig_send(&rig, &reply, signature, sizeof(signature));
-    struct answered a CLEANUP(answered_free) = client_read(fd, false, 5000);
+    struct answered a CLEANUP(answered_free) = client_read(fd, false, PATIENCE_MS);
     assert_int_equal(a.status, 200);
     check_header(&a, "Tidemark-Replayed", "true");
     assert_null(answered_header(&a, "Location"));
@@ -274,7 +274,7 @@ static void test_tcp(void **state)
     static const char request[] =
         "POST " SIGN " HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc";
     assert_true(client_send(fd, request, strlen(request)));
-    struct answered a CLEANUP(answered_free) = client_read(fd, false, 5000);
+    struct answered a CLEANUP(answered_free) = client_read(fd, false, PATIENCE_MS);
     assert_int_equal(a.status, 201);
     struct rig_request r = rig_last(&rig);
     assert_string_equal(r.request.requester, RIG_TCP);
@@ -353,7 +353,7 @@ static void test_keep_alive(void **state)
     static const int want[] = {201, 200, 200, 404, 200};
     assert_true(client_send(fd, request, strlen(request)));
     for (size_t i = 0; i < COUNT(want); i++) {
-        struct answered a CLEANUP(answered_free) = client_read(fd, i == 2, 5000);
+        struct answered a CLEANUP(answered_free) = client_read(fd, i == 2, PATIENCE_MS);
         assert_int_equal(a.status, want[i]);
         if (i == 2)
             assert_non_null(answered_header(&a, "Content-Length"));
@@ -389,7 +389,7 @@ static void test_concurrent(void **state)
     for (int i = 0; i < CLIENTS; i++) {
         char want[16];
         (void)snprintf(want, sizeof(want), "4.2.%d", i);
-        struct answered a CLEANUP(answered_free) = client_read(fds[i], false, 5000);
+        struct answered a CLEANUP(answered_free) = client_read(fds[i], false, PATIENCE_MS);
         json_t *json CLEANUP(release) = json_of(&a);
         assert_int_equal(a.status, 201);
         assert_string_equal(text_of(json, "version"), want);
@@ -409,16 +409,21 @@ static void test_stop_drains(void **state)
     rig_set(&rig, &rig.manual, true);
     int idle CLEANUP(fd_close) = client_unix(&rig);
     assert_true(client_send(idle, late, strlen(late)));
-    struct answered first CLEANUP(answered_free) = client_read(idle, false, 5000);
+    struct answered first CLEANUP(answered_free) = client_read(idle, false, PATIENCE_MS);
     assert_int_equal(first.status, 200);
     int fd CLEANUP(fd_close) = client_unix(&rig);
     assert_true(client_send(fd, request, strlen(request)));
     struct rig_request r = rig_next(&rig);
     assert_int_equal(send(rig.control, &control, sizeof(control), 0), sizeof(control));
-    (void)usleep(300 * 1000);
-    /* Who is connected already is told to come back. */
+    /* Who is connected already is told to come back, once the order has arrived. */
     assert_true(client_send(idle, late, strlen(late)));
-    struct answered refused CLEANUP(answered_free) = client_read(idle, false, 5000);
+    struct answered refused CLEANUP(answered_free) = client_read(idle, false, PATIENCE_MS);
+    for (int i = 0; i < PATIENCE_MS / 10 && refused.status == 200; i++) {
+        (void)usleep(10 * 1000);
+        answered_free(&refused);
+        assert_true(client_send(idle, late, strlen(late)));
+        refused = client_read(idle, false, PATIENCE_MS);
+    }
     assert_int_equal(refused.status, 503);
     check_header(&refused, "Connection", "close");
     int outside CLEANUP(fd_close) = client_unix(&rig);
@@ -427,7 +432,7 @@ static void test_stop_drains(void **state)
     assert_int_equal(none.status, 0);
     struct reply reply = rig_signed(&rig, &r);
     rig_send(&rig, &reply, signature, sizeof(signature));
-    struct answered a CLEANUP(answered_free) = client_read(fd, false, 5000);
+    struct answered a CLEANUP(answered_free) = client_read(fd, false, PATIENCE_MS);
     assert_int_equal(a.status, 201);
     fd_close(&r.body);
 }
@@ -438,7 +443,7 @@ static void test_stop_on_eof(void **state)
     (void)state;
     siginfo_t info = {0};
     assert_int_equal(shutdown(rig.control, SHUT_RDWR), 0);
-    for (int i = 0; i < 500 && info.si_pid == 0; i++) {
+    for (int i = 0; i < PATIENCE_MS / 10 && info.si_pid == 0; i++) {
         (void)usleep(10 * 1000);
         assert_int_equal(waitid(P_PID, (id_t)rig.front, &info, WEXITED | WNOWAIT | WNOHANG), 0);
     }
@@ -677,10 +682,14 @@ static void test_health(void **state)
                         "2026-12-08T09:36:00.125Z");
     assert_string_equal(text_of(json_object_get(json, "tpm"), "description"), "Example TPM");
     rig_core_kill(&rig);
-    (void)usleep(100 * 1000);
+    struct answered gone CLEANUP(answered_free) = client_get(&rig, "/health/ready");
+    for (int i = 0; i < PATIENCE_MS / 10 && strstr(gone.body, "Recovering") == NULL; i++) {
+        (void)usleep(10 * 1000);
+        answered_free(&gone);
+        gone = client_get(&rig, "/health/ready");
+    }
     struct answered live CLEANUP(answered_free) = client_get(&rig, "/health/live");
     assert_int_equal(live.status, 200);
-    struct answered gone CLEANUP(answered_free) = client_get(&rig, "/health/ready");
     assert_int_equal(gone.status, 503);
     assert_string_equal(gone.body, "{\"state\":\"Recovering\"}");
 }
@@ -884,7 +893,7 @@ static void test_batch_lies(void **state)
     assert_true(client_send(fd, body, strlen(body)));
     rig_wait_pending(&rig, 1);
     rig_core_kill(&rig);
-    struct answered c CLEANUP(answered_free) = client_read(fd, false, 5000);
+    struct answered c CLEANUP(answered_free) = client_read(fd, false, PATIENCE_MS);
     assert_int_equal(c.status, 503);
     assert_non_null(strstr(c.body, "outcome-unknown"));
     struct answered d CLEANUP(answered_free) = client_post(&rig, BATCH, JSON, body, strlen(body));

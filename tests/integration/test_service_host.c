@@ -389,7 +389,7 @@ static void settle(const struct service *s)
     struct answer a;
     assert_int_equal(service_get(s, &a, "/health/state"), 200);
     client_done(&a);
-    lab_sleep_ms(300);
+    lab_sleep_ms(1000);
 }
 
 static void test_stop_ends_requests_in_flight(void **state)

@@ -690,9 +690,9 @@ struct front_config rig_config(void)
                                  .requests_max = 16,
                                  .settings = {.body_max = 64 << 20,
                                               .body_memory_max = 1 << 20,
-                                              .header_deadline_s = 3,
-                                              .body_deadline_s = 6,
-                                              .core_deadline_s = 4}};
+                                              .header_deadline_s = 60,
+                                              .body_deadline_s = 60,
+                                              .core_deadline_s = 60}};
 }
 
 static int listen_unix(struct rig *rig)
