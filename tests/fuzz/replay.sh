@@ -7,7 +7,8 @@ for source in "$here"/fuzz_*.c; do
     name=${name#fuzz_}
     case $name in
     ledger | tpm) count=8 ;; # a database for each input, and a cryptographic session
-    peer) count=40 ;;        # keys and certificates are checked
+    peer) count=30 ;;        # keys and certificates are checked
+    attest) count=160 ;;     # signatures are checked
     *) count=400 ;;
     esac
     printf '%s: ' "$name"
