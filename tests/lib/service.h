@@ -26,7 +26,7 @@
 #define LAB_PATH 96    /* paths in the lab: short, because socket paths are */
 #define LAB_SKIPPED 77 /* automake's exit status for a test that could not run */
 #define TOOL_OUT 8192  /* what a tool says, cut */
-#define WAIT_MS 30000  /* for things that should happen soon, on a slow machine */
+#define WAIT_MS 60000  /* for things that should happen soon, on a slow machine */
 #define PUBLIC_MAX 64
 
 /* Lab --------------------------------------------------------------------------------------------
