@@ -50,6 +50,9 @@ enum rc_class { RC_CLASS_OK, RC_CLASS_REFUSED, RC_CLASS_RETRY, RC_CLASS_BURNED, 
     X(RC_REFUSED_ATTEST, RC_CLASS_REFUSED, 23, "TPM attests nothing for this key")                 \
     X(RC_REFUSED_ACCESS, RC_CLASS_REFUSED, 24, "not allowed for this identity")                    \
     X(RC_REFUSED_ACK, RC_CLASS_REFUSED, 25, "warning of exhaustion not acknowledged")              \
+    X(RC_REFUSED_NOT_REMOTE, RC_CLASS_REFUSED, 26, "plan allows no remote hashing")                \
+    X(RC_REFUSED_EXPIRED, RC_CLASS_REFUSED, 27, "reservation has ended, its index is burned")      \
+    X(RC_REFUSED_OTHER_HASH, RC_CLASS_REFUSED, 28, "reservation has signed another hash")          \
     X(RC_RETRY_BUSY, RC_CLASS_RETRY, 1, "in use by another process")                               \
     X(RC_RETRY_WINDOW_FULL, RC_CLASS_RETRY, 2, "window is full")                                   \
     X(RC_RETRY_RATE, RC_CLASS_RETRY, 3, "rate limit reached")                                      \

@@ -121,6 +121,11 @@ static void print_plan(const struct out *out, const struct plan *plan, const str
     for (uint32_t i = 0; i < plan->parameter_count; i++)
         out_data(out, "%-11s%s\n", i == 0 ? "parameters" : "", plan->parameters[i]);
     out_data(out, "%-11s%s\n", "message", plan_message_name(plan->message));
+    if (plan->remote.allowed)
+        out_data(out,
+                 "%-11scallers may hash their artifacts themselves, in %" PRIu32 " s, %" PRIu32
+                 " of them at a time\n",
+                 "remote", plan->remote.expires_s, plan->remote.open_per_caller);
     out_data(out, "%-11s%s\n", "kind", plan_kind_name(plan->kind));
     if (plan->kind == PLAN_VERSION)
         print_versions(out, plan);
@@ -178,6 +183,7 @@ static json_t *plan_json(const struct plan *plan, const struct facts *f)
         "window_usable", (json_int_t)plan->window_usable, "capacity", (json_int_t)f->artifacts);
     if (o == NULL)
         return NULL;
+    (void)json_object_set_new(o, "remote_hashing", json_boolean(plan->remote.allowed));
     (void)json_object_set_new(o, "indices", json_integer((json_int_t)f->indices));
     (void)json_object_set_new(o, "seals", json_integer((json_int_t)f->seals));
     (void)json_object_set_new(o, "padding", json_integer((json_int_t)f->padding));

@@ -58,6 +58,9 @@ enum cli_exit cli_exit_of_rc(enum rc rc)
     case RC_REFUSED_BELOW_FLOOR:
     case RC_REFUSED_JUMP:
     case RC_REFUSED_EXHAUSTED:
+    case RC_REFUSED_NOT_REMOTE:
+    case RC_REFUSED_EXPIRED:
+    case RC_REFUSED_OTHER_HASH:
         return CLI_REFUSED;
     case RC_REFUSED_NOT_OPEN:
         return CLI_LATER;
@@ -94,6 +97,10 @@ static const struct cli_problem problems[] = {
      "sign it as the next free version, or sign the artifact that this version is bound to"},
     {"version-below-floor", CLI_REFUSED, "choose a version above the highest one that is signed"},
     {"version-given-up", CLI_REFUSED, "release under the next free version"},
+    {"remote-hashing-off", CLI_REFUSED, "sign without --remote: the artifact is uploaded then"},
+    {"reservation-expired", CLI_REFUSED,
+     "sign again; a version is given up with its index, so under the next version"},
+    {"reservation-spent", CLI_REFUSED, "sign again, under another version or idempotency key"},
     {"version-jump", CLI_REFUSED, "check the version for a typing error; an operator can approve"},
     {"version-outside-plan", CLI_REFUSED,
      "choose a version and slot that the plan can name: tidemark key show KEY"},

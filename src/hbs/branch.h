@@ -90,6 +90,20 @@ bool hbs_branch_holds(const struct hbs_branch *branch, uint64_t index);
  */
 void hbs_branch_randomizer(const struct hbs_branch *branch, uint64_t index, uint8_t *c);
 
+#define HBS_PREFIX_MAX XMSS_MESSAGE_PREFIX_MAX
+_Static_assert(LMS_MESSAGE_PREFIX_MAX <= HBS_PREFIX_MAX, "room for both");
+
+/**
+ * For whoever hashes a message elsewhere: what is hashed before it at one index, and with which
+ * hash. The branch must hold the index (MUST).
+ * @param[out] hash  "sha256/192", "shake256/256": the algorithm, and how many bits of its output
+ *                   are the value. Static.
+ * @return bytes of the prefix.
+ * Source: RFC 8554 §4.5, RFC 8391 §4.1.9.
+ */
+size_t hbs_message_prefix(const struct hbs_branch *branch, uint64_t index, const uint8_t *c,
+                          uint8_t prefix[HBS_PREFIX_MAX], const char **hash);
+
 /** Streaming hash of a message for one index: the value that its one-time key signs. */
 struct hbs_message {
     enum hbs_tree_kind kind; /* 0 when closed */

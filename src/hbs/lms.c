@@ -130,6 +130,16 @@ void lms_randomizer(const struct lms_tree *tree, uint32_t q, const struct window
     wipe(text, sizeof(text));
 }
 
+size_t lms_message_prefix(const struct lms_tree *tree, uint32_t q, const uint8_t *c,
+                          uint8_t prefix[LMS_MESSAGE_PREFIX_MAX])
+{
+    memcpy(prefix, tree->i, LMS_I_LEN);
+    be_put32(prefix + LMS_I_LEN, q);
+    be_put16(prefix + LMS_I_LEN + 4, D_MESG);
+    memcpy(prefix + LMS_I_LEN + 6, c, tree->set.ots->n);
+    return LMS_I_LEN + 6 + (size_t)tree->set.ots->n;
+}
+
 enum rc lms_message_open(struct lms_message *m, const struct lms_tree *tree, uint32_t q,
                          const uint8_t *c, struct err *err)
 {
@@ -137,12 +147,8 @@ enum rc lms_message_open(struct lms_message *m, const struct lms_tree *tree, uin
     enum rc rc = hbs_hash_open(&m->handle, m->ots->hash, err);
     if (rc != RC_OK)
         return rc;
-    uint8_t prefix[LMS_I_LEN + 4 + 2 + HBS_N_MAX];
-    memcpy(prefix, tree->i, LMS_I_LEN);
-    be_put32(prefix + LMS_I_LEN, q);
-    be_put16(prefix + LMS_I_LEN + 4, D_MESG);
-    memcpy(prefix + LMS_I_LEN + 6, c, m->ots->n);
-    gcry_md_write(m->handle, prefix, LMS_I_LEN + 6 + (size_t)m->ots->n);
+    uint8_t prefix[LMS_MESSAGE_PREFIX_MAX];
+    gcry_md_write(m->handle, prefix, lms_message_prefix(tree, q, c, prefix));
     return RC_OK;
 }
 

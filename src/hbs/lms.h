@@ -67,6 +67,13 @@ void lms_subtree_root(const struct lms_tree *tree, uint32_t first, uint32_t coun
 void lms_randomizer(const struct lms_tree *tree, uint32_t q, const struct window_secret *secret,
                     uint8_t c[HBS_N_MAX]);
 
+#define LMS_MESSAGE_PREFIX_MAX (LMS_I_LEN + 4 + 2 + HBS_N_MAX)
+
+/** What is hashed before the message: I || u32(q) || D_MESG || C (RFC 8554 §4.5). All of it is
+ * public once the signature is. @return its length. */
+size_t lms_message_prefix(const struct lms_tree *tree, uint32_t q, const uint8_t *c,
+                          uint8_t prefix[LMS_MESSAGE_PREFIX_MAX]);
+
 /** Streaming H(I || u32(q) || D_MESG || C || message): the value that the one-time key signs. */
 struct lms_message {
     void *handle; /* NULL when closed */

@@ -81,6 +81,19 @@ void xmss_randomizer(const struct xmss_params *params, const uint8_t *sk_prf, ui
     hbs_xmss_prf(params, sk_prf, index, r);
 }
 
+size_t xmss_message_prefix(const struct xmss_params *params, const uint8_t *root, uint64_t index,
+                           const uint8_t *r, uint8_t prefix[XMSS_MESSAGE_PREFIX_MAX])
+{
+    uint8_t n = params->n;
+    memset(prefix, 0, XMSS_MESSAGE_PREFIX_MAX);
+    prefix[params->pad - 1] = 2; /* toByte(2, pad), H_msg */
+    uint8_t *p = prefix + params->pad;
+    memcpy(p, r, n);
+    memcpy(p + n, root, n);
+    be_put64(p + 3 * (size_t)n - 8, index);
+    return params->pad + 3 * (size_t)n;
+}
+
 enum rc xmss_message_open(struct xmss_message *m, const struct xmss_params *params,
                           const uint8_t *root, uint64_t index, const uint8_t *r, struct err *err)
 {
@@ -88,14 +101,8 @@ enum rc xmss_message_open(struct xmss_message *m, const struct xmss_params *para
     enum rc rc = hbs_hash_open(&m->handle, params->hash, err);
     if (rc != RC_OK)
         return rc;
-    uint8_t n = params->n;
-    uint8_t prefix[4 * XMSS_N_MAX] = {0};
-    prefix[params->pad - 1] = 2; /* toByte(2, pad), H_msg */
-    uint8_t *p = prefix + params->pad;
-    memcpy(p, r, n);
-    memcpy(p + n, root, n);
-    be_put64(p + 3 * (size_t)n - 8, index);
-    gcry_md_write(m->handle, prefix, params->pad + 3 * (size_t)n);
+    uint8_t prefix[XMSS_MESSAGE_PREFIX_MAX];
+    gcry_md_write(m->handle, prefix, xmss_message_prefix(params, root, index, r, prefix));
     return RC_OK;
 }
 

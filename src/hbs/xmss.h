@@ -51,6 +51,13 @@ void xmss_node(const struct xmss_tree *tree, uint32_t r, const uint8_t *left, co
 void xmss_randomizer(const struct xmss_params *params, const uint8_t *sk_prf, uint64_t index,
                      uint8_t *r);
 
+#define XMSS_MESSAGE_PREFIX_MAX (4 * XMSS_N_MAX)
+
+/** What is hashed before the message: toByte(2, pad) || r || root || toByte(idx_sig, n) (RFC 8391
+ * §5.1). All of it is public once the signature is. @return its length. */
+size_t xmss_message_prefix(const struct xmss_params *params, const uint8_t *root, uint64_t index,
+                           const uint8_t *r, uint8_t prefix[XMSS_MESSAGE_PREFIX_MAX]);
+
 /** Streaming H_msg(r || root || toByte(idx_sig, n), message): the value that is signed. */
 struct xmss_message {
     void *handle; /* NULL when closed */

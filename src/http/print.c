@@ -278,6 +278,8 @@ void print_window(struct jcs *j, const struct view_window *view)
     if (view->opens_s >= 0)
         member_time(j, "opens", view->opens_s);
     jcs_member_u64(j, "remaining", view->remaining);
+    if (view->reserved > 0)
+        jcs_member_u64(j, "reserved", view->reserved);
     jcs_member_u64(j, "signed", view->signatures);
     jcs_member_u64(j, "size", view->size);
     jcs_member_string(j, "state", window_state_name(view->state));
@@ -348,6 +350,26 @@ void print_signature(struct jcs *j, const struct reply *reply, const struct plan
     jcs_member_string(j, "scheme", plan_scheme_name(facts->scheme));
     jcs_member_string(j, "signature", base64);
     member_time(j, "signed_at", view->signed_at_s);
+    member_text(j, "slot", view->slot);
+    member_text(j, "version", view->version);
+    print_warnings(j, reply->tpm_virtual, 0);
+    jcs_member_u64(j, "window", view->window);
+    jcs_object_close(j);
+}
+
+void print_reservation(struct jcs *j, const struct reply *reply, const char *base64)
+{
+    const struct signature_view *view = &reply->signature;
+    jcs_object_open(j);
+    jcs_member_hex(j, "artifact_sha256", view->artifact_sha256, SHA256_LEN);
+    member_time(j, "expires", reply->expires_s);
+    print_clean(j, "hash", reply->hash);
+    jcs_member_hex(j, "id", view->id, sizeof(view->id));
+    jcs_member_u64(j, "index", view->index);
+    print_clean(j, "key", view->key);
+    jcs_member_hex(j, "plan_sha256", view->plan_sha256, SHA256_LEN);
+    jcs_member_string(j, "prefix", base64);
+    print_remaining(j, view->remaining_window, view->remaining_key);
     member_text(j, "slot", view->slot);
     member_text(j, "version", view->version);
     print_warnings(j, reply->tpm_virtual, 0);

@@ -47,6 +47,8 @@ void print_signature(struct jcs *j, const struct reply *reply, const struct plan
                      const char *base64);
 
 /** The answer to a preview: where it would sign, or what is stored, and the limits. */
+/** A reservation. @param[in] base64  What is hashed before the artifact. */
+void print_reservation(struct jcs *j, const struct reply *reply, const char *base64);
 void print_preview(struct jcs *j, const struct reply *reply, const struct plan_facts *facts);
 
 /** GET …/forecast, and one element of GET /v1/warnings. */

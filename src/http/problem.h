@@ -125,6 +125,19 @@
       "since it would not be clear which bytes are signed.")                                       \
     X(PROBLEM_NOT_SUPPORTED, "not-supported", 422, "The key cannot do this",                       \
       "Compare with GET /v1/keys/{key}: message, kind and scheme are fixed when the key is made.") \
+    X(PROBLEM_REMOTE_HASHING_OFF, "remote-hashing-off", 422,                                       \
+      "The plan of this key allows no remote hashing",                                             \
+      "Upload the artifact to be signed. Whether callers may hash their artifacts themselves is "  \
+      "a part of the plan (remote_hashing) and fixed when the key is made.")                       \
+    X(PROBLEM_RESERVATION_EXPIRED, "reservation-expired", 410,                                     \
+      "The reservation has ended, and its index is burned",                                        \
+      "Nothing was signed and nothing will be for this index. Ask for another reservation and "    \
+      "come back with its hash before it expires. Version plans: the version is given up with "    \
+      "its index; release under the next one.")                                                    \
+    X(PROBLEM_RESERVATION_SPENT, "reservation-spent", 409,                                         \
+      "The reservation has signed another hash",                                                   \
+      "A one-time key signs once. Send the hash that it has signed to get the same signature "     \
+      "again, or ask for another reservation.")                                                    \
     X(PROBLEM_NOT_ATTESTED, "not-attested", 409, "The TPM attests nothing for this key",           \
       "Signing is not affected. The detail says what is missing: an operator gives the service "   \
       "the TPM's owner and endorsement authorisations once, restarts it, and the attestation key " \

@@ -17,6 +17,8 @@ static const struct route routes[] = {
     {"POST", "/v1/keys/{key}/signatures:batch", ROLE_SIGNER, "", batch_begin, batch_start},
     {"POST", "/v1/keys/{key}/signatures:preview", ROLE_SIGNER, "version slot window", preview_begin,
      preview_start},
+    {"POST", "/v1/keys/{key}/reservations", ROLE_SIGNER, "", reservation_begin, reservation_start},
+    {"POST", "/v1/keys/{key}/reservations/{id}/signature", ROLE_SIGNER, "", hash_begin, hash_start},
     {"GET", "/v1/keys/{key}/signatures/{id}", READ_OWN, "", NULL, signature_start},
     {"GET", "/v1/keys/{key}/signatures/{id}/receipt", READ_OWN, "", NULL, receipt_start},
     {"GET", "/v1/keys", READ_KEYS, "", NULL, keys_start},

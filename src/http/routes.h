@@ -32,6 +32,17 @@ void sign_start(struct exchange *x);
 void signature_start(struct exchange *x); /* GET …/signatures/{id} */
 void receipt_start(struct exchange *x);
 
+/** For reserve.c: how the signature is wanted (x->bare); false if an answer was given instead. */
+bool sign_accept(struct exchange *x) MUST_CHECK;
+/** For reserve.c: the core has answered with a signature. */
+void sign_done(struct exchange *x);
+
+/* reserve.c */
+void reservation_begin(struct exchange *x);
+void reservation_start(struct exchange *x);
+void hash_begin(struct exchange *x);
+void hash_start(struct exchange *x);
+
 /* batch.c */
 void batch_begin(struct exchange *x);
 void batch_start(struct exchange *x);

@@ -48,7 +48,7 @@ static bool check_length(struct exchange *x)
     return !x->answer.ready;
 }
 
-static bool check_accept(struct exchange *x)
+bool sign_accept(struct exchange *x)
 {
     bool neither = false;
     x->bare = accept_bare(guard_value(&x->guard, GUARD_ACCEPT), &neither);
@@ -102,7 +102,7 @@ void sign_begin(struct exchange *x)
 {
     struct err err = {0};
     x->signing = true;
-    if (!body_no_page(x) || !check_media(x) || !check_length(x) || !check_accept(x))
+    if (!body_no_page(x) || !check_media(x) || !check_length(x) || !sign_accept(x))
         return;
     if (read_request(x, &err) != RC_OK) {
         exchange_fail(x, &err);
@@ -137,8 +137,6 @@ static void use_bytes(struct exchange *x)
     x->sign.digest_claimed = true;
     memcpy(x->sign.digest, x->sha256, SHA256_LEN);
 }
-
-static void sign_done(struct exchange *x);
 
 static void sign_send(struct exchange *x)
 {
@@ -234,7 +232,8 @@ static void signature_json(struct exchange *x, unsigned status)
 static void signature_answer(struct exchange *x)
 {
     const struct signature_view *s = &x->made.signature;
-    bool created = x->made.op == REQUEST_SIGN && !x->made.replayed;
+    bool stored = x->made.op == REQUEST_SIGNATURE;
+    bool created = !stored && !x->made.replayed;
     unsigned status = created ? 201 : 200;
     if (x->bare) {
         uint8_t *copy = malloc(x->signature_len);
@@ -255,11 +254,11 @@ static void signature_answer(struct exchange *x)
     signature_path(path, s->key, s->id);
     if (created)
         answer_header(&x->answer, "Location", "%s", path);
-    if (x->made.op == REQUEST_SIGNATURE) { /* as JSON it says what is left, which changes */
+    if (stored) { /* as JSON it says what is left, which changes */
         x->answer.kept = true;
         answer_header(&x->answer, "Vary", "Accept");
     }
-    if (x->made.op == REQUEST_SIGN && x->made.replayed)
+    if (!stored && x->made.replayed)
         answer_header(&x->answer, "Tidemark-Replayed", "true");
     answer_limits(&x->answer, &x->made, x->facts.window_s);
 }
@@ -277,7 +276,7 @@ static void signature_with_plan(struct exchange *x)
 }
 
 /* The signature is there; keep it, and see that we know its plan. */
-static void sign_done(struct exchange *x)
+void sign_done(struct exchange *x)
 {
     x->made = x->job.reply;
     x->signature = x->payload;
@@ -299,7 +298,7 @@ static void sign_done(struct exchange *x)
 
 void signature_start(struct exchange *x)
 {
-    if (!check_accept(x))
+    if (!sign_accept(x))
         return;
     exchange_request(x, REQUEST_SIGNATURE);
     memcpy(x->job.request.id, x->id, sizeof(x->id));

@@ -150,6 +150,27 @@ enum rc preview_body_parse(struct request *request, const char *text, size_t len
 /* Batches --------------------------------------------------------------------------------------
  */
 
+enum rc hash_body_parse(struct request *request, const char *text, size_t len, struct err *err)
+{
+    static const char *const known[] = {"hash", NULL};
+    json_t *root CLEANUP(json_release) = NULL;
+    enum rc rc = load(&root, text, len, err);
+    if (rc == RC_OK)
+        rc = check_members(root, known, err);
+    if (rc != RC_OK)
+        return rc;
+    const json_t *hash = json_object_get(root, "hash");
+    size_t digits = json_is_string(hash) ? json_string_length(hash) : 0;
+    uint8_t bytes[sizeof(request->digest)];
+    if (digits < 2 || digits % 2 != 0 || digits / 2 > sizeof(bytes) ||
+        !hex_decode(bytes, digits / 2, json_string_value(hash)))
+        return FAIL(err, RC_REFUSED_INPUT, "", 0, "hash must be 2 to %zu hex digits",
+                    2 * sizeof(bytes));
+    memcpy(request->digest, bytes, digits / 2);
+    request->hash_len = (uint32_t)(digits / 2);
+    return RC_OK;
+}
+
 static enum rc take_item(struct request_item *item, json_t *value, struct err *err)
 {
     static const char *const known[] = {"digest", "version",         "slot",

@@ -29,6 +29,14 @@ enum rc preview_body_parse(struct request *request, const char *text, size_t len
                            struct err *err) MUST_CHECK;
 
 /**
+ * Read {"hash": "HEX"}, what a caller has hashed for a reservation, into digest and hash_len.
+ * @retval RC_REFUSED_INPUT      Not of this form, or not 1 to 64 bytes. Unchanged then.
+ * @retval RC_REFUSED_TOO_LARGE  More than SIGN_BODY_MAX bytes.
+ */
+enum rc hash_body_parse(struct request *request, const char *text, size_t len,
+                        struct err *err) MUST_CHECK;
+
+/**
  * Read {"requests": [{"digest": …, "version": …, "slot": …}, {"digest": …, "window": "current",
  * "idempotency_key": "…"}]}.
  * @param[out] items  Zeroed behind *count, and all of them unless RC_OK.

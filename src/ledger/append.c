@@ -433,7 +433,7 @@ enum rc ledger_add_intent(struct ledger *ledger, uint32_t key, struct ledger_int
     bind_blob(&b, intent->artifact_sha256, SHA256_LEN);
     bind_u64(&b, intent->artifact_size);
     bind_blob(&b, intent->randomizer, intent->value_len);
-    bind_blob(&b, intent->value, intent->value_len);
+    bind_blob(&b, intent->value, intent->remote ? 0 : intent->value_len);
     bind_origin(&b, &intent->origin);
     rc = adding_both(&a, &b, err);
     if (rc != RC_OK)
@@ -486,7 +486,7 @@ static enum rc receipt_ok(const struct ledger_receipt *r, struct err *err)
 {
     if (!number_ok(r->index) || !number_ok(r->window) || !counter_ok(r->epoch) ||
         !counter_ok(r->artifact_size) || r->signature_len < 1 ||
-        r->signature_len > LEDGER_SIGNATURE_MAX)
+        r->signature_len > LEDGER_SIGNATURE_MAX || r->caller_hash_len > LEDGER_VALUE_MAX)
         return REFUSE_RANGE(err, "a number of the receipt");
     if (!text_ok(r->version, LEDGER_VERSION_MAX) || !text_ok(r->slot, NAME_LEN_MAX) ||
         !origin_ok(&r->origin))
@@ -507,6 +507,7 @@ static int insert_receipt(struct adding *a, const struct ledger_receipt *r,
     bind_blob(&b, r->artifact_sha256, SHA256_LEN);
     bind_u64(&b, r->artifact_size);
     bind_blob(&b, r->signature_sha256, SHA256_LEN);
+    bind_blob(&b, r->caller_hash, r->caller_hash_len);
     bind_origin(&b, &r->origin);
     bind_blob(&b, signature, r->signature_len);
     return insert(&b);
@@ -553,6 +554,70 @@ enum rc ledger_add_receipt(struct ledger *ledger, uint32_t key, struct ledger_re
         memset(receipt->signature_sha256, 0, SHA256_LEN);
         receipt->signature_len = 0;
     }
+    return rc;
+}
+
+/* Reservations --------------------------------------------------------------------------------- */
+
+static enum rc reservation_ok(const struct ledger_reservation *r, struct err *err)
+{
+    if (!number_ok(r->index) || !number_ok(r->window) || !counter_ok(r->epoch) ||
+        !counter_ok(r->intent) || r->expires_s < 0 || r->expires_s > RFC3339_S_MAX)
+        return REFUSE_RANGE(err, "a number of the reservation");
+    if (!origin_ok(&r->origin))
+        return REFUSE_TEXT(err, "a text of the reservation");
+    return RC_OK;
+}
+
+static int insert_reservation(struct adding *a, const struct ledger_reservation *r)
+{
+    struct binder b = detail(a, STMT_ADD_RESERVATION);
+    bind_u64(&b, r->epoch);
+    bind_u64(&b, r->window);
+    bind_u64(&b, r->index);
+    bind_blob(&b, r->id, LEDGER_ID_LEN);
+    bind_u64(&b, r->intent);
+    bind_blob(&b, r->artifact_sha256, SHA256_LEN);
+    bind_i64(&b, r->expires_s);
+    bind_origin(&b, &r->origin);
+    return insert(&b);
+}
+
+static enum rc add_reservation(struct ledger *l, uint32_t key,
+                               struct ledger_reservation *reservation, struct err *err)
+{
+    struct adding a CLEANUP(adding_wipe) = {0};
+    enum rc rc = adding_start(&a, l, key, reservation->at_s, err);
+    if (rc == RC_OK)
+        rc = reservation_ok(reservation, err);
+    if (rc != RC_OK)
+        return rc;
+    receipt_id(reservation->id, l->keys[key].key_id, reservation->index);
+    int s = insert_reservation(&a, reservation);
+    if (is_taken(s))
+        return FAIL(err, RC_REFUSED_SPENT, "sqlite", s, "index %" PRIu64 " is reserved",
+                    reservation->index);
+    if (s == SQLITE_CONSTRAINT_TRIGGER)
+        return FAIL(err, RC_HALT_INVARIANT, "sqlite", s, "reservation of index %" PRIu64 ": %s",
+                    reservation->index, sqlite3_errmsg(l->db));
+    if (s != SQLITE_DONE)
+        return HALT(l, s, err, "add the reservation of index %" PRIu64, reservation->index);
+    entry_reservation(&a.json, &a.e, reservation);
+    rc = adding_finish(&a, err);
+    if (rc != RC_OK)
+        return rc;
+    reservation->seq = a.e.seq;
+    tally_reservation(&l->tallies, key, reservation);
+    return RC_OK;
+}
+
+enum rc ledger_add_reservation(struct ledger *ledger, uint32_t key,
+                               struct ledger_reservation *reservation, struct err *err)
+{
+    reservation->seq = 0;
+    enum rc rc = add_reservation(ledger, key, reservation, err);
+    if (rc != RC_OK)
+        memset(reservation->id, 0, LEDGER_ID_LEN);
     return rc;
 }
 

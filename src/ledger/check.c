@@ -94,6 +94,7 @@ static enum table table_of(const char *kind)
         {"lease", TABLE_LEASE},
         {"intent", TABLE_INTENT},
         {"burn", TABLE_BURN},
+        {"reservation", TABLE_RESERVATION},
         {"branch-signed", TABLE_BRANCH},
         {"void", TABLE_VOID},
         {"window-opened", TABLE_WINDOW},
@@ -141,6 +142,17 @@ static void check_receipt(const struct checker *c, struct row *r, const struct e
         r->bad = true;
 }
 
+static void check_reservation(const struct checker *c, struct row *r, const struct entry *e,
+                              struct ledger_reservation *reservation)
+{
+    uint8_t id[LEDGER_ID_LEN];
+    row_reservation(r, reservation);
+    if (r->bad)
+        return;
+    receipt_id(id, c->keys[e->key].key_id, reservation->index);
+    r->bad = !ct_equal(id, reservation->id, LEDGER_ID_LEN);
+}
+
 static void check_branch(struct row *r, struct ledger_branch *branch)
 {
     const uint8_t *record = NULL;
@@ -175,6 +187,7 @@ static void rebuild(struct checker *c, enum table table, struct row *r, struct e
         struct ledger_intent intent;
         struct ledger_void lifted;
         struct ledger_receipt receipt;
+        struct ledger_reservation reservation;
         struct ledger_burn burn;
         struct ledger_note note;
         struct attest_keys keys;
@@ -218,6 +231,10 @@ static void rebuild(struct checker *c, enum table table, struct row *r, struct e
     case TABLE_RECEIPT:
         check_receipt(c, r, e, &u.receipt);
         entry_receipt(j, e, &u.receipt);
+        break;
+    case TABLE_RESERVATION:
+        check_reservation(c, r, e, &u.reservation);
+        entry_reservation(j, e, &u.reservation);
         break;
     case TABLE_BURN:
         row_burn(r, &u.burn);
@@ -334,6 +351,19 @@ static const struct {
      " AND b.window = r.window AND b.version = r.version AND b.slot = r.slot"
      " AND i.artifact_sha256 = r.artifact_sha256)",
      "no lease and no binding covers the index of this receipt"},
+    {"SELECT v.seq FROM reservation AS v WHERE NOT (v.intent = 0 AND EXISTS (SELECT 1 FROM lease "
+     "AS l"
+     " WHERE l.key = v.key AND l.epoch = v.epoch AND l.window = v.window AND l.seq < v.seq"
+     " AND l.first <= v.idx AND l.first + l.count > v.idx))"
+     " AND NOT EXISTS (SELECT 1 FROM intent AS i WHERE i.seq = v.intent AND i.seq < v.seq"
+     " AND i.key = v.key AND i.idx = v.idx AND i.epoch = v.epoch AND i.window = v.window"
+     " AND length(i.value) = 0 AND i.artifact_sha256 = v.artifact_sha256)",
+     "no lease and no intent covers the index of this reservation"},
+    {"SELECT r.seq FROM receipt AS r WHERE (length(r.caller_hash) > 0) IS NOT EXISTS"
+     " (SELECT 1 FROM reservation AS v WHERE v.key = r.key AND v.idx = r.idx AND v.seq < r.seq"
+     " AND v.epoch = r.epoch AND v.artifact_sha256 = r.artifact_sha256"
+     " AND (v.intent = 0 OR EXISTS (SELECT 1 FROM binding AS b WHERE b.seq = v.intent)))",
+     "a hash that the caller made, and no other, is signed for a reservation"},
     {"SELECT l.seq FROM lease AS l WHERE (SELECT o.first + o.count FROM lease AS o"
      " WHERE o.key = l.key AND o.first < l.first ORDER BY o.first DESC LIMIT 1) > l.first",
      "two leases overlap"},

@@ -178,7 +178,7 @@ void entry_intent(struct jcs *j, struct entry *e, const struct ledger_intent *in
     jcs_member_string(j, "requester", intent->origin.requester);
     member_seq(j, e);
     jcs_member_string(j, "slot", intent->slot);
-    jcs_member_hex(j, "value", intent->value, intent->value_len);
+    jcs_member_hex(j, "value", intent->value, intent->remote ? 0 : intent->value_len);
     jcs_member_string(j, "version", intent->version);
     jcs_member_u64(j, "window", intent->window);
     jcs_object_close(j);
@@ -203,6 +203,8 @@ void entry_receipt(struct jcs *j, struct entry *e, const struct ledger_receipt *
     jcs_member_hex(j, "artifact_sha256", receipt->artifact_sha256, SHA256_LEN);
     jcs_member_u64(j, "artifact_size", receipt->artifact_size);
     member_at(j, e);
+    if (receipt->caller_hash_len > 0)
+        jcs_member_hex(j, "caller_hash", receipt->caller_hash, receipt->caller_hash_len);
     jcs_member_u64(j, "epoch", receipt->epoch);
     jcs_member_hex(j, "id", receipt->id, LEDGER_ID_LEN);
     jcs_member_string(j, "idempotency_key", receipt->origin.idempotency_key);
@@ -218,6 +220,27 @@ void entry_receipt(struct jcs *j, struct entry *e, const struct ledger_receipt *
     jcs_member_string(j, "slot", receipt->slot);
     jcs_member_string(j, "version", receipt->version);
     jcs_member_u64(j, "window", receipt->window);
+    jcs_object_close(j);
+}
+
+void entry_reservation(struct jcs *j, struct entry *e, const struct ledger_reservation *reservation)
+{
+    jcs_object_open(j);
+    jcs_member_hex(j, "artifact_sha256", reservation->artifact_sha256, SHA256_LEN);
+    member_at(j, e);
+    jcs_member_u64(j, "epoch", reservation->epoch);
+    jcs_member_u64(j, "expires", (uint64_t)reservation->expires_s);
+    jcs_member_hex(j, "id", reservation->id, LEDGER_ID_LEN);
+    jcs_member_string(j, "idempotency_key", reservation->origin.idempotency_key);
+    jcs_member_u64(j, "index", reservation->index);
+    jcs_member_u64(j, "intent", reservation->intent);
+    jcs_member_string(j, "key", e->key_name);
+    member_kind(j, e, "reservation", "");
+    member_prev(j, e);
+    jcs_member_string(j, "request_id", reservation->origin.request_id);
+    jcs_member_string(j, "requester", reservation->origin.requester);
+    member_seq(j, e);
+    jcs_member_u64(j, "window", reservation->window);
     jcs_object_close(j);
 }
 

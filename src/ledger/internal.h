@@ -40,6 +40,7 @@ enum stmt {
     STMT_ADD_INTENT,
     STMT_ADD_VOID,
     STMT_ADD_RECEIPT,
+    STMT_ADD_RESERVATION,
     STMT_ADD_BURN,
     STMT_ADD_NOTE,
     STMT_ADD_ATTEST_KEYS,
@@ -59,6 +60,8 @@ enum stmt {
     STMT_RECEIPT_BY_INDEX,
     STMT_RECEIPT_BY_IDEMPOTENCY,
     STMT_RECEIPT_TIMES,
+    STMT_RESERVATION_BY_INDEX,
+    STMT_NEXT_OPEN_RESERVATION,
     STMT_USED_BY,
     STMT_BRANCH_AT,
     STMT_BRANCH_LATEST,
@@ -107,6 +110,7 @@ struct tally {
     uint64_t leased; /* of all only */
     uint64_t bound;
     uint64_t receipts;
+    uint64_t reserved; /* of leases, by remote hashes, without a receipt */
 };
 #define TALLIES_MAX 256 /* more than there are identities: a caller is seldom counted twice */
 struct tallies {
@@ -226,6 +230,8 @@ void entry_lease(struct jcs *j, struct entry *e, const struct ledger_lease *leas
 void entry_intent(struct jcs *j, struct entry *e, const struct ledger_intent *intent);
 void entry_void(struct jcs *j, struct entry *e, const struct ledger_void *lifted);
 void entry_receipt(struct jcs *j, struct entry *e, const struct ledger_receipt *receipt);
+void entry_reservation(struct jcs *j, struct entry *e,
+                       const struct ledger_reservation *reservation);
 void entry_burn(struct jcs *j, struct entry *e, const struct ledger_burn *burn);
 void entry_note(struct jcs *j, struct entry *e, const struct ledger_note *note);
 void entry_attest_keys(struct jcs *j, struct entry *e, const struct attest_keys *keys);
@@ -252,6 +258,7 @@ void row_intent(struct row *r, struct ledger_intent *intent);
 void row_void(struct row *r, struct ledger_void *lifted);
 /* *signature: signature_len bytes, borrowed from the statement until it steps or is reset. */
 void row_receipt(struct row *r, struct ledger_receipt *receipt, const uint8_t **signature);
+void row_reservation(struct row *r, struct ledger_reservation *reservation);
 void row_burn(struct row *r, struct ledger_burn *burn);
 void row_note(struct row *r, struct ledger_note *note);
 void row_attest_keys(struct row *r, struct attest_keys *keys);
@@ -283,6 +290,9 @@ void tally_lease(struct tallies *tallies, uint32_t key, const struct ledger_leas
 void tally_intent(struct tallies *tallies, uint32_t key, const struct ledger_intent *intent);
 void tally_receipt(struct tallies *tallies, uint32_t key, const struct ledger_receipt *receipt);
 
+void tally_reservation(struct tallies *tallies, uint32_t key,
+                       const struct ledger_reservation *reservation);
+
 /** Are all that are kept as the tables say (query.c)? @retval RC_HALT_LEDGER  No. */
 enum rc tally_check(struct ledger *l, struct err *err) MUST_CHECK;
 
@@ -301,6 +311,7 @@ enum table {
     TABLE_INTENT,
     TABLE_VOID,
     TABLE_RECEIPT,
+    TABLE_RESERVATION,
     TABLE_BURN,
     TABLE_NOTE,
     TABLE_ATTEST_KEYS,

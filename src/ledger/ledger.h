@@ -43,7 +43,7 @@
 #include "base/rc.h"
 #include "base/text.h"
 
-#define LEDGER_SCHEMA_VERSION 3
+#define LEDGER_SCHEMA_VERSION 4
 #define LEDGER_ID_LEN 16    /* of a receipt: what /signatures/{id} names */
 #define LEDGER_TEXT_MAX 255 /* request ids, idempotency keys, requesters, reasons */
 #define LEDGER_VERSION_MAX 63
@@ -212,6 +212,7 @@ struct ledger_intent {
     uint8_t randomizer[LEDGER_VALUE_MAX];
     uint8_t value[LEDGER_VALUE_MAX]; /* exactly what the one-time key will sign */
     size_t value_len;                /* of randomizer and value */
+    bool remote; /* the caller will make the value: it is not known yet, and zero here */
     struct ledger_origin origin;
     int64_t at_s;
 };
@@ -237,6 +238,10 @@ struct ledger_receipt {
     uint8_t artifact_sha256[SHA256_LEN];
     uint64_t artifact_size;
     uint8_t signature_sha256[SHA256_LEN]; /* set */
+    /* The value that was signed, where the caller has made it (a reservation): nobody here has seen
+     * whether it is that of the artifact. */
+    uint8_t caller_hash[LEDGER_VALUE_MAX];
+    size_t caller_hash_len; /* 0: it was made here */
     struct ledger_origin origin;
     int64_t at_s;
     size_t signature_len; /* set by ledger_add_receipt() and by the look-ups */
@@ -250,12 +255,42 @@ struct ledger_receipt {
  * @retval RC_REFUSED_SPENT    The index has a receipt already. Nothing changed.
  * @retval RC_HALT_INVARIANT   Nothing reserves the index for it, and a receipt without reservation
  *                             cannot be: no lease of its epoch and window, and no binding of its
- *                             epoch, window, version, slot and digest covers it; or it is burned.
+ *                             epoch, window, version, slot and digest covers it; or it is burned;
+ *                             or it is reserved and the value is not the caller's, or the other way
+ *                             round.
  *                             Nothing changed.
  */
 enum rc ledger_add_receipt(struct ledger *ledger, uint32_t key, struct ledger_receipt *receipt,
                            const uint8_t *signature, size_t signature_len,
                            struct err *err) MUST_CHECK;
+
+/**
+ * An index whose prefix is given away, so that the caller hashes its artifact itself. It was
+ * committed to the artifact before; what it comes back with is signed, once, whatever it is.
+ */
+struct ledger_reservation {
+    uint64_t seq;              /* set by ledger_add_reservation() */
+    uint8_t id[LEDGER_ID_LEN]; /* set: that of the receipt that it may get */
+    uint64_t epoch;
+    uint64_t window;
+    uint64_t index;
+    uint64_t intent; /* number of the entry that binds the index; 0: a lease holds it */
+    uint8_t artifact_sha256[SHA256_LEN];
+    int64_t expires_s;
+    struct ledger_origin origin;
+    int64_t at_s;
+};
+
+/**
+ * Entry "reservation".
+ * @param[in,out] reservation  seq and id are set, zero unless RC_OK; the rest is borrowed.
+ * @retval RC_REFUSED_SPENT   The index is reserved already. Nothing changed.
+ * @retval RC_HALT_INVARIANT  Neither a lease of its epoch and window nor the intent (a remote one,
+ *                            of its epoch, window and artifact) covers the index; or it has a
+ *                            receipt or is burned. Nothing changed.
+ */
+enum rc ledger_add_reservation(struct ledger *ledger, uint32_t key,
+                               struct ledger_reservation *reservation, struct err *err) MUST_CHECK;
 
 /**
  * Entry "burn": indices that may have been computed and will never be used (again), with the
@@ -382,6 +417,22 @@ enum rc ledger_receipt_by_idempotency(struct ledger *ledger, uint32_t key,
                                       struct err *err) MUST_CHECK;
 
 /**
+ * The reservation of an index, whatever became of it; void ones do not count.
+ * @retval RC_REFUSED_NOT_FOUND  The index was never reserved.
+ */
+enum rc ledger_reservation_by_index(struct ledger *ledger, uint32_t key, uint64_t index,
+                                    struct ledger_reservation *reservation,
+                                    struct err *err) MUST_CHECK;
+
+/**
+ * The oldest reservation behind entry number `after` that has neither receipt, burn nor void.
+ * @retval RC_REFUSED_NOT_FOUND  There is none.
+ */
+enum rc ledger_next_open_reservation(struct ledger *ledger, uint32_t key, uint64_t after,
+                                     struct ledger_reservation *reservation,
+                                     struct err *err) MUST_CHECK;
+
+/**
  * The branch from a first index, and the newest one of a window.
  * @param[out] record  LEDGER_SIGNATURE_MAX bytes.
  * @retval RC_REFUSED_NOT_FOUND  There is none.
@@ -402,6 +453,7 @@ struct ledger_usage {
     uint64_t leased;   /* indices in lease entries */
     uint64_t bound;    /* indices with an intent that is not void */
     uint64_t receipts; /* signed */
+    uint64_t reserved; /* indices of leases that were reserved and have no receipt */
     uint64_t burned;   /* distinct indices in burn entries */
     bool opened;       /* has a window-opened entry */
     int64_t opened_at_s;
@@ -409,7 +461,8 @@ struct ledger_usage {
 enum rc ledger_window_usage(struct ledger *ledger, uint32_t key, uint64_t window,
                             struct ledger_usage *usage, struct err *err) MUST_CHECK;
 
-/** How many indices of a window are bound to versions for, or signed for, one requester. */
+/** How many indices of a window are bound to versions for, or signed or reserved for, one
+ * requester. */
 enum rc ledger_used_by(struct ledger *ledger, uint32_t key, uint64_t window, const char *requester,
                        uint64_t *used, struct err *err) MUST_CHECK;
 

@@ -406,6 +406,46 @@ enum rc ledger_receipt_by_idempotency(struct ledger *ledger, uint32_t key,
     return read_receipt(ledger, &b, receipt, signature, err);
 }
 
+/* Reservations --------------------------------------------------------------------------------- */
+
+static enum rc read_reservation(struct ledger *l, enum stmt which, uint32_t key, uint64_t number,
+                                struct ledger_reservation *reservation, struct err *err)
+{
+    bool found = false;
+    *reservation = (struct ledger_reservation){0};
+    enum rc rc = ledger_usable_key(l, key, err);
+    if (rc != RC_OK)
+        return rc;
+    if (beyond(number))
+        return FAIL(err, RC_REFUSED_NOT_FOUND, "", 0, "no such reservation");
+    struct binder b CLEANUP(binder_done) = ask(l, which, key);
+    bind_u64(&b, number);
+    rc = next(l, &b, &found, err);
+    if (rc == RC_OK && !found)
+        return FAIL(err, RC_REFUSED_NOT_FOUND, "", 0, "no such reservation");
+    if (rc != RC_OK)
+        return rc;
+    struct row r = {.stmt = b.stmt};
+    row_reservation(&r, reservation);
+    reservation->at_s = row_i64(&r);
+    rc = row_good(l, &r, err);
+    if (rc != RC_OK)
+        *reservation = (struct ledger_reservation){0};
+    return rc;
+}
+
+enum rc ledger_reservation_by_index(struct ledger *ledger, uint32_t key, uint64_t index,
+                                    struct ledger_reservation *reservation, struct err *err)
+{
+    return read_reservation(ledger, STMT_RESERVATION_BY_INDEX, key, index, reservation, err);
+}
+
+enum rc ledger_next_open_reservation(struct ledger *ledger, uint32_t key, uint64_t after,
+                                     struct ledger_reservation *reservation, struct err *err)
+{
+    return read_reservation(ledger, STMT_NEXT_OPEN_RESERVATION, key, after, reservation, err);
+}
+
 /* Branches ------------------------------------------------------------------------------------- */
 
 static enum rc read_branch(struct ledger *l, const struct binder *b, struct ledger_branch *branch,
@@ -467,6 +507,7 @@ static enum rc count_used(struct ledger *l, struct tally *t, struct err *err)
     t->leased = row_u64(&r);
     t->bound = row_u64(&r);
     t->receipts = row_u64(&r);
+    t->reserved = row_u64(&r);
     return row_good(l, &r, err);
 }
 
@@ -481,6 +522,7 @@ static enum rc count_used_by(struct ledger *l, struct tally *t, struct err *err)
     struct row r = {.stmt = b.stmt};
     t->bound = row_u64(&r);
     t->receipts = row_u64(&r);
+    t->reserved = row_u64(&r);
     return row_good(l, &r, err);
 }
 
@@ -512,7 +554,8 @@ enum rc tally_check(struct ledger *l, struct err *err)
         enum rc rc = t.whole ? count_used(l, &t, err) : count_used_by(l, &t, err);
         if (rc != RC_OK)
             return rc;
-        if (t.leased != kept->leased || t.bound != kept->bound || t.receipts != kept->receipts)
+        if (t.leased != kept->leased || t.bound != kept->bound || t.receipts != kept->receipts ||
+            t.reserved != kept->reserved)
             return HALT(l, 0, err, "what is counted of window %" PRIu64 " differs from the tables",
                         t.window);
     }
@@ -607,8 +650,10 @@ enum rc ledger_window_usage(struct ledger *ledger, uint32_t key, uint64_t window
         return rc;
     struct tally tally = {0};
     rc = tally_of(ledger, key, window, NULL, &tally, err);
-    struct ledger_usage found = {
-        .leased = tally.leased, .bound = tally.bound, .receipts = tally.receipts};
+    struct ledger_usage found = {.leased = tally.leased,
+                                 .bound = tally.bound,
+                                 .receipts = tally.receipts,
+                                 .reserved = tally.reserved};
     if (rc == RC_OK)
         rc = count_burned(ledger, key, window, &found.burned, err);
     if (rc == RC_OK)
@@ -631,8 +676,9 @@ enum rc ledger_used_by(struct ledger *ledger, uint32_t key, uint64_t window, con
     rc = tally_of(ledger, key, window, requester, &tally, err);
     /* A bound version has its receipt in the same window, and plans without versions bind nothing.
      */
+    uint64_t taken = tally.receipts + tally.reserved;
     if (rc == RC_OK)
-        *used = tally.bound > tally.receipts ? tally.bound : tally.receipts;
+        *used = tally.bound > taken ? tally.bound : taken;
     return rc;
 }
 

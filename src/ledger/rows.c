@@ -145,9 +145,10 @@ void row_intent(struct row *r, struct ledger_intent *intent)
     row_text(r, intent->slot, sizeof(intent->slot));
     row_blob(r, intent->artifact_sha256, SHA256_LEN);
     intent->artifact_size = row_u64(r);
-    size_t randomizer_len = row_blob_upto(r, intent->randomizer, LEDGER_VALUE_MAX);
-    intent->value_len = row_blob_upto(r, intent->value, LEDGER_VALUE_MAX);
-    if (randomizer_len != intent->value_len)
+    intent->value_len = row_blob_upto(r, intent->randomizer, LEDGER_VALUE_MAX);
+    size_t known = row_blob_upto(r, intent->value, LEDGER_VALUE_MAX);
+    intent->remote = known == 0;
+    if (known != 0 && known != intent->value_len)
         r->bad = true;
     row_origin(r, &intent->origin);
 }
@@ -170,12 +171,26 @@ void row_receipt(struct row *r, struct ledger_receipt *receipt, const uint8_t **
     row_blob(r, receipt->artifact_sha256, SHA256_LEN);
     receipt->artifact_size = row_u64(r);
     row_blob(r, receipt->signature_sha256, SHA256_LEN);
+    receipt->caller_hash_len = row_blob_upto(r, receipt->caller_hash, LEDGER_VALUE_MAX);
     row_origin(r, &receipt->origin);
     int column = r->at++;
     *signature = sqlite3_column_blob(r->stmt, column);
     receipt->signature_len = (size_t)sqlite3_column_bytes(r->stmt, column);
     if (*signature == NULL || receipt->signature_len > LEDGER_SIGNATURE_MAX)
         r->bad = true;
+}
+
+void row_reservation(struct row *r, struct ledger_reservation *reservation)
+{
+    reservation->seq = row_u64(r);
+    reservation->epoch = row_u64(r);
+    reservation->window = row_u64(r);
+    reservation->index = row_u64(r);
+    row_blob(r, reservation->id, LEDGER_ID_LEN);
+    reservation->intent = row_u64(r);
+    row_blob(r, reservation->artifact_sha256, SHA256_LEN);
+    reservation->expires_s = row_i64(r);
+    row_origin(r, &reservation->origin);
 }
 
 void row_burn(struct row *r, struct ledger_burn *burn)

@@ -25,6 +25,7 @@
 #define NAME(name, least) name " TEXT NOT NULL CHECK (length(" name ") BETWEEN " least " AND 63)"
 #define BYTES(name, len) name " BLOB NOT NULL CHECK (length(" name ") = " len ")"
 #define VALUE(name) name " BLOB NOT NULL CHECK (length(" name ") BETWEEN 1 AND 64)"
+#define MAYBE(name) name " BLOB NOT NULL CHECK (length(" name ") BETWEEN 0 AND 64)"
 #define SEQ "seq INTEGER PRIMARY KEY REFERENCES entry (seq) DEFERRABLE INITIALLY DEFERRED"
 #define KEY "key INTEGER NOT NULL REFERENCES key (id)"
 #define ORIGIN TEXT("requester", "0") ", " TEXT("request_id", "0") ", " TEXT("idempotency_key", "0")
@@ -56,6 +57,11 @@ _Static_assert(LEDGER_NUMBER_MAX == UINT64_C(1152921504606846976) && LEDGER_TEXT
 #define LEASE_END(before)                                                                          \
     "(SELECT o.first + o.count FROM lease AS o WHERE o.key = NEW.key AND o.first < " before        \
     " ORDER BY o.first DESC LIMIT 1)"
+
+/* The reservation of a remote hash that is not void: of a window's lease, or of a bound intent. */
+#define NOT_VOID(v)                                                                                \
+    "(" v ".intent = 0 OR EXISTS (SELECT 1 FROM binding AS w WHERE w.seq = " v ".intent))"
+#define RESERVED(v, key, index) v ".key = " key " AND " v ".idx = " index " AND " NOT_VOID(v)
 
 #define SIGNED(index)                                                                              \
     "EXISTS (SELECT 1 FROM receipt AS r WHERE r.key = NEW.key AND r.idx = " index ")"
@@ -133,8 +139,8 @@ static const char *const schema[] = {
         COUNTER("epoch") "," NUMBER("window") "," NUMBER("idx") ","
         NUMBER("line") "," NUMBER("rank") "," NAME("version", "1") "," NAME("slot", "0") ","
         BYTES("artifact_sha256", "32") "," COUNTER("artifact_size") ","
-        VALUE("randomizer") "," VALUE("value") "," ORIGIN ","
-        "CHECK (length(randomizer) = length(value))) STRICT",
+        VALUE("randomizer") "," MAYBE("value") "," ORIGIN ","
+        "CHECK (length(value) IN (0, length(randomizer)))) STRICT",
     APPEND_ONLY("intent"),
 
     "CREATE TABLE binding ("
@@ -175,13 +181,34 @@ static const char *const schema[] = {
     " BEGIN DELETE FROM binding WHERE seq = NEW.intent; END",
     APPEND_ONLY("void"),
 
+    /* An index whose prefix was given away, for one artifact; "intent" is 0 where a lease holds it. */
+    "CREATE TABLE reservation (" SEQ "," KEY ","
+        COUNTER("epoch") "," NUMBER("window") "," NUMBER("idx") ","
+        BYTES("id", "16") "," COUNTER("intent") ","
+        BYTES("artifact_sha256", "32") "," COUNTER("expires_s") "," ORIGIN ","
+        "UNIQUE (key, idx, intent)) STRICT",
+    "CREATE INDEX reservation_of_window ON reservation (key, window)",
+    "CREATE TRIGGER reservation_held BEFORE INSERT ON reservation BEGIN "
+        REFUSE("no lease and no intent of this epoch, window and artifact covers it",
+               "NOT (NEW.intent = 0 AND EXISTS (SELECT 1 FROM lease AS l WHERE l.key = NEW.key"
+               " AND l.epoch = NEW.epoch AND l.window = NEW.window"
+               " AND l.first <= NEW.idx AND l.first + l.count > NEW.idx))"
+               " AND NOT EXISTS (SELECT 1 FROM binding AS b JOIN intent AS i ON i.seq = b.seq"
+               " WHERE b.seq = NEW.intent AND b.key = NEW.key AND b.idx = NEW.idx"
+               " AND b.epoch = NEW.epoch AND b.window = NEW.window AND length(i.value) = 0"
+               " AND i.artifact_sha256 = NEW.artifact_sha256)")
+        REFUSE("the index has a receipt", SIGNED("NEW.idx"))
+        REFUSE("it is burned", BURNED("NEW.idx", "NEW.idx + 1"))
+    " END",
+    APPEND_ONLY("reservation"),
+
     "CREATE TABLE receipt (" SEQ "," KEY ","
         COUNTER("epoch") "," NUMBER("window") "," NUMBER("idx") ","
         BYTES("id", "16") "," /* found by the index that it ends with: an index of its own over
                                * what looks random would cost a page for each receipt */
         NAME("version", "0") "," NAME("slot", "0") ","
         BYTES("artifact_sha256", "32") "," COUNTER("artifact_size") ","
-        BYTES("signature_sha256", "32") "," ORIGIN ","
+        BYTES("signature_sha256", "32") "," MAYBE("caller_hash") "," ORIGIN ","
         "signature BLOB NOT NULL CHECK (length(signature) BETWEEN 1 AND 131072),"
         "UNIQUE (key, idx)) STRICT",
     "CREATE INDEX receipt_of_window ON receipt (key, window)",
@@ -199,6 +226,10 @@ static const char *const schema[] = {
                " AND b.window = NEW.window AND b.version = NEW.version AND b.slot = NEW.slot"
                " AND i.artifact_sha256 = NEW.artifact_sha256)")
         REFUSE("it is burned", BURNED("NEW.idx", "NEW.idx + 1"))
+        REFUSE("a hash that the caller made, and no other, is signed for a reservation",
+               "(length(NEW.caller_hash) > 0) IS NOT EXISTS (SELECT 1 FROM reservation AS v"
+               " WHERE " RESERVED("v", "NEW.key", "NEW.idx") " AND v.epoch = NEW.epoch"
+               " AND v.artifact_sha256 = NEW.artifact_sha256)")
     " END",
     APPEND_ONLY("receipt"),
 
@@ -252,8 +283,11 @@ static const char *const schema[] = {
     " i.artifact_size, i.randomizer, i.value, i.requester, i.request_id, i.idempotency_key"
 #define COLUMNS_RECEIPT                                                                            \
     "r.seq, r.epoch, r.window, r.idx, r.id, r.version, r.slot, r.artifact_sha256,"                 \
-    " r.artifact_size, r.signature_sha256, r.requester, r.request_id, r.idempotency_key,"          \
-    " r.signature"
+    " r.artifact_size, r.signature_sha256, r.caller_hash, r.requester, r.request_id,"              \
+    " r.idempotency_key, r.signature"
+#define COLUMNS_RESERVATION                                                                        \
+    "v.seq, v.epoch, v.window, v.idx, v.id, v.intent, v.artifact_sha256, v.expires_s,"             \
+    " v.requester, v.request_id, v.idempotency_key"
 
 /* An intent in "binding" is not void; it is open if neither receipt nor burn ended it. The + keeps
  * SQLite from going through all bindings of the key instead of those behind an entry, which are
@@ -268,6 +302,18 @@ static const char *const schema[] = {
     " JOIN entry AS e ON e.seq = i.seq WHERE"
 #define SELECT_RECEIPT                                                                             \
     "SELECT " COLUMNS_RECEIPT ", e.at_s FROM receipt AS r JOIN entry AS e ON e.seq = r.seq WHERE"
+
+#define UNSIGNED_RESERVATION                                                                       \
+    "NOT EXISTS (SELECT 1 FROM receipt AS s WHERE s.key = v.key AND s.idx = v.idx)"
+/* The + as above. */
+#define OPEN_RESERVATION                                                                           \
+    " +v.key = ?1 AND v.seq > ?2 AND " UNSIGNED_RESERVATION                                        \
+    " AND " NOT_VOID("v") " AND NOT EXISTS (SELECT 1 FROM burn AS x WHERE x.key = v.key AND "      \
+                          "x.window = v.window"                                                    \
+                          " AND x.first <= v.idx AND x.first + x.count > v.idx)"
+#define SELECT_RESERVATION                                                                         \
+    "SELECT " COLUMNS_RESERVATION ", e.at_s FROM reservation AS v"                                 \
+    " JOIN entry AS e ON e.seq = v.seq WHERE "
 
 const char *const ledger_sql[STMT_COUNT] = {
     [STMT_BEGIN] = "BEGIN IMMEDIATE",
@@ -291,9 +337,14 @@ const char *const ledger_sql[STMT_COUNT] = {
                         " slot, artifact_sha256, artifact_size, randomizer, value, requester,"
                         " request_id, idempotency_key) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
     [STMT_ADD_VOID] = "INSERT INTO void (seq, key, intent, idx) VALUES (?,?,?,?)",
-    [STMT_ADD_RECEIPT] = "INSERT INTO receipt (seq, key, epoch, window, idx, id, version, slot,"
-                         " artifact_sha256, artifact_size, signature_sha256, requester, request_id,"
-                         " idempotency_key, signature) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+    [STMT_ADD_RECEIPT] =
+        "INSERT INTO receipt (seq, key, epoch, window, idx, id, version, slot,"
+        " artifact_sha256, artifact_size, signature_sha256, caller_hash, requester,"
+        " request_id, idempotency_key, signature)"
+        " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+    [STMT_ADD_RESERVATION] = "INSERT INTO reservation (seq, key, epoch, window, idx, id, intent,"
+                             " artifact_sha256, expires_s, requester, request_id, idempotency_key)"
+                             " VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
     [STMT_ADD_BURN] = "INSERT INTO burn (seq, key, window, first, count, why) VALUES (?,?,?,?,?,?)",
     [STMT_ADD_ATTEST_KEYS] = "INSERT INTO attest_keys (seq, key, ak_name, ak_point, ek_name,"
                              " ek_point) VALUES (?,?,?,?,?,?)",
@@ -335,10 +386,15 @@ const char *const ledger_sql[STMT_COUNT] = {
     [STMT_RECEIPT_TIMES] = "SELECT e.at_s, r.requester FROM receipt AS r"
                            " JOIN entry AS e ON e.seq = r.seq"
                            " WHERE r.key = ?1 ORDER BY r.epoch DESC, r.seq DESC",
+    [STMT_RESERVATION_BY_INDEX] =
+        SELECT_RESERVATION RESERVED("v", "?1", "?2") " ORDER BY v.intent DESC LIMIT 1",
+    [STMT_NEXT_OPEN_RESERVATION] = SELECT_RESERVATION OPEN_RESERVATION " ORDER BY v.seq LIMIT 1",
     [STMT_USED_BY] = "SELECT (SELECT count(*) FROM binding AS b JOIN intent AS i ON i.seq = b.seq"
                      " WHERE b.key = ?1 AND b.window = ?2 AND i.requester = ?3),"
                      " (SELECT count(*) FROM receipt AS r"
-                     " WHERE r.key = ?1 AND r.window = ?2 AND r.requester = ?3)",
+                     " WHERE r.key = ?1 AND r.window = ?2 AND r.requester = ?3),"
+                     " (SELECT count(*) FROM reservation AS v WHERE v.key = ?1 AND v.window = ?2"
+                     " AND v.requester = ?3 AND v.intent = 0 AND " UNSIGNED_RESERVATION ")",
     [STMT_BRANCH_AT] = "SELECT " COLUMNS_BRANCH " FROM branch AS b"
                        " WHERE b.key = ?1 AND b.first = ?2",
     [STMT_BRANCH_LATEST] = "SELECT " COLUMNS_BRANCH " FROM branch AS b"
@@ -350,7 +406,9 @@ const char *const ledger_sql[STMT_COUNT] = {
     [STMT_USAGE] = "SELECT (SELECT coalesce(sum(l.count), 0) FROM lease AS l"
                    " WHERE l.key = ?1 AND l.window = ?2),"
                    " (SELECT count(*) FROM binding AS b WHERE b.key = ?1 AND b.window = ?2),"
-                   " (SELECT count(*) FROM receipt AS r WHERE r.key = ?1 AND r.window = ?2)",
+                   " (SELECT count(*) FROM receipt AS r WHERE r.key = ?1 AND r.window = ?2),"
+                   " (SELECT count(*) FROM reservation AS v WHERE v.key = ?1 AND v.window = ?2"
+                   " AND v.intent = 0 AND " UNSIGNED_RESERVATION ")",
     [STMT_BURNS] = "SELECT x.first, x.count FROM burn AS x WHERE x.key = ?1 AND x.window = ?2"
                    " ORDER BY x.first, x.count",
     [STMT_KEY_RECEIPTS] = "SELECT count(*) FROM receipt AS r WHERE r.key = ?1",
@@ -403,6 +461,8 @@ const char *const ledger_cursor_sql[TABLE_COUNT] = {
                           " ORDER BY a.seq",
     [TABLE_ATTESTATION] = "SELECT a.seq, a.key, a.receipt, a.document_sha256, a.document"
                           " FROM attestation AS a ORDER BY a.seq",
+    [TABLE_RESERVATION] = "SELECT v.seq, v.key, " COLUMNS_RESERVATION " FROM reservation AS v"
+                          " ORDER BY v.seq",
     [TABLE_NOTE] = "SELECT n.seq, n.key, n.kind, n.what, n.number, n.text FROM note AS n"
                    " ORDER BY n.seq",
 };

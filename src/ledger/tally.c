@@ -58,8 +58,28 @@ void tally_receipt(struct tallies *tallies, uint32_t key, const struct ledger_re
 {
     struct tally *whole = tally_find(tallies, key, receipt->window, NULL);
     struct tally *part = tally_find(tallies, key, receipt->window, receipt->origin.requester);
-    if (whole != NULL)
+    /* What a lease had reserved for it is not counted twice. */
+    uint64_t moved = receipt->caller_hash_len > 0 && receipt->version[0] == '\0' ? 1 : 0;
+    if (whole != NULL) {
         whole->receipts++;
-    if (part != NULL)
+        whole->reserved -= moved;
+    }
+    if (part != NULL) {
         part->receipts++;
+        part->reserved -= moved;
+    }
+}
+
+void tally_reservation(struct tallies *tallies, uint32_t key,
+                       const struct ledger_reservation *reservation)
+{
+    if (reservation->intent != 0)
+        return;
+    struct tally *whole = tally_find(tallies, key, reservation->window, NULL);
+    struct tally *part =
+        tally_find(tallies, key, reservation->window, reservation->origin.requester);
+    if (whole != NULL)
+        whole->reserved++;
+    if (part != NULL)
+        part->reserved++;
 }

@@ -20,6 +20,7 @@
 #define MEMBER_OF_NUMBERS 0x10U /* major.minor and major.minor.patch */
 #define MEMBER_OF_CALENDAR 0x20U
 #define MEMBER_OF_TABLE 0x40U
+#define MEMBER_OF_REMOTE 0x80U
 #define MEMBER_OF_VERSION                                                                          \
     (MEMBER_OF_INTEGER | MEMBER_OF_NUMBERS | MEMBER_OF_CALENDAR | MEMBER_OF_TABLE)
 

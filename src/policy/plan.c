@@ -260,6 +260,52 @@ static enum rc parse_parameters(const struct doc *doc, const json_t *root, struc
     return lms ? parse_lms_levels(doc, plan) : parse_xmss_layers(doc, plan);
 }
 
+/* --- Remote hashing ------------------------------------------------------------------------------
+ */
+
+#define AT_REMOTE "$.remote_hashing"
+
+static enum rc remote_fits(const struct doc *doc, const struct doc_field *field,
+                           const struct plan *plan)
+{
+    if (plan->profile == PLAN_SP800_208)
+        return doc_bad_field(doc, field,
+                             "profile sp800-208 hashes where the key is, and nowhere else");
+    if (plan->message != PLAN_RAW)
+        return doc_bad_field(doc, field,
+                             "a key that signs digests needs no artifact: this is for message raw");
+    return RC_OK;
+}
+
+static enum rc parse_remote(const struct doc *doc, const json_t *root, struct plan *plan)
+{
+    struct doc_field field = {root, AT, "remote_hashing",
+                              "{\"expires_s\": 300, \"open_per_caller\": 4}"};
+    const json_t *object = json_object_get(root, field.name);
+    uint64_t expires_s = PLAN_REMOTE_EXPIRES_DEFAULT;
+    uint64_t open = PLAN_REMOTE_OPEN_DEFAULT;
+    if (object == NULL)
+        return RC_OK;
+    if (!json_is_object(object))
+        return doc_bad_field(doc, &field, "must be an object, not %s", doc_type(object));
+    struct doc_field expires_field = {object, AT_REMOTE, "expires_s", "300"};
+    struct doc_field open_field = {object, AT_REMOTE, "open_per_caller", "4"};
+    enum rc rc = members_check(doc, object, AT_REMOTE, MEMBER_OF_REMOTE);
+    if (rc == RC_OK)
+        rc = doc_u64(doc, &expires_field, PLAN_REMOTE_EXPIRES_MIN, PLAN_REMOTE_EXPIRES_MAX,
+                     &expires_s);
+    if (rc == RC_OK)
+        rc = doc_u64(doc, &open_field, 1, PLAN_REMOTE_OPEN_MAX, &open);
+    if (rc == RC_OK)
+        rc = remote_fits(doc, &field, plan);
+    if (rc != RC_OK)
+        return rc;
+    plan->remote.allowed = true;
+    plan->remote.expires_s = (uint32_t)expires_s;
+    plan->remote.open_per_caller = (uint32_t)open;
+    return RC_OK;
+}
+
 /* --- The whole ----------------------------------------------------------------------------------
  */
 
@@ -275,6 +321,8 @@ static enum rc parse_root(const struct doc *doc, const json_t *root, struct plan
         rc = parse_head(doc, root, plan);
     if (rc == RC_OK)
         rc = parse_choices(doc, root, plan);
+    if (rc == RC_OK)
+        rc = parse_remote(doc, root, plan);
     if (rc == RC_OK)
         rc = parse_parameters(doc, root, plan);
     if (rc == RC_OK)

@@ -35,6 +35,11 @@
 #define PLAN_NUMBER_MAX (UINT64_C(1) << 53) /* largest number in a plan document */
 #define PLAN_LEASE_DEFAULT 16               /* lease_size of a plan that names none */
 #define PLAN_MAX_JUMP_DEFAULT 1             /* max_jump of a plan that names none */
+#define PLAN_REMOTE_EXPIRES_MIN 10 /* seconds; a client must be able to read its artifact in it */
+#define PLAN_REMOTE_EXPIRES_MAX 86400
+#define PLAN_REMOTE_EXPIRES_DEFAULT 300
+#define PLAN_REMOTE_OPEN_MAX 64
+#define PLAN_REMOTE_OPEN_DEFAULT 4
 #define VERSION_LEN_MAX 63
 #define PLAN_WINDOW_S_MIN 600 /* facts/clock: shorter windows drown in their guard bands */
 
@@ -65,6 +70,12 @@ struct plan {
     uint32_t parameter_count;
     char parameters[2 * PLAN_LEVELS_MAX][PLAN_PARAM_NAME_MAX + 1]; /* as written in the plan */
     enum plan_message message;
+    /* May callers hash their artifacts themselves, with a prefix that is given away before? */
+    struct {
+        bool allowed;
+        uint32_t expires_s;       /* a reservation that is not used by then is burned */
+        uint32_t open_per_caller; /* reservations of one caller at a time */
+    } remote;
     enum plan_kind kind;
     uint8_t sha256[SHA256_LEN]; /* over the canonical form (RFC 8785) of the document as given */
 
@@ -113,6 +124,8 @@ struct plan {
  * - window_count is what the height holds, or fewer: `windows`, the size of the first component, or
  *   (time) the year 9999, whichever comes first.
  * - lease_size is cut to window_usable.
+ * - remote_hashing is for keys that sign the artifact itself, and not for profile sp800-208, which
+ *   makes the whole signature where the key is.
  *
  * @param[out] plan   Filled on RC_OK, all zero otherwise. plan_free() it.
  * @param[in]  text   len bytes of UTF-8 JSON, at most PLAN_TEXT_MAX.

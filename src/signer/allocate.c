@@ -5,6 +5,7 @@
 
 #include "base/bytes.h"
 #include "base/log.h"
+#include "signer/reserve.h"
 
 /* Stepping over many skipped windows takes 10 to 100 ms each on a chip: say so now and then. */
 #define STEP_LOG_EVERY 1024
@@ -201,6 +202,7 @@ static enum rc raise_w(const struct allocator *alloc, int64_t window, struct pat
     int64_t total = window - key_floor(key);
     bool on = true;
     key->lease = (struct open_lease){0};
+    reserve_end_all(key, "a later window opened");
     do {
         enum rc rc = firm(alloc->world->tpm->step_w(key->anchor, key->w + 1, err));
         if (rc != RC_OK)

@@ -16,7 +16,7 @@
 
 /* Ends of a job ------------------------------------------------------------------------------- */
 
-static void finish(struct job *job, enum request_life life, enum rc rc, const struct err *err)
+void job_finish(struct job *job, enum request_life life, enum rc rc, const struct err *err)
 {
     request_move(&job->life, life);
     job->done = true;
@@ -65,7 +65,7 @@ void job_refuse(struct job *job, enum rc rc, const struct err *err)
 {
     job->reply->state = state_of(rc);
     name_trouble(job, err);
-    finish(job, LIFE_REFUSED, rc, err);
+    job_finish(job, LIFE_REFUSED, rc, err);
 }
 
 /* Nothing was taken for it but tokens, and these it keeps. */
@@ -82,7 +82,7 @@ void job_burn(struct job *job, enum rc rc, const struct err *err)
     job->reply->burned_index = (int64_t)job->place.index;
     job->reply->state = state_of(rc);
     name_trouble(job, err);
-    finish(job, LIFE_BURNED, rc, err);
+    job_finish(job, LIFE_BURNED, rc, err);
 }
 
 static void describe(struct batch *b, struct job *job, const struct ledger_receipt *r)
@@ -114,7 +114,7 @@ enum rc job_replay(struct batch *b, struct job *job, const struct ledger_receipt
         return rc;
     describe(b, job, receipt);
     job->reply->replayed = true;
-    finish(job, LIFE_RELEASED, RC_OK, NULL);
+    job_finish(job, LIFE_RELEASED, RC_OK, NULL);
     return RC_OK;
 }
 
@@ -188,6 +188,8 @@ enum rc job_value(struct batch *b, struct job *job, struct err *err)
     if (rc != RC_OK)
         return rc;
     hbs_branch_randomizer(branch, job->place.index, job->c);
+    if (b->reserving)
+        return RC_OK; /* the caller will make it */
     if (job->pass != NULL && artifact_is_long(&job->artifact, branch, job->place.index, job->c)) {
         rc = artifact_pass_open(job->pass, branch, job->place.index, job->c, err);
         job->put_off = rc == RC_OK;
@@ -357,6 +359,12 @@ static void receipt_of(const struct batch *b, const struct job *job, struct ledg
     text_copy(r->version, sizeof(r->version), job->version);
     text_copy(r->slot, sizeof(r->slot), job->slot);
     memcpy(r->artifact_sha256, job->artifact.sha256, SHA256_LEN);
+    if (job->reservation != NULL) {
+        r->origin = job->reservation->record.origin;
+        r->caller_hash_len = scheme_value_len(&b->key->hbs);
+        memcpy(r->caller_hash, job->value, r->caller_hash_len);
+        return;
+    }
     text_copy(r->origin.requester, sizeof(r->origin.requester), job->request->requester);
     text_copy(r->origin.request_id, sizeof(r->origin.request_id), job->request->request_id);
     text_copy(r->origin.idempotency_key, sizeof(r->origin.idempotency_key),
@@ -405,7 +413,7 @@ static void answer(struct batch *b, struct job *job, const struct ledger_receipt
 {
     describe(b, job, receipt);
     job->reply->signature.log_index = receipt->seq - 1;
-    finish(job, LIFE_RELEASED, RC_OK, NULL);
+    job_finish(job, LIFE_RELEASED, RC_OK, NULL);
 }
 
 enum rc batch_release(struct batch *b, struct job **jobs, size_t count, lease_source lease_of,
@@ -514,7 +522,9 @@ enum rc batch_complete_intents(struct key *key, const struct world *world, void 
         if (rc != RC_OK)
             return FAIL(err, rc, "", 0, "%s", err_text(&none));
         after = intent.seq;
-        const bool closed = closed_for_good(key, intent.window);
+        /* What a caller was to hash has no value to complete, and whether its prefix was given away
+         * is not asked. */
+        const bool closed = intent.remote || closed_for_good(key, intent.window);
         const struct hbs_branch *branch = NULL;
         struct allocator alloc = {.key = key, .world = world, .ledger = ledger};
         /* Outside the transaction: a branch without a record would get one now. */
@@ -523,7 +533,9 @@ enum rc batch_complete_intents(struct key *key, const struct world *world, void 
             rc = ledger_begin(ledger, err);
         if (rc == RC_OK && closed)
             rc = ledger_add_burn(ledger, key->record.id, intent.window, intent.index, 1,
-                                 "the window was closed before the intent could be completed",
+                                 intent.remote
+                                     ? "the process that held the reservation ended"
+                                     : "the window was closed before the intent could be completed",
                                  now_s, err);
         else if (rc == RC_OK)
             rc = complete_one(key, world, tpm, ledger, &intent, now_s, err);
@@ -538,7 +550,8 @@ enum rc batch_complete_intents(struct key *key, const struct world *world, void 
                   &(struct log_fields){.key = key->record.name,
                                        .index = (int64_t)intent.index,
                                        .request_id = intent.origin.request_id},
-                  "start: intent for %s %s completed", intent.version, intent.slot);
+                  "start: intent for %s %s %s", intent.version, intent.slot,
+                  closed ? "given up" : "completed");
     }
 }
 

@@ -40,7 +40,9 @@ struct job {
     struct plan_place place; /* window and index; line and rank for version plans */
     char version[REQUEST_VERSION_MAX + 1];
     char slot[NAME_LEN_MAX + 1];
-    struct job *twin; /* the same request earlier in this batch: gets its answer */
+    uint64_t intent;                 /* number of its entry, version plans */
+    struct reservation *reservation; /* reserve.h: that it opens, or signs for */
+    struct job *twin;                /* the same request earlier in this batch: gets its answer */
     uint64_t epoch;
     uint8_t c[HBS_N_MAX];
     uint8_t value[HBS_N_MAX];
@@ -57,6 +59,7 @@ struct batch {
     struct timekeeper *clock;
     int64_t now_s;  /* host clock, for records */
     int64_t wall_s; /* latest trusted second, 0 if there is none */
+    bool reserving; /* reserve.h: its jobs get prefixes, not signatures */
 };
 
 /**
@@ -83,6 +86,9 @@ enum rc batch_complete_intents(struct key *key, const struct world *world, void 
 void batch_foresee(struct key *key, const struct request *request, struct artifact_pass *pass);
 
 /* Between batch.c and its two placers --------------------------------------------------------- */
+
+/** End a job: its answer, one move of its life, and a line in the log. err: for refusals. */
+void job_finish(struct job *job, enum request_life life, enum rc rc, const struct err *err);
 
 /** End a job without a change: reply filled from err, life REFUSED. */
 void job_refuse(struct job *job, enum rc rc, const struct err *err);
@@ -130,6 +136,17 @@ enum rc batch_release(struct batch *b, struct job **jobs, size_t count, lease_so
  */
 enum rc batch_have_secret(struct batch *b, uint64_t window, const struct window_secret **secret,
                           struct err *err) MUST_CHECK;
+
+/**
+ * May what was reserved in the open window still be signed?
+ * @param[out] retry_after_s  On RC_RETRY_CLOCK, or REQUEST_NONE.
+ * @retval RC_RETRY_CLOCK      Time plans: the clock is not safe now.
+ * @retval RC_REFUSED_EXPIRED  Time plans: the window is over.
+ */
+enum rc batch_still_open(struct batch *b, int64_t *retry_after_s, struct err *err) MUST_CHECK;
+
+/** The second check of the clock for batch_release(): NULL where no clock is signed by. */
+open_check batch_open_check(const struct batch *b);
 
 /** Signatures that a window may have by the configured limit; usable if there is none. */
 uint64_t batch_window_cap(const struct batch *b);

@@ -5,6 +5,7 @@
 #include "base/bytes.h"
 #include "signer/batch.h"
 #include "signer/limits.h"
+#include "signer/reserve.h"
 #include "signer/scheme.h"
 #include "signer/view.h"
 
@@ -44,6 +45,9 @@ static enum rc look_up(struct batch *b, struct job *job, struct err *err)
         refuse_bound(b, job, intent.artifact_sha256, intent.at_s, intent.origin.request_id);
         return RC_OK;
     }
+    struct reservation *open = reserve_of_index(b->key, intent.index);
+    if (open != NULL)
+        return reserve_again(b, job, open, err);
     rc = ledger_receipt_by_index(b->ledger, b->key->record.id, intent.index, &receipt, signature,
                                  &e);
     if (rc == RC_OK)
@@ -171,7 +175,7 @@ static enum rc take(struct batch *b, struct job *job, struct job **taken, size_t
     }
     bool granted = false;
     rc = limits_rate(b, job, &granted, err);
-    if (rc != RC_OK || !granted)
+    if (rc != RC_OK || !granted || !reserve_has_room(b, job, taken, *count))
         return rc;
     request_move(&job->life, LIFE_PLACED);
     taken[(*count)++] = job;
@@ -192,16 +196,20 @@ static void intent_lease(struct batch *b, struct job *job, struct ots_lease *lea
     allocate_intent(&alloc, job->place.index, job->epoch, lease);
 }
 
-static enum rc may_step(const struct batch *b, int64_t window, struct err *err)
+static enum rc may_step(struct batch *b, int64_t window, struct err *err)
 {
-    const struct key *key = b->key;
+    struct key *key = b->key;
     if (window <= key_floor(key))
         return RC_OK;
+    reserve_end_all(key, "a later window opened");
+    enum rc rc = reserve_tidy(key, b->ledger, b->world, b->now_s, err);
+    if (rc != RC_OK)
+        return rc;
     /* W may step only when every anchored intent of the windows it closes has its receipt (rule 1):
      * batches run one after another and the start completes what a crash left, so none is open. */
     struct ledger_intent open;
     struct err none = {0};
-    enum rc rc = ledger_next_open_intent(b->ledger, key->record.id, 0, &open, &none);
+    rc = ledger_next_open_intent(b->ledger, key->record.id, 0, &open, &none);
     if (rc != RC_REFUSED_NOT_FOUND)
         return FAIL(err, RC_HALT_INVARIANT, "", rc, "an intent is open while a window closes");
     return RC_OK;
@@ -237,7 +245,7 @@ static enum rc values(struct batch *b, struct job **taken, size_t *count, struct
     return RC_OK;
 }
 
-static enum rc add_intent(struct batch *b, const struct job *job, struct err *err)
+static enum rc add_intent(struct batch *b, struct job *job, struct err *err)
 {
     const struct request *r = job->request;
     struct ledger_intent intent = {.epoch = b->key->l + 1,
@@ -247,15 +255,19 @@ static enum rc add_intent(struct batch *b, const struct job *job, struct err *er
                                    .rank = job->place.rank,
                                    .artifact_size = job->artifact.size,
                                    .value_len = scheme_value_len(&b->key->hbs),
+                                   .remote = b->reserving,
                                    .at_s = b->now_s};
     text_copy(intent.version, sizeof(intent.version), job->version);
     text_copy(intent.slot, sizeof(intent.slot), job->slot);
     memcpy(intent.artifact_sha256, job->artifact.sha256, SHA256_LEN);
     memcpy(intent.randomizer, job->c, intent.value_len);
-    memcpy(intent.value, job->value, intent.value_len);
+    if (!intent.remote)
+        memcpy(intent.value, job->value, intent.value_len);
     text_copy(intent.origin.requester, sizeof(intent.origin.requester), r->requester);
     text_copy(intent.origin.request_id, sizeof(intent.origin.request_id), r->request_id);
-    return ledger_add_intent(b->ledger, b->key->record.id, &intent, err);
+    enum rc rc = ledger_add_intent(b->ledger, b->key->record.id, &intent, err);
+    job->intent = intent.seq;
+    return rc;
 }
 
 static enum rc reserve(struct batch *b, struct job **taken, size_t count, struct err *err)
@@ -339,7 +351,8 @@ static enum rc sign_taken(struct batch *b, struct job **taken, size_t count, str
         return rc;
     rc = reserve(b, taken, count, err);
     if (rc == RC_OK)
-        rc = batch_release(b, taken, count, intent_lease, NULL, err);
+        rc = b->reserving ? reserve_release(b, taken, count, intent_lease, err)
+                          : batch_release(b, taken, count, intent_lease, NULL, err);
     for (size_t i = 0; i < count; i++)
         set_window_limit(b, taken[i]);
     return rc;

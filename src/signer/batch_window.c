@@ -5,6 +5,7 @@
 #include "base/bytes.h"
 #include "signer/batch.h"
 #include "signer/limits.h"
+#include "signer/reserve.h"
 #include "signer/view.h"
 
 #define NS_PER_S INT64_C(1000000000)
@@ -37,6 +38,9 @@ static enum rc look_up(struct batch *b, struct job *job, struct err *err)
                    &e);
         return RC_OK;
     }
+    struct reservation *open = reserve_of_request(b->key, job->request->idempotency_key);
+    if (open != NULL)
+        return reserve_again(b, job, open, err);
     enum rc rc =
         ledger_receipt_by_idempotency(b->ledger, b->key->record.id, job->request->idempotency_key,
                                       remembered_from(b->key), &receipt, signature, &e);
@@ -203,7 +207,8 @@ static enum rc cap_left(struct batch *b, size_t *left, struct err *err)
         return RC_OK;
     enum rc rc =
         ledger_window_usage(b->ledger, b->key->record.id, (uint64_t)key_floor(b->key), &usage, err);
-    *left = rc == RC_OK && usage.receipts < cap ? (size_t)(cap - usage.receipts) : 0;
+    uint64_t used = usage.receipts + usage.reserved;
+    *left = rc == RC_OK && used < cap ? (size_t)(cap - used) : 0;
     return rc;
 }
 
@@ -282,6 +287,34 @@ static bool time_still_inside(struct batch *b, struct err *err)
     return false;
 }
 
+open_check batch_open_check(const struct batch *b)
+{
+    return b->key->plan.kind == PLAN_TIME ? time_still_inside : NULL;
+}
+
+/* Every step to another window ends what was reserved, so only the floor's is asked about. */
+enum rc batch_still_open(struct batch *b, int64_t *retry_after_s, struct err *err)
+{
+    struct clk_reading r;
+    int64_t start_s = 0;
+    int64_t end_s = 0;
+    int64_t wait_ms = 0;
+    *retry_after_s = REQUEST_NONE;
+    timekeeper_look(b->clock, &r);
+    b->wall_s = r.safe ? r.latest_ns / NS_PER_S : 0;
+    if (b->key->plan.kind != PLAN_TIME || key_floor(b->key) < 0)
+        return RC_OK;
+    if (!r.safe)
+        return timekeeper_refuse(b->clock, retry_after_s, err);
+    window_span(b->key, (uint64_t)key_floor(b->key), &start_s, &end_s);
+    if (clk_inside(&r, &b->settings->clock, start_s, end_s, &wait_ms))
+        return RC_OK;
+    if (wait_ms < 0)
+        return FAIL(err, RC_REFUSED_EXPIRED, "", 0, "the window is over");
+    *retry_after_s = wait_ms / 1000 + 1;
+    return FAIL(err, RC_RETRY_CLOCK, "", 0, "the window may be used in %" PRId64 " ms", wait_ms);
+}
+
 static void set_window_limit(struct batch *b, struct job *job)
 {
     int64_t start_s = 0;
@@ -325,8 +358,8 @@ static enum rc sign_chunk(struct batch *b, struct job **waiting, size_t count, s
     }
     if (n == 0)
         return RC_OK;
-    enum rc rc = batch_release(b, chunk, n, lease_next,
-                               b->key->plan.kind == PLAN_TIME ? time_still_inside : NULL, err);
+    enum rc rc = b->reserving ? reserve_release(b, chunk, n, lease_next, err)
+                              : batch_release(b, chunk, n, lease_next, batch_open_check(b), err);
     for (size_t i = 0; i < n; i++)
         set_window_limit(b, chunk[i]);
     return rc;
@@ -480,7 +513,7 @@ enum rc batch_by_window(struct batch *b, struct job *jobs, size_t count, struct 
         rc = limits_rate(b, &jobs[i], &granted, err);
         if (rc != RC_OK)
             return rc;
-        if (granted) {
+        if (granted && reserve_has_room(b, &jobs[i], waiting, n)) {
             request_move(&jobs[i].life, LIFE_PLACED);
             waiting[n++] = &jobs[i];
         }

@@ -15,6 +15,7 @@
 #include "signer/allocate.h"
 #include "signer/batch.h"
 #include "signer/limits.h"
+#include "signer/reserve.h"
 #include "signer/scheme.h"
 #include "signer/seeds.h"
 #include "signer/start.h"
@@ -479,6 +480,9 @@ void key_open(struct key *key, const struct ledger_key *record, int state_dirfd,
     if (key->rc == RC_OK)
         key->rc = start(key, world, tpm, ledger, &key->err);
     if (key->rc == RC_OK)
+        key->rc = reserve_start(
+            key, ledger, world->time->real_ns(world->time->ctx) / INT64_C(1000000000), &key->err);
+    if (key->rc == RC_OK)
         key->rc = batch_complete_intents(key, world, tpm, ledger, &key->err);
     if (key->rc == RC_OK)
         key->rc = destroy_closed(key, &key->err);
@@ -488,6 +492,7 @@ void key_open(struct key *key, const struct ledger_key *record, int state_dirfd,
 
 void key_close(struct key *key, const struct world *world)
 {
+    reserve_stop(key);
     for (size_t i = 0; i < SECRETS_OPEN_MAX; i++)
         secret_drop(&key->secrets[i]);
     if (key->anchor != NULL)

@@ -84,6 +84,22 @@ struct open_lease {
     uint64_t first, count, next;
 };
 
+#define RESERVATIONS_MAX 64
+
+enum reservation_state { RESERVATION_FREE, RESERVATION_OPEN, RESERVATION_ENDED };
+
+/** A reservation of this process (reserve.h). */
+struct reservation {
+    enum reservation_state state;
+    struct ledger_reservation record;
+    char version[LEDGER_VERSION_MAX + 1]; /* "" for time and interval plans */
+    char slot[NAME_LEN_MAX + 1];
+    uint8_t c[HBS_N_MAX];
+    int64_t expires_ns;     /* raw time */
+    struct ots_lease lease; /* the only one for the index; zero once it is spent or ended */
+    const char *why;        /* RESERVATION_ENDED: for the burn that is not written yet; static */
+};
+
 /** A receipt that may get an attestation when the answers have left. */
 struct unattested {
     uint64_t seq; /* number of its entry; 0: none */
@@ -120,6 +136,7 @@ struct key {
     uint32_t exhaustion_acked;  /* lowest level that was acknowledged; 0: none */
     uint64_t settled_l;         /* L when A was last brought up to date in an idle moment */
     struct open_lease lease;
+    struct reservation *reservations; /* RESERVATIONS_MAX; NULL: the plan allows none */
     struct open_secret secrets[SECRETS_OPEN_MAX];
     uint64_t secret_clock;
     struct key_limits limits;

@@ -165,7 +165,7 @@ static enum rc room_of(struct batch *b, uint64_t window, struct room *room, stru
     if (rc != RC_OK)
         return rc;
     uint64_t cap = batch_window_cap(b);
-    uint64_t used = key->plan.kind == PLAN_VERSION ? usage.bound : usage.receipts;
+    uint64_t used = key->plan.kind == PLAN_VERSION ? usage.bound : usage.receipts + usage.reserved;
     uint64_t reserve = key->plan.kind == PLAN_INTERVAL ? 0 : key->limits.reserve;
     room->all = used < cap ? cap - used : 0;
     /* What a start has given up of the window is not left for anybody. One that is not open yet has

@@ -89,6 +89,8 @@ static size_t group_by_key(struct item **items, size_t count, struct item **grou
 static void meter(struct loop *loop, const struct reply *r, int64_t took_ns)
 {
     struct view_meters *m = &loop->meters;
+    if (r->rc == RC_OK && r->reserved)
+        return; /* counted when its hash is signed */
     m->codes[view_code_number((enum rc)r->rc)]++;
     m->replayed += r->rc == RC_OK && r->replayed ? 1 : 0;
     if (r->rc == RC_OK && !r->replayed)
@@ -104,7 +106,12 @@ static void read_again(struct loop *loop, struct item *item, const struct job *j
     loop->sink->read_again(loop->sink->ctx, item);
 }
 
-static enum rc sign_items(struct loop *loop, struct item **items, size_t count, struct err *err)
+/* signer_sign(), signer_reserve() or signer_commit(). */
+typedef enum rc (*batch_server)(struct signer *signer, struct job *jobs, size_t count,
+                                struct err *err);
+
+static enum rc sign_items(struct loop *loop, batch_server serve, struct item **items, size_t count,
+                          struct err *err)
 {
     static struct job jobs[BATCH_MAX];
     struct item *grouped[BATCH_MAX];
@@ -118,7 +125,7 @@ static enum rc sign_items(struct loop *loop, struct item **items, size_t count, 
         jobs[i].pass = may_wait ? &grouped[i]->pass : NULL;
     }
     int64_t began_ns = raw_ns(loop);
-    enum rc rc = signer_sign(loop->signer, jobs, count, err);
+    enum rc rc = serve(loop->signer, jobs, count, err);
     int64_t took_ns = raw_ns(loop) - began_ns;
     histogram_add(&loop->meters.batch, view_batch_bounds, count);
     for (size_t i = 0; i < count; i++) {
@@ -248,10 +255,20 @@ static void read_first(struct loop *loop, struct item *item)
     loop->sink->read_again(loop->sink->ctx, item);
 }
 
+/* After a halt nothing more is begun. */
+static enum rc serve_items(struct loop *loop, enum rc rc, batch_server serve, struct item **items,
+                           size_t count, struct err *err)
+{
+    for (size_t i = 0; rc != RC_OK && i < count; i++)
+        refuse(loop, items[i], rc, err);
+    return rc == RC_OK && count > 0 ? sign_items(loop, serve, items, count, err) : rc;
+}
+
 static enum rc serve(struct loop *loop, struct item **items, size_t count, struct err *err)
 {
     struct item *to_sign[BATCH_MAX], *to_attest[BATCH_MAX], *bulks[BATCH_MAX];
-    size_t n = 0, later = 0, bulk_count = 0;
+    struct item *to_reserve[BATCH_MAX], *to_commit[BATCH_MAX];
+    size_t n = 0, later = 0, bulk_count = 0, reserves = 0, commits = 0;
     enum rc rc = RC_OK;
     for (size_t i = 0; i < count; i++) {
         if (items[i]->rc != RC_OK)
@@ -266,6 +283,10 @@ static enum rc serve(struct loop *loop, struct item **items, size_t count, struc
             to_sign[n++] = items[i];
         else if (items[i]->request.op == REQUEST_BATCH)
             bulks[bulk_count++] = items[i];
+        else if (items[i]->request.op == REQUEST_RESERVE)
+            to_reserve[reserves++] = items[i];
+        else if (items[i]->request.op == REQUEST_COMMIT)
+            to_commit[commits++] = items[i];
         else if (items[i]->request.op == REQUEST_ATTEST)
             to_attest[later++] = items[i];
         else if (is_acknowledgement(items[i]) && rc == RC_OK)
@@ -275,11 +296,10 @@ static enum rc serve(struct loop *loop, struct item **items, size_t count, struc
         else
             read_item(loop, items[i]);
     }
-    /* After a halt nothing more is begun. */
-    for (size_t i = 0; rc != RC_OK && i < n; i++)
-        refuse(loop, to_sign[i], rc, err);
-    if (rc == RC_OK && n > 0)
-        rc = sign_items(loop, to_sign, n, err);
+    /* Hashes first: a signature may open a window, which ends what was reserved. */
+    rc = serve_items(loop, rc, signer_commit, to_commit, commits, err);
+    rc = serve_items(loop, rc, signer_sign, to_sign, n, err);
+    rc = serve_items(loop, rc, signer_reserve, to_reserve, reserves, err);
     for (size_t i = 0; i < bulk_count; i++) {
         if (rc != RC_OK)
             refuse(loop, bulks[i], rc, err);

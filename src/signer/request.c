@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "base/digest.h"
+
 const char *service_state_name(uint32_t state)
 {
     static const char *const names[] = {[STATE_STARTING] = "Starting",
@@ -95,6 +97,15 @@ static enum rc check_no_body(bool has_handle, size_t behind, struct err *err)
     return RC_OK;
 }
 
+static enum rc check_origin(const struct request *r, struct err *err)
+{
+    if (!token_valid(r->idempotency_key, REQUEST_TEXT_MAX) ||
+        !token_valid(r->request_id, REQUEST_TEXT_MAX) ||
+        !token_valid(r->requester, REQUEST_TEXT_MAX))
+        return FAIL(err, RC_REFUSED_INPUT, "", 0, "unprintable characters in a message field");
+    return RC_OK;
+}
+
 static enum rc check_sign(const struct request *r, bool has_handle, size_t behind, struct err *err)
 {
     uint8_t claimed = 0;
@@ -107,10 +118,9 @@ static enum rc check_sign(const struct request *r, bool has_handle, size_t behin
         return FAIL(err, RC_REFUSED_INPUT, "", r->body, "message field body: %u", r->body);
     if (r->body == REQUEST_BODY_DIGEST && r->digest_kind > 2)
         return FAIL(err, RC_REFUSED_INPUT, "", r->digest_kind, "message field digest_kind");
-    if (!token_valid(r->idempotency_key, REQUEST_TEXT_MAX) ||
-        !token_valid(r->request_id, REQUEST_TEXT_MAX) ||
-        !token_valid(r->requester, REQUEST_TEXT_MAX))
-        return FAIL(err, RC_REFUSED_INPUT, "", 0, "unprintable characters in a message field");
+    enum rc rc = check_origin(r, err);
+    if (rc != RC_OK)
+        return rc;
     return r->body == REQUEST_BODY_BYTES ? check_body(r, has_handle, behind, err)
                                          : check_no_body(has_handle, behind, err);
 }
@@ -122,6 +132,26 @@ static enum rc check_batch(const struct request *r, bool has_handle, size_t behi
     if (r->body_len == 0 || r->body_len % size != 0 || r->body_len > REQUEST_BATCH_MAX * size)
         return FAIL(err, RC_REFUSED_INPUT, "", 0, "message field body_len");
     return check_body(r, has_handle, behind, err);
+}
+
+static enum rc check_reserve(const struct request *r, struct err *err)
+{
+    if (r->by != REQUEST_BY_VERSION && r->by != REQUEST_BY_WINDOW)
+        return FAIL(err, RC_REFUSED_INPUT, "", r->by, "message field by: %u", r->by);
+    if (r->digest_kind != DIGEST_SHA256)
+        return FAIL(err, RC_REFUSED_INPUT, "", r->digest_kind,
+                    "an artifact is announced by its sha256");
+    return RC_OK;
+}
+
+static enum rc check_remote(const struct request *r, struct err *err)
+{
+    enum rc rc = check_origin(r, err);
+    if (rc == RC_OK && r->op == REQUEST_RESERVE)
+        return check_reserve(r, err);
+    if (rc == RC_OK && (r->hash_len < 1 || r->hash_len > sizeof(r->digest)))
+        return FAIL(err, RC_REFUSED_INPUT, "", r->hash_len, "a hash of %u bytes", r->hash_len);
+    return rc;
 }
 
 static enum rc check_preview(const struct request *r, struct err *err)
@@ -157,6 +187,8 @@ enum rc request_check(const struct request *r, uint64_t generation, bool has_han
         return rc;
     if (r->op == REQUEST_PREVIEW)
         return check_preview(r, err);
+    if (r->op == REQUEST_RESERVE || r->op == REQUEST_COMMIT)
+        return check_remote(r, err);
     if (r->op == REQUEST_ATTEST &&
         (r->nonce_len < REQUEST_NONCE_MIN || r->nonce_len > REQUEST_NONCE_MAX))
         return FAIL(err, RC_REFUSED_INPUT, "", r->nonce_len, "a nonce of %u bytes", r->nonce_len);
@@ -174,7 +206,8 @@ enum rc request_check(const struct request *r, uint64_t generation, bool has_han
 
 bool request_may_sign(const struct request *r)
 {
-    return r->op == REQUEST_SIGN || r->op == REQUEST_BATCH;
+    return r->op == REQUEST_SIGN || r->op == REQUEST_BATCH || r->op == REQUEST_RESERVE ||
+           r->op == REQUEST_COMMIT;
 }
 
 const char *request_life_name(enum request_life life)
@@ -182,7 +215,7 @@ const char *request_life_name(enum request_life life)
     static const char *const names[LIFE_COUNT] = {
         [LIFE_RECEIVED] = "received", [LIFE_PLACED] = "placed", [LIFE_LEASED] = "leased",
         [LIFE_ANCHORED] = "anchored", [LIFE_SIGNED] = "signed", [LIFE_RELEASED] = "released",
-        [LIFE_REFUSED] = "refused",   [LIFE_BURNED] = "burned"};
+        [LIFE_REFUSED] = "refused",   [LIFE_BURNED] = "burned", [LIFE_RESERVED] = "reserved"};
     MUST(life < LIFE_COUNT);
     return names[life];
 }
@@ -191,17 +224,20 @@ const char *request_life_name(enum request_life life)
 
 bool request_move_allowed(enum request_life from, enum request_life to)
 {
-    /* RECEIVED goes straight to RELEASED when a stored signature is returned. After LEASED there is
-     * no way to REFUSED: whatever fails then has cost an index (I1). */
+    /* RECEIVED goes straight to RELEASED when a stored signature is returned, and to RESERVED when
+     * a reservation is told again. After LEASED there is no way to REFUSED: whatever fails then has
+     * cost an index (I1). */
     static const unsigned moves[LIFE_COUNT] = {
-        [LIFE_RECEIVED] = TO(LIFE_PLACED) | TO(LIFE_RELEASED) | TO(LIFE_REFUSED),
+        [LIFE_RECEIVED] =
+            TO(LIFE_PLACED) | TO(LIFE_RELEASED) | TO(LIFE_REFUSED) | TO(LIFE_RESERVED),
         [LIFE_PLACED] = TO(LIFE_LEASED) | TO(LIFE_REFUSED),
         [LIFE_LEASED] = TO(LIFE_ANCHORED) | TO(LIFE_BURNED),
-        [LIFE_ANCHORED] = TO(LIFE_SIGNED) | TO(LIFE_BURNED),
+        [LIFE_ANCHORED] = TO(LIFE_SIGNED) | TO(LIFE_BURNED) | TO(LIFE_RESERVED),
         [LIFE_SIGNED] = TO(LIFE_RELEASED) | TO(LIFE_BURNED),
         [LIFE_RELEASED] = 0,
         [LIFE_REFUSED] = 0,
         [LIFE_BURNED] = 0,
+        [LIFE_RESERVED] = 0,
     };
     return from < LIFE_COUNT && to < LIFE_COUNT && (moves[from] & TO(to)) != 0;
 }

@@ -40,6 +40,7 @@
 #define REQUEST_BEHIND_MAX 16384                 /* bytes of a body in the request's own message */
 #define REQUEST_NONCE_MIN 8                      /* bytes of a nonce for an attestation */
 #define REQUEST_NONCE_MAX 64
+#define REQUEST_PREFIX_MAX 256 /* bytes of what is hashed before an artifact */
 
 /* Names of limits, in RateLimit fields, problem documents and refusal entries. */
 #define LIMIT_WINDOW "window"
@@ -47,6 +48,7 @@
 #define LIMIT_CALLER "caller"
 #define LIMIT_RATE "rate"
 #define LIMIT_CALLER_RATE "caller-rate"
+#define LIMIT_RESERVATIONS "reservations"
 
 enum request_op {
     REQUEST_STATE = 1, /* payload: none */
@@ -67,6 +69,8 @@ enum request_op {
     REQUEST_FORECAST,    /* payload: struct view_forecast[1] */
     REQUEST_WARNINGS,    /* payload: struct view_warning[], of all keys */
     REQUEST_WARNING_ACK, /* the same, afterwards; id of the warning in from */
+    REQUEST_RESERVE,     /* payload: what is hashed before the artifact; or a stored signature */
+    REQUEST_COMMIT,      /* payload: the signature; of a reservation, by id */
     REQUEST_OP_END
 };
 
@@ -92,6 +96,7 @@ struct request {
                                              request, up to REQUEST_BEHIND_MAX, or in a handle */
     uint32_t digest_kind;                 /* REQUEST_BODY_DIGEST: enum digest_kind */
     uint8_t digest[64];  /* the digest to sign, or the front's claim for the body's SHA-256 */
+    uint32_t hash_len;   /* REQUEST_COMMIT: bytes of digest, which is what the caller has hashed */
     bool digest_claimed; /* body: digest[0..31] is what the front (or client) says it is.
                             REQUEST_PREVIEW: there is a digest */
     /* REQUEST_CLOCK_ACK */
@@ -156,7 +161,12 @@ struct reply {
     int32_t rc;              /* enum rc */
     char text[ERR_TEXT_MAX]; /* for people; "" on RC_OK */
     bool replayed; /* REQUEST_SIGN: a stored signature, no index was used. PREVIEW: it would be */
-    struct signature_view signature; /* SIGN, SIGNATURE, RECEIPT; PREVIEW: what would be signed */
+    struct signature_view signature; /* SIGN, SIGNATURE, RECEIPT, COMMIT; PREVIEW: what would be
+                                        signed; RESERVE: what will be, once */
+    /* REQUEST_RESERVE */
+    bool reserved;     /* false: signed already, and the payload is the signature */
+    int64_t expires_s; /* UTC */
+    char hash[16];     /* "sha256/192": algorithm, and bits of its output that are wanted */
     /* Up to REPLY_BEHIND_MAX bytes of payload stand behind the reply in its message; more of them
      * are in a memfd that is attached. 0: neither. */
     uint64_t payload_len;
@@ -239,6 +249,7 @@ struct view_window {
     uint64_t burned;     /* leased or intended, no receipt, and never to come */
     uint64_t given_up;   /* never used and never to be, in a closed window */
     uint64_t remaining;  /* may still be signed */
+    uint64_t reserved;   /* of remote hashes that have not come yet */
 };
 
 struct view_version {
@@ -384,7 +395,8 @@ bool request_may_sign(const struct request *request);
 
 /* The life of a signing request --------------------------------------------------------------- */
 
-/** RECEIVED → PLACED → LEASED → ANCHORED → SIGNED → RELEASED, or REFUSED, or BURNED. */
+/** RECEIVED → PLACED → LEASED → ANCHORED → SIGNED → RELEASED, or REFUSED, or BURNED; a request for
+ * a reservation ends as RESERVED in the place of SIGNED. */
 enum request_life {
     LIFE_RECEIVED, /* the core has it */
     LIFE_PLACED,   /* plan and clock say where it belongs; limits passed */
@@ -394,6 +406,7 @@ enum request_life {
     LIFE_RELEASED, /* receipt durable, bytes handed to the front; or a stored signature */
     LIFE_REFUSED,  /* nothing changed */
     LIFE_BURNED,   /* index gone, no signature */
+    LIFE_RESERVED, /* durable, and what comes before the artifact is handed to the front */
     LIFE_COUNT
 };
 

@@ -11,6 +11,7 @@
 #include "signer/catchup.h"
 #include "signer/exhaustion.h"
 #include "signer/inside.h"
+#include "signer/reserve.h"
 #include "signer/wear.h"
 
 /* How many attestations may be asked for without a pause: behind them the next signature waits. */
@@ -273,8 +274,11 @@ struct batch batch_of(struct signer *s, struct key *key)
                           .now_s = now_s(s)};
 }
 
-static enum rc sign_for_key(struct signer *s, struct key *key, struct job *jobs, size_t count,
-                            struct err *err)
+/* batch_sign(), reserve_open() or reserve_sign(). */
+typedef enum rc (*job_server)(struct batch *batch, struct job *jobs, size_t count, struct err *err);
+
+static enum rc sign_for_key(struct signer *s, struct key *key, job_server serve, struct job *jobs,
+                            size_t count, struct err *err)
 {
     for (size_t i = 0; i < count; i++)
         jobs[i].reply->tpm_virtual = key->is_virtual;
@@ -290,7 +294,7 @@ static enum rc sign_for_key(struct signer *s, struct key *key, struct job *jobs,
         return RC_OK;
     }
     struct batch batch = batch_of(s, key);
-    enum rc rc = batch_sign(&batch, jobs, count, err);
+    enum rc rc = serve(&batch, jobs, count, err);
     for (size_t i = 0; i < count; i++) {
         tpmwatch_heed(&s->watch, jobs[i].reply);
         if (jobs[i].reply->rc == RC_RETRY_STARTING)
@@ -318,12 +322,13 @@ static size_t run_of_key(const struct job *jobs, size_t count)
     return run;
 }
 
-static enum rc sign_run(struct signer *s, struct job *jobs, size_t count, struct err *err)
+static enum rc sign_run(struct signer *s, job_server serve, struct job *jobs, size_t count,
+                        struct err *err)
 {
     const char *name = jobs[0].request->key;
     struct key *key = find_key(s, name);
     if (key != NULL)
-        return sign_for_key(s, key, jobs, count, err);
+        return sign_for_key(s, key, serve, jobs, count, err);
     struct err none = {0};
     (void)FAIL(&none, RC_REFUSED_NO_KEY, "", 0, "there is no key '%s'", name);
     for (size_t i = 0; i < count; i++)
@@ -331,13 +336,14 @@ static enum rc sign_run(struct signer *s, struct job *jobs, size_t count, struct
     return RC_OK;
 }
 
-enum rc signer_sign(struct signer *s, struct job *jobs, size_t count, struct err *err)
+static enum rc serve_jobs(struct signer *s, job_server serve, struct job *jobs, size_t count,
+                          struct err *err)
 {
     /* Runs of one key, so that order among a client's requests stays as it was. */
     for (size_t i = 0; i < count;) {
         size_t run = run_of_key(jobs + i, count - i);
         struct err e = {0};
-        enum rc rc = sign_run(s, jobs + i, run, &e);
+        enum rc rc = sign_run(s, serve, jobs + i, run, &e);
         i += run;
         if (rc == RC_OK)
             continue;
@@ -347,6 +353,21 @@ enum rc signer_sign(struct signer *s, struct job *jobs, size_t count, struct err
         return FAIL(err, rc, e.origin, e.native, "%s", err_text(&e));
     }
     return RC_OK;
+}
+
+enum rc signer_sign(struct signer *s, struct job *jobs, size_t count, struct err *err)
+{
+    return serve_jobs(s, batch_sign, jobs, count, err);
+}
+
+enum rc signer_reserve(struct signer *s, struct job *jobs, size_t count, struct err *err)
+{
+    return serve_jobs(s, reserve_open, jobs, count, err);
+}
+
+enum rc signer_commit(struct signer *s, struct job *jobs, size_t count, struct err *err)
+{
+    return serve_jobs(s, reserve_sign, jobs, count, err);
 }
 
 enum rc signer_sign_bulk(struct signer *s, struct job *jobs, size_t count, struct reply *whole,
@@ -433,6 +454,12 @@ static enum rc ask_tpm_time(struct signer *s, struct err *err)
     return RC_OK;
 }
 
+static void end_leases(struct key *key, const char *why)
+{
+    key->lease = (struct open_lease){0};
+    reserve_end_all(key, why);
+}
+
 /* What this process holds in memory may be older than it knows: a lease, or copies of counters.
  * Where the TPM is a part of hardware, the next process reads the truth from it. */
 static enum rc after_disruption(struct signer *s, struct err *err)
@@ -440,7 +467,7 @@ static enum rc after_disruption(struct signer *s, struct err *err)
     const char *why = clk_reason_text(s->clock->disrupted_by);
     log_event(LOG_LEVEL_WARNING, &LOG_NOTHING, "clock: %s: leases are given up", why);
     for (size_t i = 0; i < s->key_count; i++)
-        s->keys[i].lease = (struct open_lease){0};
+        end_leases(&s->keys[i], why);
     enum rc rc = clockbook_disrupted(&s->book, why, now_s(s), err);
     if (rc != RC_OK)
         return rc;
@@ -501,7 +528,9 @@ enum rc signer_watch(struct signer *s, struct err *err)
         if (key->rc != RC_OK)
             continue;
         struct err why = {0};
-        enum rc rc = wear_warn(key, s->ledger, s->config->settings.nv_endurance, now_s(s), &why);
+        enum rc rc = reserve_tidy(key, s->ledger, s->world, now_s(s), &why);
+        if (rc == RC_OK)
+            rc = wear_warn(key, s->ledger, s->config->settings.nv_endurance, now_s(s), &why);
         if (rc == RC_OK)
             rc = limits_note(key, s->ledger, s->world, now_s(s), &why);
         if (rc == RC_OK)

@@ -95,6 +95,12 @@ bool signer_message_mode(const struct signer *signer, const char *key,
 enum rc signer_sign(struct signer *signer, struct job *jobs, size_t count,
                     struct err *err) MUST_CHECK;
 
+/** The same for requests for reservations, and for the hashes of such: reserve.h. */
+enum rc signer_reserve(struct signer *signer, struct job *jobs, size_t count,
+                       struct err *err) MUST_CHECK;
+enum rc signer_commit(struct signer *signer, struct job *jobs, size_t count,
+                      struct err *err) MUST_CHECK;
+
 /**
  * The same for the jobs of one message (bulk.h), all of one key: all of them, or none if a window
  * cannot hold what is new.

@@ -7,6 +7,7 @@
 #include "signer/advance.h"
 #include "signer/catchup.h"
 #include "signer/exhaustion.h"
+#include "signer/reserve.h"
 #include "signer/scheme.h"
 #include "signer/wear.h"
 
@@ -253,7 +254,7 @@ static uint64_t burned_in(const struct key *key, const struct ledger_usage *usag
     uint64_t in_hand = !over && key->lease.epoch != 0 && key->lease.window == window
                            ? key->lease.count - key->lease.next
                            : 0;
-    uint64_t done = usage->receipts + in_hand;
+    uint64_t done = usage->receipts + in_hand + reserve_open_in(key, window);
     return reserved > done ? reserved - done : 0;
 }
 
@@ -334,7 +335,8 @@ static enum rc one_window(const struct key *key, struct ledger *ledger, uint64_t
     v->remaining = left_in_window(key, ledger, window, now_s);
     v->burned =
         burned_in(key, &usage, window, v->state == WINDOW_CLOSED || v->state == WINDOW_SKIPPED);
-    uint64_t accounted = v->signatures + v->burned + v->remaining;
+    v->reserved = reserve_open_in(key, window);
+    uint64_t accounted = v->signatures + v->burned + v->remaining + v->reserved;
     v->given_up = v->usable > accounted ? v->usable - accounted : 0;
     return lead_of(key, ledger, &usage, v, err);
 }
@@ -381,7 +383,7 @@ static enum rc version_entry(const struct key *key, struct ledger *ledger, uint6
     if (rc != RC_OK)
         return FAIL(err, rc, "", 0, "the ledger cannot be read");
     memcpy(v->artifact_sha256, intent.artifact_sha256, SHA256_LEN);
-    v->state = INDEX_BURNED;
+    v->state = reserve_of_index(key, index) != NULL ? INDEX_LEASED : INDEX_BURNED;
     struct ledger_receipt receipt;
     rc = ledger_receipt_by_index(ledger, key->record.id, index, &receipt, NULL, NULL);
     if (rc == RC_OK) {
@@ -468,7 +470,7 @@ static uint32_t leased_state(const struct key *key, struct ledger *ledger, uint6
     bool over = !may_still_sign(key, window, now_s);
     bool in_hand = !over && key->lease.epoch != 0 && index >= key->lease.first + key->lease.next &&
                    index < key->lease.first + key->lease.count;
-    if (in_hand)
+    if (in_hand || reserve_of_index(key, index) != NULL)
         return INDEX_LEASED;
     if (rc == RC_OK) {
         *epoch = lease.epoch;

@@ -4,8 +4,8 @@
  * The first byte chooses the reader; a digit, so that corpora can be written by hand: 0 request
  * target, 1 headers (lines "Name: value"), 2 Content-Digest, 3 Idempotency-Key, 4 Accept, 5 JSON
  * body of a signing request, 6 If-None-Match, 7 preview, 8 batch, 9 acknowledgement of the clock's
- * jump, a of a warning. Beside not crashing, each reader must keep what its header promises about
- * its output. Run: tests/fuzz/fuzz_http -max_len=4096 CORPUS
+ * jump, a of a warning, b hash for a reservation. Beside not crashing, each reader must keep what
+ * its header promises about its output. Run: tests/fuzz/fuzz_http -max_len=4096 CORPUS
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -66,6 +66,17 @@ static void fuzz_json(const char *text, size_t len)
     MUST(r.body == REQUEST_BODY_DIGEST);
     MUST((r.by == REQUEST_BY_WINDOW) == (r.version[0] == '\0'));
     MUST(r.slot[0] == '\0' || name_valid(r.slot));
+}
+
+static void fuzz_hash(const char *text, size_t len)
+{
+    struct request r = {0};
+    struct request zero = {0};
+    if (hash_body_parse(&r, text, len, NULL) != RC_OK) {
+        MUST(memcmp(&r, &zero, sizeof(r)) == 0);
+        return;
+    }
+    MUST(r.hash_len >= 1 && r.hash_len <= sizeof(r.digest));
 }
 
 static void fuzz_preview(const char *text, size_t len)
@@ -132,6 +143,8 @@ static void fuzz_body(char which, const char *text, size_t len)
         fuzz_preview(text, len);
     else if (which == '8')
         fuzz_batch(text, len);
+    else if (which == 'b')
+        fuzz_hash(text, len);
     else
         fuzz_ack(text, len, which == '9');
 }
@@ -165,7 +178,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         fuzz_target(text);
     else if (data[0] == '1')
         fuzz_headers(text, len - 1);
-    else if (memchr("5789a", data[0], 5) != NULL)
+    else if (memchr("5789ab", data[0], 6) != NULL)
         fuzz_body((char)data[0], text, len - 1);
     else
         fuzz_fields((char)data[0], text);

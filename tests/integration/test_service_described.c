@@ -196,6 +196,22 @@ static void test_batch(void **state)
     free(json);
 }
 
+/* The key of the examples hashes what it signs, and says so: test_service_remote has others. */
+static void test_reserve(void **state)
+{
+    (void)state;
+    static const char *const paths[] = {"/v1/keys/{key}/reservations",
+                                        "/v1/keys/{key}/reservations/{id}/signature"};
+    for (size_t i = 0; i < COUNT(paths); i++) {
+        const json_t *op = operation(paths[i], "post");
+        char target[DESCRIBED_PATH];
+        char *json = body_of(op, "application/json");
+        filled(target, op, paths[i], "");
+        expect(op, JSON, json, target, 422);
+        free(json);
+    }
+}
+
 /* Reading, of what was signed above ---------------------------------------------------------------
  */
 
@@ -358,10 +374,11 @@ static void test_clock(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_preview), cmocka_unit_test(test_sign),
-        cmocka_unit_test(test_batch),   cmocka_unit_test(test_read),
-        cmocka_unit_test(test_public),  cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_warning), cmocka_unit_test(test_clock),
+        cmocka_unit_test(test_preview),  cmocka_unit_test(test_sign),
+        cmocka_unit_test(test_batch),    cmocka_unit_test(test_reserve),
+        cmocka_unit_test(test_read),     cmocka_unit_test(test_public),
+        cmocka_unit_test(test_refusals), cmocka_unit_test(test_warning),
+        cmocka_unit_test(test_clock),
     };
     int unable = lab_open();
     return unable != 0 ? unable : cmocka_run_group_tests(tests, make, unmake);

@@ -174,6 +174,26 @@ static void answer_sign(struct rig *rig, struct rig_request *r)
     fd_close(&r->body);
 }
 
+/* A digest that begins with 0xba is signed already, one with 0xbb reserved. */
+static void answer_reserve(struct rig *rig, struct rig_request *r)
+{
+    static const uint8_t prefix[] = {'I', 'q', 0x81, 0x81, 'C'};
+    if (r->request.digest[0] == 0xba) {
+        uint8_t signature[RIG_SIGNATURE_LEN];
+        struct reply reply = rig_signed(rig, r);
+        reply.replayed = true;
+        rig_signature(signature, reply.signature.index);
+        rig_send(rig, &reply, signature, sizeof(signature));
+        return;
+    }
+    struct reply reply = rig_signed(rig, r);
+    reply.reserved = true;
+    reply.replayed = r->request.digest[0] == 0xbb;
+    reply.expires_s = 1796722860;
+    strcpy(reply.hash, "sha256/192");
+    rig_send(rig, &reply, prefix, sizeof(prefix));
+}
+
 /* As a signing request would be answered, with nothing stored. */
 static void answer_preview(struct rig *rig, const struct request *request)
 {
@@ -494,8 +514,10 @@ static void answer_by_itself(struct rig *rig, struct rig_request *r)
     fd_close(known ? &(int){-1} : &r->body);
     if (!known || request->op == REQUEST_STATE)
         rig_send(rig, &reply, NULL, 0);
-    else if (request->op == REQUEST_SIGN)
+    else if (request->op == REQUEST_SIGN || request->op == REQUEST_COMMIT)
         answer_sign(rig, r);
+    else if (request->op == REQUEST_RESERVE)
+        answer_reserve(rig, r);
     else if (request->op == REQUEST_FORECAST)
         answer_forecast(rig, request);
     else if (request->op == REQUEST_WARNINGS || request->op == REQUEST_WARNING_ACK)
@@ -625,7 +647,8 @@ static void *core_run(void *arg)
         bool hold = rig->manual && request_may_sign(&r.request);
         if (hold && rig->pending_count < RIG_PENDING_MAX)
             rig->pending[rig->pending_count++] = r;
-        else if (r.request.op == REQUEST_SIGN)
+        else if (r.request.op == REQUEST_SIGN || r.request.op == REQUEST_COMMIT ||
+                 r.request.op == REQUEST_RESERVE)
             rig->last = r;
         pthread_cond_broadcast(&rig->changed);
         pthread_mutex_unlock(&rig->lock);

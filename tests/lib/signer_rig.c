@@ -607,6 +607,74 @@ enum rc rig_sign(struct rig *rig, struct ask *asks, size_t count)
     return rc;
 }
 
+static enum rc serve_one(struct rig *rig, struct ask *ask,
+                         enum rc (*serve)(struct signer *, struct job *, size_t, struct err *))
+{
+    struct job job = {.request = &ask->request, .reply = &ask->reply, .artifact.fd = -1};
+    struct err err = {0};
+    assert_int_equal(request_check(&ask->request, 1, false, 0, &err), RC_OK);
+    reply_init(&ask->reply, &ask->request);
+    rig->err = (struct err){0};
+    enum rc rc = serve(rig->signer, &job, 1, &rig->err);
+    assert_true(job.done);
+    ask->rc = (enum rc)ask->reply.rc;
+    ask->replayed = ask->reply.replayed;
+    ask->len = job.signature_len;
+    if (ask->rc == RC_OK) {
+        assert_true(job.signature_len > 0 && job.signature_len <= sizeof(ask->signature));
+        memcpy(ask->signature, job.signature, ask->len);
+        if (!ask->reply.reserved)
+            verify(rig, ask);
+    } else {
+        assert_null(job.signature);
+        assert_true(rc_known(ask->reply.rc) && ask->reply.text[0] != '\0');
+    }
+    free(job.signature);
+    oracle_check();
+    assert_int_equal(rig->fake.tpm->unanchored, 0);
+    return rc;
+}
+
+enum rc rig_reserve(struct rig *rig, struct ask *ask)
+{
+    struct job unused;
+    uint8_t sha256[SHA256_LEN];
+    digest_buffer(DIGEST_SHA256, sha256, ask->text, strlen(ask->text));
+    ask->digest = sha256;
+    ask->digest_kind = DIGEST_SHA256;
+    write_request(rig, ask, &unused);
+    ask->digest = NULL;
+    ask->request.op = REQUEST_RESERVE;
+    return serve_one(rig, ask, signer_reserve);
+}
+
+/* The sets of the tests hash with SHA-256 alone. */
+static uint32_t hash_remotely(const struct ask *reserved, const char *text, uint8_t hash[64])
+{
+    uint8_t all[RIG_SIG_MAX];
+    size_t len = strlen(text);
+    assert_true(reserved->reply.reserved && reserved->len + len <= sizeof(all));
+    memcpy(all, reserved->signature, reserved->len);
+    memcpy(all + reserved->len, text, len);
+    digest_buffer(DIGEST_SHA256, hash, all, reserved->len + len);
+    bool short_hash = strcmp(reserved->reply.hash, "sha256/192") == 0;
+    assert_true(short_hash || strcmp(reserved->reply.hash, "sha256/256") == 0);
+    return short_hash ? 24 : 32;
+}
+
+enum rc rig_commit(struct rig *rig, const struct ask *reserved, const char *text, struct ask *ask)
+{
+    struct request *r = &ask->request;
+    *r = (struct request){.magic = REQUEST_MAGIC, .op = REQUEST_COMMIT, .generation = 1};
+    strcpy(r->key, rig->plan[ask->key].key);
+    strcpy(r->request_id, "req-commit");
+    strcpy(r->requester, ask->who != NULL ? ask->who : "tester");
+    memcpy(r->id, reserved->reply.signature.id, sizeof(r->id));
+    r->hash_len = hash_remotely(reserved, text, r->digest);
+    ask->text = text;
+    return serve_one(rig, ask, signer_commit);
+}
+
 static void write_item(struct request_item *item, const struct request *r)
 {
     item->by = r->by;

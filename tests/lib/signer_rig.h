@@ -137,6 +137,22 @@ enum rc rig_sign(struct rig *rig, struct ask *asks, size_t count);
  */
 enum rc rig_sign_bulk(struct rig *rig, struct ask *asks, size_t count, struct reply *whole);
 
+/**
+ * Ask for a reservation, committed to the SHA-256 of ask->text. On RC_OK ask->signature holds what
+ * is hashed before the artifact, and ask->reply the rest; or a signature, which is verified, if
+ * !ask->reply.reserved. @return what signer_reserve() said.
+ */
+enum rc rig_reserve(struct rig *rig, struct ask *ask);
+
+/**
+ * Come back with the hash of a text for a reservation.
+ * @param[in]  reserved  By rig_reserve().
+ * @param[out] ask       Key and `who` are set; text becomes the one that was hashed. On RC_OK its
+ *                       signature is verified for that text and given to the oracle.
+ * @return what signer_commit() said.
+ */
+enum rc rig_commit(struct rig *rig, const struct ask *reserved, const char *text, struct ask *ask);
+
 /** One request; fails the test unless it is answered with `expected`. */
 void rig_ask(struct rig *rig, struct ask *ask, enum rc expected);
 

@@ -196,6 +196,19 @@ static struct ledger_receipt leased_receipt(const struct ledger_lease *lease, ui
     return r;
 }
 
+static struct ledger_reservation leased_reservation(const struct ledger_lease *lease,
+                                                    uint64_t index)
+{
+    struct ledger_reservation r = {.epoch = lease->epoch,
+                                   .window = lease->window,
+                                   .index = index,
+                                   .expires_s = AT_S + 300,
+                                   .at_s = AT_S};
+    memset(r.artifact_sha256, 0x88, SHA256_LEN);
+    snprintf(r.origin.requester, sizeof(r.origin.requester), "ci");
+    return r;
+}
+
 static const uint8_t signature[3000] = {1, 2, 3};
 
 static enum rc add_receipt(struct fixture *f, struct ledger_receipt *r)
@@ -266,6 +279,8 @@ static void fill(struct fixture *f)
     struct attest_keys keys = sample_attest_keys(1);
     OK(ledger_add_attest_keys(f->l, 1, &keys, AT_S, &f->err));
     OK(ledger_add_attestation(f->l, 1, r.seq, "{\"a\":1}", AT_S, &f->err));
+    struct ledger_reservation held = leased_reservation(&lease, 900);
+    OK(ledger_add_reservation(f->l, 1, &held, &f->err));
     commit(f);
 }
 
@@ -331,19 +346,19 @@ static void test_open_other_versions(void **state)
     struct fixture *f = *state;
     start(f);
     ledger_close(&f->l);
-    raw(f, "PRAGMA user_version=4");
+    raw(f, "PRAGMA user_version=5");
     assert_int_equal(open_ledger(f, true), RC_REFUSED_UNSUPPORTED);
     assert_non_null(strstr(f->err.text, "newer"));
     memset(&f->err, 0, sizeof(f->err));
     assert_null(f->l);
-    raw(f, "PRAGMA user_version=2");
+    raw(f, "PRAGMA user_version=3");
     assert_int_equal(open_ledger(f, true), RC_REFUSED_UNSUPPORTED);
     assert_non_null(strstr(f->err.text, "older"));
     memset(&f->err, 0, sizeof(f->err));
     assert_null(f->l);
     raw(f, "PRAGMA user_version=0");
     GIVES(RC_HALT_LEDGER, open_ledger(f, true));
-    raw(f, "PRAGMA user_version=3; PRAGMA application_id=1");
+    raw(f, "PRAGMA user_version=4; PRAGMA application_id=1");
     GIVES(RC_HALT_LEDGER, open_ledger(f, true));
     raw(f, "PRAGMA application_id=-1");
     GIVES(RC_HALT_LEDGER, open_ledger(f, true));
@@ -1090,6 +1105,144 @@ static void test_receipts_need_a_reservation(void **state)
     reopen(f);
 }
 
+/* Reservations --------------------------------------------------------------------------------- */
+
+static void expect_open(struct fixture *f, uint64_t after, uint64_t index)
+{
+    struct ledger_reservation r;
+    if (index == UINT64_MAX) {
+        GIVES(RC_REFUSED_NOT_FOUND, ledger_next_open_reservation(f->l, 1, after, &r, &f->err));
+        return;
+    }
+    OK(ledger_next_open_reservation(f->l, 1, after, &r, &f->err));
+    assert_int_equal(r.index, index);
+}
+
+static struct ledger_receipt remote_receipt(const struct ledger_lease *lease, uint64_t index)
+{
+    struct ledger_receipt r = leased_receipt(lease, index, "");
+    snprintf(r.origin.requester, sizeof(r.origin.requester), "ci");
+    r.caller_hash_len = 24;
+    memset(r.caller_hash, 0x99, r.caller_hash_len);
+    return r;
+}
+
+static void test_reservations_of_leases(void **state)
+{
+    struct fixture *f = *state;
+    start(f);
+    begin(f);
+    struct ledger_lease lease = sample_lease(5, 0);
+    OK(ledger_add_lease(f->l, 1, &lease, AT_S, &f->err));
+    uint64_t size = ledger_size(f->l);
+    struct ledger_reservation r = leased_reservation(&lease, 916);
+    GIVES(RC_HALT_INVARIANT, ledger_add_reservation(f->l, 1, &r, &f->err)); /* above the lease */
+    r = leased_reservation(&lease, 900);
+    r.epoch = 6;
+    GIVES(RC_HALT_INVARIANT, ledger_add_reservation(f->l, 1, &r, &f->err)); /* not its epoch */
+    r = leased_reservation(&lease, 900);
+    r.expires_s = -1;
+    GIVES(RC_REFUSED_RANGE, ledger_add_reservation(f->l, 1, &r, &f->err));
+    r = leased_reservation(&lease, 900);
+    r.origin.requester[0] = (char)0xff;
+    GIVES(RC_REFUSED_INPUT, ledger_add_reservation(f->l, 1, &r, &f->err));
+    assert_int_equal(ledger_size(f->l), size);
+    for (uint64_t i = 900; i < 903; i++) {
+        r = leased_reservation(&lease, i);
+        OK(ledger_add_reservation(f->l, 1, &r, &f->err));
+    }
+    GIVES(RC_REFUSED_SPENT, ledger_add_reservation(f->l, 1, &r, &f->err)); /* twice */
+    struct ledger_usage usage;
+    OK(ledger_window_usage(f->l, 1, 9, &usage, &f->err));
+    assert_int_equal(usage.reserved, 3);
+    expect_open(f, 0, 900);
+
+    /* The caller's hash for a reservation, and for nothing else. */
+    struct ledger_receipt receipt = leased_receipt(&lease, 900, "");
+    GIVES(RC_HALT_INVARIANT, add_receipt(f, &receipt));
+    receipt = remote_receipt(&lease, 903);
+    GIVES(RC_HALT_INVARIANT, add_receipt(f, &receipt));
+    receipt = remote_receipt(&lease, 900);
+    receipt.artifact_sha256[0] ^= 1;
+    GIVES(RC_HALT_INVARIANT, add_receipt(f, &receipt)); /* not what it was committed to */
+    receipt = remote_receipt(&lease, 900);
+    OK(add_receipt(f, &receipt));
+    receipt.caller_hash[0] ^= 1;
+    GIVES(RC_REFUSED_SPENT, add_receipt(f, &receipt)); /* signed once */
+    expect_open(f, 0, 901);
+    /* What was burned is never signed. */
+    OK(ledger_add_burn(f->l, 1, 9, 901, 1, "expired", AT_S, &f->err));
+    receipt = remote_receipt(&lease, 901);
+    GIVES(RC_HALT_INVARIANT, add_receipt(f, &receipt));
+    r = leased_reservation(&lease, 904);
+    OK(ledger_add_burn(f->l, 1, 9, 904, 1, "clock", AT_S, &f->err));
+    GIVES(RC_HALT_INVARIANT, ledger_add_reservation(f->l, 1, &r, &f->err));
+    expect_open(f, 0, 902);
+    commit(f);
+    OK(ledger_check_invariants(f->l, &f->err));
+    reopen(f);
+    OK(ledger_window_usage(f->l, 1, 9, &usage, &f->err));
+    assert_int_equal(usage.reserved, 2);
+    uint64_t used = 0;
+    OK(ledger_used_by(f->l, 1, 9, "ci", &used, &f->err));
+    assert_int_equal(used, 3);
+    OK(ledger_receipt_by_index(f->l, 1, 900, &receipt, NULL, &f->err));
+    assert_int_equal(receipt.caller_hash_len, 24);
+    assert_int_equal(receipt.caller_hash[23], 0x99);
+    OK(ledger_reservation_by_index(f->l, 1, 901, &r, &f->err));
+    assert_int_equal(r.expires_s, AT_S + 300);
+    assert_string_equal(r.origin.requester, "ci");
+    GIVES(RC_REFUSED_NOT_FOUND, ledger_reservation_by_index(f->l, 1, 903, &r, &f->err));
+    GIVES(RC_REFUSED_NOT_FOUND, ledger_reservation_by_index(f->l, 1, UINT64_MAX, &r, &f->err));
+}
+
+static struct ledger_reservation bound_reservation(const struct ledger_intent *i)
+{
+    struct ledger_reservation r = {.epoch = i->epoch,
+                                   .window = i->window,
+                                   .index = i->index,
+                                   .intent = i->seq,
+                                   .expires_s = AT_S,
+                                   .at_s = AT_S};
+    memcpy(r.artifact_sha256, i->artifact_sha256, SHA256_LEN);
+    return r;
+}
+
+static void test_reservations_of_versions(void **state)
+{
+    struct fixture *f = *state;
+    start(f);
+    begin(f);
+    struct ledger_intent known = sample_intent(10, "4.2.0");
+    OK(ledger_add_intent(f->l, 1, &known, &f->err));
+    struct ledger_intent remote = sample_intent(11, "4.2.1");
+    remote.remote = true;
+    memset(remote.value, 0, sizeof(remote.value));
+    OK(ledger_add_intent(f->l, 1, &remote, &f->err));
+    struct ledger_reservation r = bound_reservation(&known);
+    GIVES(RC_HALT_INVARIANT, ledger_add_reservation(f->l, 1, &r, &f->err)); /* its value is known */
+    r = bound_reservation(&remote);
+    r.artifact_sha256[0] ^= 1;
+    GIVES(RC_HALT_INVARIANT, ledger_add_reservation(f->l, 1, &r, &f->err));
+    r = bound_reservation(&remote);
+    OK(ledger_add_reservation(f->l, 1, &r, &f->err));
+    /* A void intent takes its reservation with it, and the version begins anew. */
+    uint64_t lifted = 0;
+    expect_open(f, 0, 11);
+    OK(ledger_void_after(f->l, 1, known.seq, AT_S, &lifted, &f->err));
+    assert_int_equal(lifted, 1);
+    expect_open(f, 0, UINT64_MAX);
+    struct ledger_intent again = sample_intent(11, "4.2.1");
+    OK(ledger_add_intent(f->l, 1, &again, &f->err));
+    struct ledger_receipt receipt = receipt_of(&again);
+    OK(add_receipt(f, &receipt));
+    commit(f);
+    reopen(f);
+    OK(ledger_intent_by_index(f->l, 1, 11, &again, &f->err));
+    assert_false(again.remote);
+    OK(ledger_check_invariants(f->l, &f->err));
+}
+
 static void test_idempotency(void **state)
 {
     struct fixture *f = *state;
@@ -1549,9 +1702,9 @@ static void test_rollback(void **state)
 
 /* Append-only --------------------------------------------------------------------------------- */
 
-static const char *const tables[] = {"entry",  "key",   "device",  "floor",       "window",
-                                     "branch", "lease", "intent",  "void",        "receipt",
-                                     "burn",   "note",  "binding", "attest_keys", "attestation"};
+static const char *const tables[] = {
+    "entry", "key",     "device", "floor", "window",  "branch",      "lease",       "intent",
+    "void",  "receipt", "burn",   "note",  "binding", "attest_keys", "attestation", "reservation"};
 
 /* Tallies: counted once, then kept up with every row that comes, and never with one that goes. */
 static void expect_used(struct fixture *f, uint64_t window, const char *who, uint64_t expected)
@@ -1668,7 +1821,7 @@ static void test_tables_refuse_changes(void **state)
         "INSERT INTO lease VALUES (90, 1, 77, 9, 50, 0, 0)",
         "INSERT INTO void SELECT 90, key, seq, idx FROM binding",
         ("INSERT INTO receipt SELECT 90, key, epoch, window, 903, randomblob(16), version, slot,"
-         " artifact_sha256, artifact_size, signature_sha256, requester, request_id,"
+         " artifact_sha256, artifact_size, signature_sha256, caller_hash, requester, request_id,"
          " idempotency_key, signature FROM receipt WHERE idx = 901"),
         "INSERT INTO binding SELECT 91, key, 903, epoch, window, line, rank, 'x', '' FROM binding",
     };
@@ -1724,6 +1877,9 @@ static void test_tampering_is_found(void **state)
         {"entry", "UPDATE entry SET key = 7 WHERE seq = 4"},
         {"entry", "UPDATE entry SET kind = 'burn' WHERE kind = 'lease'"},
         {"entry", "UPDATE entry SET kind = 'incident' WHERE kind = 'warning'"},
+        {"reservation", "UPDATE reservation SET artifact_sha256 = zeroblob(32)"},
+        {"reservation", "UPDATE reservation SET expires_s = expires_s + 1"},
+        {"reservation", "DELETE FROM reservation"},
         {"attestation", "UPDATE attestation SET document = '{}'"},
         {"attestation", "UPDATE attestation SET receipt = (SELECT min(seq) FROM receipt)"},
         {"attestation", "DELETE FROM attestation"},
@@ -2419,6 +2575,8 @@ int main(void)
         TEST(test_receipts),
         TEST(test_receipt_bounds),
         TEST(test_receipts_need_a_reservation),
+        TEST(test_reservations_of_leases),
+        TEST(test_reservations_of_versions),
         TEST(test_idempotency),
         TEST(test_void_lifts_open_intents_only),
         TEST(test_usage_counts),

@@ -84,6 +84,24 @@ static const struct bad bad_roots[] = {
     {ROOT("1", "'k'", "'rfc'", "null", LMS2, ""), "$.scheme", "a string, not null", NULL},
     {ROOT("1", "'k'", "'rfc'", "'lms'", LMS2, ",'message':'sha1'"), "$.message",
      "raw, sha256, sha384, sha512, not \"sha1\"", "\"raw\""},
+    {ROOT("1", "'k'", "'rfc'", "'lms'", LMS2, ",'remote_hashing':true"), "$.remote_hashing",
+     "must be an object, not true or false", "expires_s"},
+    {ROOT("1", "'k'", "'rfc'", "'lms'", LMS2, ",'remote_hashing':{'open':1}"),
+     "$.remote_hashing.open", "no such member", "expires_s, open_per_caller"},
+    {ROOT("1", "'k'", "'rfc'", "'lms'", LMS2, ",'remote_hashing':{'key':1}"),
+     "$.remote_hashing.key", "does not belong here", NULL},
+    {ROOT("1", "'k'", "'rfc'", "'lms'", LMS2, ",'remote_hashing':{'expires_s':9}"),
+     "$.remote_hashing.expires_s", "must be 10 to 86400, not 9", "300"},
+    {ROOT("1", "'k'", "'rfc'", "'lms'", LMS2, ",'remote_hashing':{'expires_s':86401}"),
+     "$.remote_hashing.expires_s", "must be 10 to 86400", NULL},
+    {ROOT("1", "'k'", "'rfc'", "'lms'", LMS2, ",'remote_hashing':{'open_per_caller':0}"),
+     "$.remote_hashing.open_per_caller", "must be 1 to 64, not 0", "4"},
+    {ROOT("1", "'k'", "'rfc'", "'lms'", LMS2, ",'remote_hashing':{'open_per_caller':65}"),
+     "$.remote_hashing.open_per_caller", "must be 1 to 64", NULL},
+    {ROOT("1", "'k'", "'sp800-208'", "'lms'", LMS2, ",'remote_hashing':{}"), "$.remote_hashing",
+     "profile sp800-208 hashes where the key is", NULL},
+    {ROOT("1", "'k'", "'rfc'", "'lms'", LMS2, ",'message':'sha256','remote_hashing':{}"),
+     "$.remote_hashing", "this is for message raw", NULL},
     {"{'tidemark_plan':1}", "$.key", "is missing", NULL},
     {"{'tidemark_plan':1,'key':'k'}", "$.profile", "is missing", NULL},
     {"{'tidemark_plan':1,'key':'k','profile':'rfc'}", "$.scheme", "is missing", NULL},
@@ -410,6 +428,28 @@ static enum rc parse_table(size_t count, const char *more, struct plan *plan,
     plan_text(rest, more);
     used += (size_t)snprintf(text + used, sizeof(text) - used, "]%s}}", rest);
     return plan_parse(plan, text, used, fault, NULL);
+}
+
+#define REMOTE(member)                                                                             \
+    "{'tidemark_plan':1,'key':'k','profile':'cnsa2','scheme':'lms','parameters':" LMS2 member      \
+    ",'assignment':{'kind':'interval','signatures_per_window':4}}"
+
+/* It is part of the document and so of its hash: an auditor sees whether a key may do it. */
+static void test_remote_hashing(void **state)
+{
+    (void)state;
+    struct plan without, with, other;
+    plan_make(&without, REMOTE(""));
+    plan_make(&with, REMOTE(",'remote_hashing':{}"));
+    plan_make(&other, REMOTE(",'remote_hashing':{'expires_s':10,'open_per_caller':64}"));
+    assert_false(without.remote.allowed);
+    assert_true(with.remote.allowed);
+    assert_int_equal(with.remote.expires_s, PLAN_REMOTE_EXPIRES_DEFAULT);
+    assert_int_equal(with.remote.open_per_caller, PLAN_REMOTE_OPEN_DEFAULT);
+    assert_int_equal(other.remote.expires_s, 10);
+    assert_int_equal(other.remote.open_per_caller, 64);
+    assert_memory_not_equal(without.sha256, with.sha256, SHA256_LEN);
+    assert_memory_not_equal(other.sha256, with.sha256, SHA256_LEN);
 }
 
 static void test_table_sizes(void **state)
@@ -766,6 +806,8 @@ static void test_schema(void **state)
     json_t *schema CLEANUP(doc_free) = json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL);
     assert_non_null(schema);
     check_properties(schema, MEMBER_OF_PLAN);
+    check_properties(json_object_get(json_object_get(schema, "properties"), "remote_hashing"),
+                     MEMBER_OF_REMOTE);
     check_examples(schema, NULL);
     for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
         const json_t *part = json_object_get(json_object_get(schema, "$defs"), parts[i].name);
@@ -862,13 +904,14 @@ int main(void)
     if (base_init(NULL) != RC_OK)
         return 99;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bad_roots),      cmocka_unit_test(test_bad_parameters),
-        cmocka_unit_test(test_bad_blocks),     cmocka_unit_test(test_bad_versions),
-        cmocka_unit_test(test_bad_sizes),      cmocka_unit_test(test_table_sizes),
-        cmocka_unit_test(test_sets),           cmocka_unit_test(test_levels),
-        cmocka_unit_test(test_names),          cmocka_unit_test(test_canonical),
-        cmocka_unit_test(test_canonical_json), cmocka_unit_test(test_samples),
-        cmocka_unit_test(test_schema),         cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_bad_roots),   cmocka_unit_test(test_bad_parameters),
+        cmocka_unit_test(test_bad_blocks),  cmocka_unit_test(test_bad_versions),
+        cmocka_unit_test(test_bad_sizes),   cmocka_unit_test(test_remote_hashing),
+        cmocka_unit_test(test_table_sizes), cmocka_unit_test(test_sets),
+        cmocka_unit_test(test_levels),      cmocka_unit_test(test_names),
+        cmocka_unit_test(test_canonical),   cmocka_unit_test(test_canonical_json),
+        cmocka_unit_test(test_samples),     cmocka_unit_test(test_schema),
+        cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
