@@ -21,8 +21,8 @@
 #define LEDGER_APPLICATION_ID 0x54696465      /* "Tide" */
 #define LEDGER_NUMBER_MAX (UINT64_C(1) << 60) /* indices and windows are below it */
 #define LEDGER_KIND_MAX 79                    /* "operation-" and a name of 63 */
-#define LEDGER_WAL_FRAMES_DUE 1000            /* then ledger_tidy() empties the WAL */
-#define LEDGER_WAL_FRAMES_MAX 2000            /* and then ledger_commit() does */
+#define LEDGER_WAL_FRAMES_DUE 500             /* then ledger_tidy() empties the WAL */
+#define LEDGER_WAL_FRAMES_MAX 1000            /* and then ledger_commit() does */
 
 /* Text of the statements: schema.c. Prepared once, when the ledger is opened. */
 enum stmt {

@@ -20,6 +20,7 @@
 
 #include "base/bytes.h"
 #include "base/digest.h"
+#include "base/file.h"
 #include "base/secmem.h"
 #include "ledger/internal.h" /* the text of the questions */
 #include "ledger/ledger.h"
@@ -2454,7 +2455,7 @@ static void test_tidy(void **state)
     OK(ledger_tidy(f->l, &f->err));
     assert_int_equal(file_size(f), before);
     begin(f);
-    for (uint64_t i = 0; i < 40; i++) { /* 32 pages each */
+    for (uint64_t i = 0; i < 40; i++) { /* 16 pages each */
         struct ledger_receipt r = leased_receipt(&lease, i, "");
         OK(ledger_add_receipt(f->l, 1, &r, large, sizeof(large), &f->err));
     }
@@ -2463,6 +2464,34 @@ static void test_tidy(void **state)
     OK(ledger_tidy(f->l, &f->err));
     assert_true(file_size(f) > before + 40 * LEDGER_SIGNATURE_MAX);
     reopen(f);
+}
+
+/* Bytes of a page, from the header of the file. */
+static unsigned page_size(struct fixture *f)
+{
+    uint8_t header[18];
+    int fd CLEANUP(fd_close) = open(f->path, O_RDONLY | O_CLOEXEC);
+    assert_true(fd >= 0 && pread_full(fd, header, sizeof(header), 0));
+    return be_get16(header + 16);
+}
+
+/* A ledger of smaller pages, as they were made once, is as good as a new one. */
+static void test_older_pages(void **state)
+{
+    struct fixture *f = *state;
+    start(f);
+    fill(f);
+    ledger_close(&f->l);
+    assert_int_equal(page_size(f), 8192);
+    assert_int_equal(raw(f, "PRAGMA journal_mode=DELETE; PRAGMA page_size=4096; VACUUM"),
+                     SQLITE_OK);
+    OK(open_ledger(f, false));
+    begin(f);
+    add_intent(f, 20, "5.0.0");
+    commit(f);
+    reopen(f);
+    ledger_close(&f->l);
+    assert_int_equal(page_size(f), 4096);
 }
 
 /* A read that fails stops the ledger as well. */
@@ -2603,6 +2632,7 @@ int main(void)
         TEST(test_every_step_fails_once),
         TEST(test_failed_checkpoint_stops),
         TEST(test_tidy),
+        TEST(test_older_pages),
         TEST(test_failed_read),
         TEST(test_many_entries),
         TEST(test_questions_use_indices),
