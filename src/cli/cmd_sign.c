@@ -17,6 +17,7 @@
 #include "cli/check.h"
 #include "cli/cli.h"
 #include "cli/client.h"
+#include "cli/remote.h"
 #include "cli/save.h"
 #include "hbs/spki.h"
 
@@ -34,6 +35,7 @@ struct sign_job {
     const char *slot;    /* or NULL */
     bool force;
     bool preview;
+    bool remote;
     bool idempotency_given;
     char idempotency[IDEMPOTENCY_MAX + 1]; /* "" if none is sent */
     char sig_path[PATH_TEXT_MAX];
@@ -94,6 +96,10 @@ static enum cli_exit read_names(struct sign_job *job, struct cli_fault *fault)
                      "--slot %.80s is no name of a slot", job->slot);
     job->force = args_switch(args, "force");
     job->preview = args_switch(args, "preview");
+    job->remote = args_switch(args, "remote");
+    if (job->preview && job->remote)
+        return FAULT(fault, CLI_USAGE, "leave one of them out; a preview uploads nothing",
+                     "--preview and --remote do not go together");
     return CLI_OK;
 }
 
@@ -228,6 +234,12 @@ static enum cli_exit look_at_results(struct sign_job *job, struct cli_fault *fau
 /* The request -----------------------------------------------------------------------------------
  */
 
+static enum cli_exit odd_answer(const char *what, struct cli_fault *fault)
+{
+    return FAULT(fault, CLI_INTERNAL, "compare tidemark --version with the service's",
+                 "the service's answer has %s", what);
+}
+
 static enum digest_kind digest_kind_of(const struct sign_job *job)
 {
     return job->message == PLAN_RAW ? DIGEST_SHA256 : check_digest_kind(job->message);
@@ -320,8 +332,35 @@ static enum cli_exit refuse_bound(const struct sign_job *job, struct cli_fault *
                  after);
 }
 
+/* The file stays here: its digest goes first, and then the hash that the reservation asks for. */
+static enum cli_exit post_remote(struct sign_job *job, const char *sent, struct cli_fault *fault)
+{
+    char path[CLIENT_URL_MAX] = "", hex[HEX_SIZE(REMOTE_HASH_MAX)], id[40];
+    char body[HEX_SIZE(REMOTE_HASH_MAX) + 16];
+    enum cli_exit code = post_digest(job, "/reservations", sent, fault);
+    bool good = job->answer.status == 200 || job->answer.status == 201;
+    /* A refusal, or a signature that was made before. */
+    if (code != CLI_OK || !good || json_object_get(job->answer.json, "signature") != NULL)
+        return code;
+    member_text(job->answer.json, "id", id, sizeof(id));
+    if (!name_valid(id))
+        return odd_answer("no usable \"id\"", fault);
+    code = remote_hash(job->answer.json, &job->input, &job->cli->out, hex, fault);
+    if (code != CLI_OK)
+        return code;
+    client_path_add(path, "/v1/keys/", job->key);
+    client_path_add(path, "/reservations/", id);
+    client_path_add(path, "/signature", "");
+    (void)snprintf(body, sizeof(body), "{\"hash\":\"%s\"}", hex);
+    struct upload upload = {.text = body, .headers = {"Content-Type: application/json"}};
+    answer_free(&job->answer);
+    return client_post(&job->client, path, &upload, &job->answer, fault);
+}
+
 static enum cli_exit post(struct sign_job *job, const char *sent, struct cli_fault *fault)
 {
+    if (job->remote)
+        return post_remote(job, sent, fault);
     if (job->preview)
         return post_digest(job, "/signatures:preview", sent, fault);
     return job->message == PLAN_RAW ? post_file(job, sent, fault)
@@ -349,12 +388,6 @@ static enum cli_exit request(struct sign_job *job, struct cli_fault *fault)
 
 /* The answer ------------------------------------------------------------------------------------
  */
-
-static enum cli_exit odd_answer(const char *what, struct cli_fault *fault)
-{
-    return FAULT(fault, CLI_INTERNAL, "compare tidemark --version with the service's",
-                 "the service's answer has %s", what);
-}
 
 static enum cli_exit read_answer(struct sign_job *job, struct cli_fault *fault)
 {

@@ -116,6 +116,8 @@ static const struct cli_option sign_options[] = {
     {"idempotency-key", "TEXT", "name of this request, to repeat it safely; default random",
      WORDS_NONE, NULL},
     {"preview", NULL, "ask what would happen; uses and writes nothing", WORDS_NONE, NULL},
+    {"remote", NULL, "hash the file here and upload only the hash, if the plan allows it",
+     WORDS_NONE, NULL},
     {"public", "FILE", "check against this public key, not the service's", WORDS_FILE, NULL},
     {"out", "FILE", "signature file; default FILE.sig", WORDS_FILE, NULL},
     OPTION_FORCE,
@@ -312,7 +314,11 @@ static const struct cli_command commands[] = {
          "signature, and no index\nis used. For --window, give the --idempotency-key that "
          "the failed command printed.\n\n"
          "With --preview nothing is used or written: it shows which window and index would sign, "
-         "or why\nnone would.",
+         "or why\nnone would.\n\n"
+         "With --remote the file stays here: its SHA-256 reserves an index, and the hash that is "
+         "signed is made\nhere, in a second read. What is stopped in between costs the index, and "
+         "with it the version, when\nthe reservation expires; the same command again before that "
+         "goes on with it.",
      .example = "tidemark sign router.bin --key router-fw --version 4.2.1 --slot kernel\n"
                 "tidemark sign image.img --key nightly --window current",
      .options = sign_options,

@@ -96,8 +96,7 @@ _Static_assert(LMS_MESSAGE_PREFIX_MAX <= HBS_PREFIX_MAX, "room for both");
 /**
  * For whoever hashes a message elsewhere: what is hashed before it at one index, and with which
  * hash. The branch must hold the index (MUST).
- * @param[out] hash  "sha256/192", "shake256/256": the algorithm, and how many bits of its output
- *                   are the value. Static.
+ * @param[out] hash  Its name by hbs_remote_name(). Static.
  * @return bytes of the prefix.
  * Source: RFC 8554 §4.5, RFC 8391 §4.1.9.
  */

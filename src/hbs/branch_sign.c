@@ -2,6 +2,7 @@
 
 #include "base/bytes.h"
 #include "hbs/branch_parts.h"
+#include "hbs/remote.h"
 
 /* Leaf of the bottom tree. */
 static uint32_t leaf_of(const struct hbs_branch *b, uint64_t index)
@@ -68,26 +69,17 @@ void hbs_message_close(struct hbs_message *m)
     *m = (struct hbs_message){0};
 }
 
-static const char *hash_name(enum hbs_hash_kind hash, size_t n)
-{
-    /* What may sign at all is of SP 800-208: these two hashes, of 24 or 32 bytes. */
-    MUST((hash == HBS_SHA256 || hash == HBS_SHAKE256) && (n == 24 || n == 32));
-    if (hash == HBS_SHA256)
-        return n == 24 ? "sha256/192" : "sha256/256";
-    return n == 24 ? "shake256/192" : "shake256/256";
-}
-
 size_t hbs_message_prefix(const struct hbs_branch *branch, uint64_t index, const uint8_t *c,
                           uint8_t prefix[HBS_PREFIX_MAX], const char **hash)
 {
     const struct hbs_tree *tree = &branch_bottom(branch)->tree;
     uint32_t leaf = leaf_of(branch, index);
     if (tree->kind == HBS_TREE_LMS) {
-        *hash = hash_name(tree->lms.set.ots->hash, tree->n);
+        *hash = hbs_remote_name(tree->lms.set.ots->hash, tree->n);
         return lms_message_prefix(&tree->lms, leaf, c, prefix);
     }
     const struct xmss_public *public = &branch->key.public.xmss;
-    *hash = hash_name(public->params->hash, tree->n);
+    *hash = hbs_remote_name(public->params->hash, tree->n);
     return xmss_message_prefix(public->params, public->root, index, c, prefix);
 }
 

@@ -485,6 +485,33 @@ static void test_sign_preview(void **state)
     assert_int_equal(access(command_path("fw.bin.receipt"), F_OK), -1);
 }
 
+/* Of a reservation that cannot be read nothing is hashed, and nothing is sent but the digest. */
+static void test_sign_remote_oddities(void **state)
+{
+    (void)state;
+    static const char *const bodies[] = {
+        "{}",
+        "{\"id\":\"../a\",\"hash\":\"sha256/192\",\"prefix\":\"AAAA\"}",
+        "{\"id\":\"a5\",\"hash\":\"md5/128\",\"prefix\":\"AAAA\"}",
+        "{\"id\":\"a5\",\"hash\":\"sha256/192\",\"prefix\":\"\"}",
+        "{\"id\":\"a5\",\"hash\":\"sha256/192\",\"prefix\":7}",
+    };
+    script.instead_of = "/reservations";
+    script.status = 201;
+    script.type = "application/json";
+    for (size_t i = 0; i < sizeof(bodies) / sizeof(bodies[0]); i++) {
+        script.posts = 0;
+        script.body = bodies[i];
+        command_run(&c, NULL, SIGN " --remote");
+        expect(9, "", "has no");
+        assert_int_equal(script.posts, 1);
+        assert_string_equal(script.target, "/v1/keys/router-fw/reservations");
+        assert_int_equal(access(command_path("fw.bin.sig"), F_OK), -1);
+    }
+    command_run(&c, NULL, SIGN " --remote --preview");
+    expect(2, "", "do not go together");
+}
+
 static void test_warnings(void **state)
 {
     (void)state;
@@ -995,6 +1022,7 @@ int main(void)
         TEST(test_sign_time_fails),
         TEST(test_sign_digest),
         TEST(test_sign_preview),
+        TEST(test_sign_remote_oddities),
         TEST(test_warnings),
         TEST(test_sign_lies),
         TEST(test_sign_without_receipt),

@@ -32,6 +32,8 @@
 static const char lms_plan[] =
     PLAN("fw", "lms", "'LMS_SHA256_M24_H5','LMOTS_SHA256_N24_W4'", REMOTE, VERSIONS);
 static const char xmss_plan[] = PLAN("image", "xmss", "'XMSS-SHA2_10_256'", REMOTE, BLOCKS);
+static const char shake_plan[] =
+    PLAN("shake", "lms", "'LMS_SHAKE_M24_H5','LMOTS_SHAKE_N24_W8'", REMOTE, BLOCKS);
 static const char plain_plan[] =
     PLAN("plain", "lms", "'LMS_SHA256_M24_H5','LMOTS_SHA256_N24_W4'", "", VERSIONS);
 
@@ -45,6 +47,7 @@ static int start(void **state)
     service_make(&service, "remote", &clocks, NULL);
     service_key(&service, lms_plan);
     service_key(&service, xmss_plan);
+    service_key(&service, shake_plan);
     service_key(&service, plain_plan);
     service_start(&service);
     return 0;
@@ -225,6 +228,40 @@ static void test_refusals(void **state)
     expect_verified("fw", "artifact", 0);
 }
 
+/* The command: the file is read here, and what is written verifies. */
+static void sign_remotely(const char *key, const char *where, const char *file, int expected)
+{
+    char out[TOOL_OUT];
+    int code =
+        service_client(&service, out, "sign --remote --key %s %s '%s/%s' --out '%s/sig' --force",
+                       key, where, lab_dir(), file, lab_dir());
+    if (code != expected)
+        fail_msg("sign --remote: %d and not %d: %s", code, expected, out);
+}
+
+static void test_command(void **state)
+{
+    (void)state;
+    char out[TOOL_OUT];
+    write_file("artifact", ARTIFACT, strlen(ARTIFACT));
+    write_file("other", "other", 5);
+    sign_remotely("fw", "--version 1.0", "artifact", 0);
+    expect_verified("fw", "artifact", 0);
+    expect_verified("fw", "other", 1);
+    sign_remotely("fw", "--version 1.0", "artifact", 0); /* stored */
+    expect_verified("fw", "artifact", 0);
+    sign_remotely("fw", "--version 1.0", "other", 3);
+    sign_remotely("image", "--window current", "artifact", 0);
+    expect_verified("image", "artifact", 0);
+    sign_remotely("shake", "--window current", "artifact", 0);
+    expect_verified("shake", "artifact", 0);
+    sign_remotely("plain", "--version 1.0", "artifact", 3);
+    assert_int_equal(service_client(&service, out,
+                                    "sign --remote --preview --key fw --version 1.1 '%s/artifact'",
+                                    lab_dir()),
+                     2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -232,6 +269,7 @@ int main(void)
         cmocka_unit_test(test_xmss),
         cmocka_unit_test(test_reservation_ends_with_the_service),
         cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_command),
     };
     int unable = lab_open();
     return unable != 0 ? unable : cmocka_run_group_tests(tests, start, stop);
