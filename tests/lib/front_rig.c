@@ -1029,7 +1029,8 @@ struct answered client_read(int fd, bool head, int timeout_ms)
 struct answered client_ask(const struct rig *rig, const char *request)
 {
     int fd = client_unix(rig);
-    assert_true(client_send(fd, request, strlen(request)));
+    /* Whose connection is refused at once may find it closed before all is sent: status 0. */
+    (void)client_send(fd, request, strlen(request));
     struct answered a = client_read(fd, strncmp(request, "HEAD ", 5) == 0, PATIENCE_MS);
     (void)close(fd);
     return a;
