@@ -347,7 +347,7 @@ static void test_no_commit_is_lost_around_checkpoints(void **state)
 {
     (void)state;
     uint64_t counts[4] = {0};
-    cut_everywhere(&large, NULL, 37, counts);
+    cut_everywhere(&large, NULL, 19, counts);
     assert_true(counts[WHOLE] > 20);
 }
 
