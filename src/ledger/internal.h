@@ -6,7 +6,9 @@
  * entry.c    one entry as canonical JSON
  * append.c   ledger_add_…()
  * rows.c     rows back into structs
- * query.c    look-ups
+ * query.c    look-ups: keys, intents, receipts, reservations, branches
+ * usage.c    what became of the indices of windows and leases
+ * note.c     notes, entries as they stand, attestations
  * tally.c    what windows and callers have used, counted once and then kept up
  * check.c    everything that ledger_open() verifies
  */
@@ -181,6 +183,26 @@ uint32_t row_u32(struct row *r);
 void row_text(struct row *r, char *out, size_t cap);
 void row_blob(struct row *r, uint8_t *out, size_t len); /* exactly len bytes */
 size_t row_blob_upto(struct row *r, uint8_t *out, size_t cap);
+int64_t row_or_none(struct row *r); /* -1 for NULL */
+
+/** After a row was read. SQLite gives NULL for a value it had no memory for; that ends here too.
+ * @retval RC_HALT_LEDGER  The row is bad. */
+enum rc row_good(struct ledger *l, const struct row *r, struct err *err) MUST_CHECK;
+
+/* Questions (query.c) -------------------------------------------------------------------------- */
+
+/** Most name a key and then one to three values, which are bound behind it. binder_done() it. */
+struct binder question(struct ledger *l, enum stmt which, uint32_t key);
+
+/** Step to the next row. *found tells a row from the end. @retval RC_HALT_LEDGER  As HALT(). */
+enum rc question_next(struct ledger *l, const struct binder *b, bool *found,
+                      struct err *err) MUST_CHECK;
+
+/** For questions that always have one row. */
+enum rc question_one(struct ledger *l, const struct binder *b, struct err *err) MUST_CHECK;
+
+/** Nothing in the ledger is; asking SQLite would wrap around. */
+bool is_beyond(uint64_t number);
 
 /* Entries as JSON (entry.c) -------------------------------------------------------------------- */
 
