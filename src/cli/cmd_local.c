@@ -18,8 +18,13 @@ static const struct {
     const char *command;
     const char *verb;
 } verbs[] = {
-    {"key new", "key-new"}, {"backup export", "backup-export"},   {"backup check", "backup-check"},
-    {"recover", "recover"}, {"advance-window", "advance-window"}, {"reseal", "reseal"},
+    {"key new", "key-new"},
+    {"key selftest", "key-selftest"},
+    {"backup export", "backup-export"},
+    {"backup check", "backup-check"},
+    {"recover", "recover"},
+    {"advance-window", "advance-window"},
+    {"reseal", "reseal"},
     {"doctor", "doctor"},
 };
 

@@ -107,6 +107,13 @@ static const struct cli_option key_public_options[] = {
     END,
 };
 
+static const struct cli_option key_selftest_options[] = {
+    OPTION_CONFIG,
+    OPTION_KEY,
+    {"public", "FILE", "compare with this public key, not the service's", WORDS_FILE, NULL},
+    END,
+};
+
 static const struct cli_option sign_options[] = {
     OPTION_KEY,
     {"version", "V", "release version, for version plans", WORDS_NONE, NULL},
@@ -300,6 +307,19 @@ static const struct cli_command commands[] = {
      .options = key_public_options,
      .service = true,
      .run = cmd_key_public},
+    {.name = "key selftest",
+     .operands = "",
+     .summary = "see whether keys are whole and this machine computes right, on the signer host",
+     .text =
+         "Runs tidemarkd key-selftest, which only reads, also while the service runs: hash "
+         "functions and public test\nvectors; of each key, or of --key, the plan, every node up "
+         "to the root, and how many secrets of windows\nare here. Root and plan are compared "
+         "with --public, or with what the service says if it answers.\nIt uses no index, and "
+         "asks neither ledger nor TPM. Exit status 6: something is not as it was.",
+     .example = "sudo -u tidemark tidemark key selftest\n"
+                "sudo -u tidemark tidemark key selftest --key router-fw --public router-fw.pem",
+     .options = key_selftest_options,
+     .run = cmd_local},
     {.name = "sign",
      .operands = "FILE",
      .operands_min = 1,

@@ -18,6 +18,7 @@ struct options {
     const char *escrow_passphrase_file;
     const char *statement;   /* --old-device-destroyed */
     const char *chrony_conf; /* --chrony-conf */
+    const char *public;      /* --public */
     const char *acknowledged_export, *reason;
     int64_t start_window, acknowledged_through, through, window;
     bool json, quiet, yes, restart;
@@ -85,5 +86,6 @@ int operation_recover(const struct options *o);
 int operation_advance_window(const struct options *o);
 int operation_reseal(const struct options *o);
 int operation_doctor(const struct options *o);
+int operation_key_selftest(const struct options *o);
 
 #endif

@@ -19,7 +19,8 @@
 static const char usage[] =
     "usage: tidemarkd [--config FILE]              run the service\n"
     "       tidemarkd --check-config [--config FILE]\n"
-    "       tidemarkd key-new|backup-export|backup-check|recover|doctor …   (use 'tidemark')\n"
+    "       tidemarkd key-new|key-selftest|backup-export|backup-check|recover|doctor …   (use "
+    "'tidemark')\n"
     "See tidemarkd(8) and tidemark.conf(5).\n";
 
 static const struct option options[] = {

@@ -55,7 +55,8 @@ enum {
     OPT_EXPORT,
     OPT_REASON,
     OPT_RESTART,
-    OPT_ESCROW
+    OPT_ESCROW,
+    OPT_PUBLIC
 };
 
 static const struct option known_options[] = {
@@ -64,6 +65,7 @@ static const struct option known_options[] = {
     {"out", required_argument, NULL, 'o'},
     {"from", required_argument, NULL, OPT_FROM},
     {"chrony-conf", required_argument, NULL, OPT_CHRONY},
+    {"public", required_argument, NULL, OPT_PUBLIC},
     {"passphrase-file", required_argument, NULL, 'p'},
     {"escrow-passphrase-file", required_argument, NULL, OPT_ESCROW},
     {"start-window", required_argument, NULL, OPT_START},
@@ -114,6 +116,9 @@ static bool take_option(struct options *o, int letter)
         return true;
     case OPT_CHRONY:
         o->chrony_conf = optarg;
+        return true;
+    case OPT_PUBLIC:
+        o->public = optarg;
         return true;
     case OPT_DESTROYED:
         o->statement = optarg;
@@ -171,6 +176,7 @@ static const struct {
     int (*run)(const struct options *);
 } operations[] = {
     {"key-new", operation_key_new},
+    {"key-selftest", operation_key_selftest},
     {"backup-export", operation_backup_export},
     {"backup-check", operation_backup_check},
     {"recover", operation_recover},

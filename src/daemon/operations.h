@@ -1,7 +1,7 @@
 /*
  * operations: what an operator does on the signer host while the service is stopped: key-new,
- *             backup-export, backup-check, recover, advance-window, doctor. Called by `tidemark`
- * through tidemarkd.
+ *             backup-export, backup-check, recover, advance-window; and, at any time, doctor and
+ *             key-selftest. Called by `tidemark` through tidemarkd.
  *
  * Result on standard output, talk on standard error; exit codes of the command line (API section
  * 3).

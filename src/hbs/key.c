@@ -78,16 +78,21 @@ static enum rc sets_read(struct hbs_key *key, const char *scheme, const char *co
     return rc;
 }
 
+static void id_set(struct hbs_key *key, const uint8_t id[HBS_KEY_ID_LEN])
+{
+    if (key->public.scheme == HBS_SCHEME_HSS)
+        memcpy(key->public.hss.top.i, id, LMS_I_LEN);
+    else
+        memcpy(key->public.xmss.seed, id, key->public.xmss.params->n);
+}
+
 enum rc hbs_key_new(struct hbs_key *key, const char *scheme, const char *const *names, size_t count,
                     const uint8_t id[HBS_KEY_ID_LEN], struct err *err)
 {
     enum rc rc = sets_read(key, scheme, names, count, err);
     if (rc != RC_OK)
         return rc;
-    if (key->public.scheme == HBS_SCHEME_HSS)
-        memcpy(key->public.hss.top.i, id, LMS_I_LEN);
-    else
-        memcpy(key->public.xmss.seed, id, key->public.xmss.params->n);
+    id_set(key, id);
     return RC_OK;
 }
 
@@ -208,6 +213,27 @@ enum rc hbs_key_nodes_found(struct hbs_key *key, int dirfd, const char *name, st
     if (rc == RC_OK)
         memcpy(root_of(key), root, top.n);
     return rc;
+}
+
+enum rc hbs_key_nodes_check(struct hbs_key *key, int dirfd, const char *name, hbs_progress progress,
+                            void *ctx, struct err *err)
+{
+    _Static_assert(HBS_NODES_ID_LEN == HBS_KEY_ID_LEN, "one id");
+    struct hbs_key found = *key;
+    uint8_t id[HBS_KEY_ID_LEN];
+    uint8_t root[HBS_N_MAX];
+    struct hbs_tree top = hbs_key_top(key);
+    enum rc rc = hbs_nodes_id(dirfd, name, top.kind, id, err);
+    if (rc != RC_OK)
+        return rc;
+    id_set(&found, id);
+    top = hbs_key_top(&found);
+    rc = hbs_nodes_check(dirfd, name, &top, progress, ctx, root, err);
+    if (rc != RC_OK)
+        return rc;
+    memcpy(root_of(&found), root, top.n);
+    *key = found;
+    return RC_OK;
 }
 
 enum rc hbs_key_nodes_open(struct hbs_nodes **nodes, int dirfd, const char *name,

@@ -89,6 +89,15 @@ enum rc hbs_key_nodes_continue(struct hbs_key *key, int dirfd, const char *name,
 enum rc hbs_key_nodes_found(struct hbs_key *key, int dirfd, const char *name,
                             struct err *err) MUST_CHECK;
 
+/**
+ * The whole of *key from its node file, which is read to the end and never written: for whoever has
+ * no public key at hand, and compares the one that comes out with what else there is.
+ * @param[in,out] key  Sets as hbs_key_new() leaves them, with any id; unchanged on failure.
+ * @return As hbs_nodes_id() and hbs_nodes_check().
+ */
+enum rc hbs_key_nodes_check(struct hbs_key *key, int dirfd, const char *name, hbs_progress progress,
+                            void *ctx, struct err *err) MUST_CHECK;
+
 /** Open it. As hbs_nodes_open(). */
 enum rc hbs_key_nodes_open(struct hbs_nodes **nodes, int dirfd, const char *name,
                            const struct hbs_key *key, bool *repaired, struct err *err) MUST_CHECK;

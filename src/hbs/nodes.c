@@ -88,13 +88,16 @@ static void map_release(const struct hbs_nodes *nodes)
 }
 
 /* Does every inner node follow from its children, and node 1 equal the root? Children of
- * consecutive nodes are consecutive too, so levels need not be told apart. */
-static bool inner_nodes_sound(const struct hbs_nodes *nodes, const uint8_t *root)
+ * consecutive nodes are consecutive too, so levels need not be told apart. *wrong: the first node
+ * that does not, or 0. @return false if progress (which may be NULL) said stop. */
+static bool inner_nodes_walk(const struct hbs_nodes *nodes, const uint8_t *root,
+                             hbs_progress progress, void *ctx, uint32_t *wrong)
 {
     uint8_t m = nodes->tree.n;
     uint8_t computed[NODES_CHUNK * HBS_N_MAX];
     uint32_t leaves = leaf_count(nodes);
     size_t read = 0;
+    *wrong = 0;
     for (uint32_t r = 1; r < leaves; r += NODES_CHUNK) {
         uint32_t count = leaves - r < NODES_CHUNK ? leaves - r : NODES_CHUNK;
         read += 3 * (size_t)count * m;
@@ -103,10 +106,23 @@ static bool inner_nodes_sound(const struct hbs_nodes *nodes, const uint8_t *root
             read = 0;
         }
         hbs_tree_level(&nodes->tree, r, count, hbs_nodes_at(nodes, 2 * r), computed);
-        if (!ct_equal(computed, hbs_nodes_at(nodes, r), (size_t)count * m))
+        for (uint32_t i = 0; i < count && *wrong == 0; i++)
+            if (!ct_equal(computed + (size_t)i * m, hbs_nodes_at(nodes, r + i), m))
+                *wrong = r + i;
+        if (*wrong != 0)
+            return true;
+        if (progress != NULL && !progress(ctx, r - 1 + count, leaves - 1))
             return false;
     }
-    return ct_equal(hbs_nodes_at(nodes, 1), root, m);
+    if (!ct_equal(hbs_nodes_at(nodes, 1), root, m))
+        *wrong = 1;
+    return true;
+}
+
+static bool inner_nodes_sound(const struct hbs_nodes *nodes, const uint8_t *root)
+{
+    uint32_t wrong = 0;
+    return inner_nodes_walk(nodes, root, NULL, NULL, &wrong) && wrong == 0;
 }
 
 /* The smallest subtree that is known to hold a damaged leaf. Going down from the root of the public
@@ -229,5 +245,41 @@ enum rc hbs_nodes_open(struct hbs_nodes **out, int dirfd, const char *name,
     }
     *out = nodes;
     nodes = NULL; /* the caller's now */
+    return RC_OK;
+}
+
+static enum rc wrong_report(const struct hbs_nodes *nodes, const char *name, uint32_t r,
+                            struct err *err)
+{
+    unsigned depth = 31U - (unsigned)__builtin_clz(r);
+    uint32_t count = leaf_count(nodes) >> depth;
+    uint32_t first = (r - (UINT32_C(1) << depth)) * count;
+    return FAIL(err, RC_HALT_NODES, "", r,
+                "%.60s: node %" PRIu32 ", above leaves %" PRIu32 " to %" PRIu32
+                ", does not follow from the two below it: one of the three is damaged",
+                name, r, first, first + count - 1);
+}
+
+enum rc hbs_nodes_check(int dirfd, const char *name, const struct hbs_tree *tree,
+                        hbs_progress progress, void *ctx, uint8_t root[HBS_N_MAX], struct err *err)
+{
+    MUST(tree->n <= HBS_N_MAX);
+    uint8_t named[HBS_N_MAX];
+    uint32_t wrong = 0;
+    memset(root, 0, HBS_N_MAX);
+    struct hbs_nodes *nodes CLEANUP(hbs_nodes_close) = NULL;
+    enum rc rc = nodes_map(&nodes, dirfd, name, tree, err);
+    if (rc != RC_OK)
+        return rc;
+    enum nodes_header header = nodes_header_read(nodes->map, tree, named);
+    if (header != NODES_HEADER_SOUND)
+        return FAIL(err, RC_HALT_NODES, "", 0, "%.60s: its header is %s", name,
+                    header == NODES_HEADER_FOREIGN ? "that of a tree of other parameters"
+                                                   : "damaged");
+    if (!inner_nodes_walk(nodes, named, progress, ctx, &wrong))
+        return FAIL(err, RC_RETRY_BUSY, "", 0, "stopped");
+    if (wrong != 0)
+        return wrong_report(nodes, name, wrong, err);
+    memcpy(root, named, tree->n);
     return RC_OK;
 }

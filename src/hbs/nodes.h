@@ -145,6 +145,36 @@ enum rc hbs_nodes_open(struct hbs_nodes **nodes, int dirfd, const char *name,
                        const struct hbs_tree *tree, const uint8_t *root, bool *repaired,
                        struct err *err) MUST_CHECK;
 
+#define HBS_NODES_ID_LEN 32
+
+/**
+ * What a finished node file says its I (the first 16 bytes) or SEED is, for readers who have no
+ * public key at hand; hbs_nodes_check() of the tree with it checks the rest.
+ * @param[out] id                Zeros behind what the kind of tree has.
+ * @retval RC_REFUSED_NOT_FOUND  No such file.
+ * @retval RC_HALT_NODES         The header is damaged, or the file shorter than one.
+ * @retval RC_HALT_SYSTEM        The file cannot be read.
+ */
+enum rc hbs_nodes_id(int dirfd, const char *name, enum hbs_tree_kind kind,
+                     uint8_t id[HBS_NODES_ID_LEN], struct err *err) MUST_CHECK;
+
+/**
+ * Is a finished node file whole? Reads all of it, up to the root in its header, and unlike
+ * hbs_nodes_open() never writes: whoever only looks must not repair under a service that runs.
+ * @param[in]  progress  Told how many inner nodes are checked; may be NULL.
+ * @param[out] root      n bytes (32 bytes of room), zeros unless RC_OK. Whether it is the right one
+ *                       is for the caller to compare.
+ * @retval RC_REFUSED_NOT_FOUND  No such file.
+ * @retval RC_RETRY_BUSY         progress asked to stop.
+ * @retval RC_HALT_NODES         Wrong length, a header that is damaged or of another tree, or a
+ * node that does not follow from its children; the text says where.
+ * @retval RC_HALT_SYSTEM        The file cannot be read.
+ * Blocks: 2^h hashes.
+ */
+enum rc hbs_nodes_check(int dirfd, const char *name, const struct hbs_tree *tree,
+                        hbs_progress progress, void *ctx, uint8_t root[HBS_N_MAX],
+                        struct err *err) MUST_CHECK;
+
 /** Unmap, free, and set *nodes to NULL; fine on NULL. For CLEANUP(). */
 void hbs_nodes_close(struct hbs_nodes **nodes);
 

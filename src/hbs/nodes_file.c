@@ -17,6 +17,8 @@
 #define FORMAT_XMSS 2
 #define AT_FORMAT 8
 #define AT_IDENTITY 12
+#define AT_LMS_ID (AT_IDENTITY + 8)
+#define AT_XMSS_ID (AT_IDENTITY + 20)
 #define ASK_NODES (128 * NODES_CHUNK)
 
 off_t nodes_offset(const struct hbs_tree *tree, uint64_t r)
@@ -92,6 +94,15 @@ enum nodes_header nodes_header_check(const uint8_t header[NODES_HEADER_LEN],
         return NODES_HEADER_SOUND;
     return header_whole(header) && !ct_equal(header, expected, len) ? NODES_HEADER_FOREIGN
                                                                     : NODES_HEADER_DAMAGED;
+}
+
+enum nodes_header nodes_header_read(const uint8_t header[NODES_HEADER_LEN],
+                                    const struct hbs_tree *tree, uint8_t root[HBS_N_MAX])
+{
+    size_t at = tree->kind == HBS_TREE_LMS ? AT_LMS_ID + LMS_I_LEN : AT_XMSS_ID + HBS_N_MAX;
+    memset(root, 0, HBS_N_MAX);
+    memcpy(root, header + at, tree->n);
+    return nodes_header_check(header, tree, root);
 }
 
 /* Lock the file, and see that the name still stands for it: between open and lock, the process that
@@ -242,5 +253,27 @@ enum rc hbs_nodes_root(int dirfd, const char *name, const struct hbs_tree *tree,
         return FAIL(err, RC_HALT_NODES, "", 0, "%.60s is not a finished node file of this key",
                     name);
     memcpy(root, top, HBS_N_MAX);
+    return RC_OK;
+}
+
+enum rc hbs_nodes_id(int dirfd, const char *name, enum hbs_tree_kind kind,
+                     uint8_t id[HBS_NODES_ID_LEN], struct err *err)
+{
+    uint8_t header[NODES_HEADER_LEN];
+    memset(id, 0, HBS_NODES_ID_LEN);
+    int fd CLEANUP(fd_close) = openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0)
+        return FAIL(err, errno == ENOENT ? RC_REFUSED_NOT_FOUND : RC_HALT_SYSTEM, "errno", errno,
+                    "open %s: %s", name, strerror(errno));
+    errno = 0; /* stays so at an early end of the file */
+    if (!pread_full(fd, header, sizeof(header), 0))
+        return FAIL(err, errno == EIO ? RC_HALT_SYSTEM : RC_HALT_NODES, "errno", errno,
+                    "%.60s: its header cannot be read", name);
+    if (!header_whole(header))
+        return FAIL(err, RC_HALT_NODES, "", 0, "%.60s: its header is damaged", name);
+    if (kind == HBS_TREE_LMS)
+        memcpy(id, header + AT_LMS_ID, LMS_I_LEN);
+    else
+        memcpy(id, header + AT_XMSS_ID, HBS_N_MAX);
     return RC_OK;
 }

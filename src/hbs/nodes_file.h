@@ -34,6 +34,14 @@ enum nodes_header { NODES_HEADER_SOUND, NODES_HEADER_DAMAGED, NODES_HEADER_FOREI
 enum nodes_header nodes_header_check(const uint8_t header[NODES_HEADER_LEN],
                                      const struct hbs_tree *tree, const uint8_t *root) MUST_CHECK;
 
+/**
+ * The same for a reader who does not know the root: takes it from the header.
+ * @param[out] root  n bytes (32 bytes of room), as they stand there, sound or not.
+ */
+enum nodes_header nodes_header_read(const uint8_t header[NODES_HEADER_LEN],
+                                    const struct hbs_tree *tree,
+                                    uint8_t root[HBS_N_MAX]) MUST_CHECK;
+
 /** SHA-256 of what tells this tree from all others: 32 bytes. */
 void nodes_identity_digest(const struct hbs_tree *tree, uint8_t *out);
 

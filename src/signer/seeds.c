@@ -15,9 +15,10 @@ static off_t offset_of(uint64_t window)
     return (off_t)(window * SEEDS_RECORD_LEN);
 }
 
-enum rc seeds_open(int key_dirfd, const char *name, uint64_t windows, int *fd, struct err *err)
+static enum rc open_file(int key_dirfd, const char *name, int flags, uint64_t windows, int *fd,
+                         struct err *err)
 {
-    *fd = openat(key_dirfd, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    *fd = openat(key_dirfd, name, flags | O_CLOEXEC | O_NOFOLLOW);
     if (*fd < 0)
         return FAIL(err, RC_HALT_SEEDS, "errno", errno, "open %s: %s", name, strerror(errno));
     struct stat st;
@@ -26,6 +27,11 @@ enum rc seeds_open(int key_dirfd, const char *name, uint64_t windows, int *fd, s
     fd_close(fd);
     return FAIL(err, RC_HALT_SEEDS, "", 0, "%s is not a file of %" PRIu64 " sealed secrets", name,
                 windows);
+}
+
+enum rc seeds_open(int key_dirfd, const char *name, uint64_t windows, int *fd, struct err *err)
+{
+    return open_file(key_dirfd, name, O_RDWR, windows, fd, err);
 }
 
 enum rc seeds_read(int fd, uint64_t window, uint8_t *blob, size_t *blob_len, struct err *err)
@@ -42,6 +48,30 @@ enum rc seeds_read(int fd, uint64_t window, uint8_t *blob, size_t *blob_len, str
     memcpy(blob, record + 4, len);
     *blob_len = len;
     return RC_OK;
+}
+
+enum rc seeds_count(int key_dirfd, const char *name, uint64_t windows,
+                    bool (*go_on)(void *ctx, uint64_t done, uint64_t total), void *ctx,
+                    struct seeds_census *census, struct err *err)
+{
+    uint8_t blob[TPM_SEALED_MAX];
+    size_t blob_len = 0;
+    int fd CLEANUP(fd_close) = -1;
+    *census = (struct seeds_census){0};
+    enum rc rc = open_file(key_dirfd, name, O_RDONLY, windows, &fd, err);
+    for (uint64_t w = 0; rc == RC_OK && w < windows; w++) {
+        rc = seeds_read(fd, w, blob, &blob_len, err);
+        if (rc == RC_OK && go_on != NULL && !go_on(ctx, w + 1, windows))
+            rc = FAIL(err, RC_RETRY_BUSY, "", 0, "stopped");
+        if (rc != RC_OK || blob_len == 0)
+            continue;
+        census->first = census->here == 0 ? w : census->first;
+        census->last = w;
+        census->here++;
+    }
+    if (rc != RC_OK)
+        *census = (struct seeds_census){0};
+    return rc;
 }
 
 enum rc seeds_write(int fd, uint64_t window, const uint8_t *blob, size_t blob_len, struct err *err)

@@ -37,6 +37,22 @@ enum rc seeds_open(int key_dirfd, const char *name, uint64_t windows, int *fd,
 enum rc seeds_read(int fd, uint64_t window, uint8_t *blob, size_t *blob_len,
                    struct err *err) MUST_CHECK;
 
+/** What is left of the secrets of a key's windows. */
+struct seeds_census {
+    uint64_t here;        /* windows whose secret is on this device */
+    uint64_t first, last; /* of them; 0 if here is 0 */
+};
+
+/**
+ * Look at every record, and change none.
+ * @param[in]  go_on  Told how many of windows are done; false to stop. May be NULL.
+ * @retval RC_HALT_SEEDS  As seeds_open() and seeds_read().
+ * @retval RC_RETRY_BUSY  go_on said stop.
+ */
+enum rc seeds_count(int key_dirfd, const char *name, uint64_t windows,
+                    bool (*go_on)(void *ctx, uint64_t done, uint64_t total), void *ctx,
+                    struct seeds_census *census, struct err *err) MUST_CHECK;
+
 /** Write record w into a file under construction (not synced). @retval RC_HALT_SYSTEM */
 enum rc seeds_write(int fd, uint64_t window, const uint8_t *blob, size_t blob_len,
                     struct err *err) MUST_CHECK;

@@ -1,6 +1,7 @@
 /*
  * tidemark doctor on a host that is fit (but for what a test cannot have), on one that is not, and
- * beside a service that runs.
+ * beside a service that runs; and tidemark key selftest, which looks at keys as that looks at
+ * hosts.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -23,6 +24,11 @@
     "{'tidemark_plan':1,'key':'k','profile':'sp800-208','scheme':'lms','parameters':["             \
     "'LMS_SHA256_M24_H5','LMOTS_SHA256_N24_W2'],'message':'raw','assignment':"                     \
     "{'kind':'interval','signatures_per_window':8}}"
+
+#define XMSS_PLAN                                                                                  \
+    "{'tidemark_plan':1,'key':'x','profile':'sp800-208','scheme':'xmss','parameters':["            \
+    "'XMSS-SHA2_10_256'],'message':'raw','assignment':"                                            \
+    "{'kind':'interval','signatures_per_window':256}}"
 
 static struct clocks clocks;
 
@@ -262,6 +268,135 @@ static void test_chrony_files(void **state)
     service_end(&s);
 }
 
+/* tidemark key selftest ------------------------------------------------------------------------ */
+
+/* Run it; it must change nothing of what the host keeps. */
+static void selftest(const struct service *s, char out[TOOL_OUT], const char *words, int code)
+{
+    if (s->pid == 0)
+        service_save(s, "before");
+    int status = service_tool(s, out, "key selftest %s", words);
+    if (status != code)
+        fail_msg("key selftest %s: %d instead of %d: %s", words, status, code, out);
+    if (s->pid == 0)
+        assert_int_equal(lab_shell("diff -r '%s' '%s/before'", s->state, s->dir), 0);
+}
+
+static void expect_text(const char *out, const char *text)
+{
+    if (strstr(out, text) == NULL)
+        fail_msg("'%s' is not in: %s", text, out);
+}
+
+/* A stopped service's key of which one file is spoiled by a shell command: told with these words,
+ * and not mended. */
+static void expect_spoiled(const struct service *s, const char *command, const char *words)
+{
+    char out[TOOL_OUT];
+    service_save(s, "good");
+    assert_int_equal(lab_shell("cd '%s/keys/k' && %s", s->state, command), 0);
+    selftest(s, out, "--quiet", 6);
+    expect_text(out, words);
+    expect_text(out, "next: ");
+    service_restore(s, "good");
+}
+
+/* One byte of a file becomes another one: 0 or 255, so that it is not what it was. */
+#define SPOIL(file, offset)                                                                        \
+    "b=$(od -An -tu1 -j" #offset " -N1 " file "); "                                                \
+    "if [ $b -eq 0 ]; then c='\\377'; else c='\\000'; fi; "                                        \
+    "printf $c | dd of=" file " bs=1 seek=" #offset " conv=notrunc status=none"
+
+static void test_selftest_of_damaged_keys(void **state)
+{
+    (void)state;
+    struct service s;
+    char out[TOOL_OUT];
+    service_make(&s, "selftest", &clocks, NULL);
+    assert_int_equal(service_tool(&s, out, "key selftest --key k"), 2);
+    service_key(&s, PLAN);
+    selftest(&s, out, "", 0);
+    assert_null(strstr(out, "gives other hashes"));
+    expect_text(out, "4 trees of public test vectors come out right");
+    expect_text(out, "the signature of RFC 8554, test case 1, verifies");
+    expect_text(out, "k: whole, all nodes above 32 leaves computed up to the root");
+    expect_text(out, "k: 4 windows, 4 secrets here (windows 0 to 3), 0 destroyed or never here");
+    expect_text(out, "k: nothing to compare plan and root with: no service answers at");
+    /* Nodes of 24 bytes behind 4096 of the header: a leaf, an inner node, the root, the header. */
+    expect_spoiled(&s, SPOIL("nodes", 5600), "FAILED  nodes   k: nodes: node 31, above leaves 30");
+    expect_spoiled(&s, SPOIL("nodes", 4144), "FAILED  nodes   k: nodes: node 1, above leaves 0 to");
+    expect_spoiled(&s, SPOIL("nodes", 4120), "FAILED  nodes   k: nodes: node 1, above leaves 0 to");
+    expect_spoiled(&s, SPOIL("nodes", 20), "FAILED  nodes   k: nodes: its header is damaged");
+    expect_spoiled(&s, "truncate -s -1 nodes", "bytes, ");
+    expect_spoiled(&s, "rm nodes", "FAILED  nodes   k: open nodes");
+    expect_spoiled(&s, "echo >>plan.json", "plan.json is not in canonical form: it was edited");
+    expect_spoiled(&s, "echo '{' >plan.json", "FAILED  plan    k: ");
+    expect_spoiled(&s, "sed -i 's/\"k\"/\"m\"/' plan.json", "is the plan of another key");
+    expect_spoiled(&s, "sed -i 's/_W2/_W4/' plan.json", "that of a tree of other parameters");
+    expect_spoiled(&s, "truncate -s -1 seeds", "seeds is not a file of 4 sealed secrets");
+    expect_spoiled(&s, SPOIL("seeds", 0), "sealed secret 0 is damaged");
+    selftest(&s, out, "", 0);
+    assert_null(strstr(out, "FAILED"));
+    assert_int_equal(service_tool(&s, out, "key selftest --key m"), 2);
+    expect_text(out, "there is no key 'm' in ");
+    assert_int_equal(service_tool(&s, out, "key selftest --public f"), 2); /* of which key? */
+    assert_int_equal(lab_shell("dd if=/dev/zero of='%s'/keys/k/seeds bs=516 count=1 conv=notrunc "
+                               "status=none",
+                               s.state),
+                     0);
+    selftest(&s, out, "--key k", 0);
+    expect_text(out, "3 secrets here (windows 1 to 3), 1 destroyed or never here");
+    service_end(&s);
+}
+
+/* Beside a service, and against a public key in a file. */
+static void test_selftest_compares(void **state)
+{
+    (void)state;
+    struct service s;
+    char out[TOOL_OUT];
+    char words[4 * LAB_PATH];
+    char public[2 * LAB_PATH];
+    service_make(&s, "selftest", &clocks, NULL);
+    service_key(&s, PLAN);
+    service_key(&s, XMSS_PLAN);
+    (void)snprintf(public, sizeof(public), "%s/k.raw", s.dir);
+    (void)snprintf(words, sizeof(words), "--key k --public '%s'", public);
+    service_start(&s);
+    assert_int_equal(service_client(&s, out, "key public k --format raw --out '%s'", public), 0);
+    selftest(&s, out, "", 0);
+    expect_text(out, "plan    k: it is the one that the service signs by");
+    expect_text(out, "public  k: the node file is that of the public key that the service gives");
+    expect_text(out, "known   x: the tree of a public test vector, XMSS-SHA2_10_256, comes out");
+    expect_text(out, "public  x: the node file is that of the public key that the service gives");
+    /* A plan that is right in itself, and another one. */
+    assert_int_equal(lab_shell("cd '%s/keys/k' && cp -p plan.json '%s/kept' && "
+                               "sed -i 's/\"raw\"/\"sha256\"/' plan.json",
+                               s.state, s.dir),
+                     0);
+    selftest(&s, out, "--key k", 6);
+    expect_text(out, "FAILED  plan    k: plan.json is not the plan that the service signs by");
+    assert_int_equal(lab_shell("cp -p '%s/kept' '%s/keys/k/plan.json'", s.dir, s.state), 0);
+    selftest(&s, out, "--key k", 0);
+    service_stop(&s);
+    selftest(&s, out, words, 0);
+    expect_text(out, "ok      public  k: the node file is that of the --public key");
+    expect_text(out, "note    plan    k: nothing to compare the plan with: no service answers");
+    lab_spoil(public, 4 + 4 + 4 + 16); /* its root */
+    selftest(&s, out, words, 6);
+    expect_text(out, "FAILED  public  k: the node file is not that of the --public key");
+    assert_int_equal(lab_shell("echo nonsense >'%s'", public), 0);
+    selftest(&s, out, words, 6);
+    expect_text(out, "FAILED  public  k: ");
+    (void)strcat(words, " --json");
+    selftest(&s, out, words, 6);
+    json_t *root = json_loads(out, 0, NULL);
+    assert_non_null(root);
+    assert_string_equal(json_string_value(json_object_get(root, "worst")), "failed");
+    json_decref(root);
+    service_end(&s);
+}
+
 static int start(void **state)
 {
     (void)state;
@@ -281,9 +416,13 @@ int main(int argc, char **argv)
     if (argc > 1)
         cmocka_set_test_filter(argv[1]);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_before_the_first_key),  cmocka_unit_test(test_with_a_key_and_running),
-        cmocka_unit_test(test_indexes_without_a_key), cmocka_unit_test(test_owner_authorisation),
+        cmocka_unit_test(test_before_the_first_key),
+        cmocka_unit_test(test_with_a_key_and_running),
+        cmocka_unit_test(test_indexes_without_a_key),
+        cmocka_unit_test(test_owner_authorisation),
         cmocka_unit_test(test_chrony_files),
+        cmocka_unit_test(test_selftest_of_damaged_keys),
+        cmocka_unit_test(test_selftest_compares),
     };
     int unable = lab_open();
     return unable != 0 ? unable : cmocka_run_group_tests(tests, start, stop);

@@ -25,6 +25,7 @@
 #include "base/secmem.h"
 #include "hbs/branch.h"
 #include "hbs/hss.h"
+#include "hbs/known.h"
 #include "hbs/xmss_private.h"
 
 #define NODES "nodes"
@@ -575,13 +576,61 @@ static void test_read(void **state)
     }
 }
 
+static bool stop_at_once(void *ctx, uint64_t done, uint64_t total)
+{
+    (void)ctx;
+    assert_true(done <= total);
+    return false;
+}
+
+/* The whole key from its node file alone; and nothing of a file that is not whole. */
+static void test_nodes_check(void **state)
+{
+    (void)state;
+    static const uint8_t no_id[HBS_KEY_ID_LEN];
+    for (size_t s = 0; s < SHAPES; s++) {
+        make(&shapes[s], false);
+        struct hbs_key key;
+        uint8_t expected[HBS_PUB_LEN_MAX];
+        uint8_t raw[HBS_PUB_LEN_MAX];
+        size_t len = hbs_key_public(&m.key, expected);
+        assert_int_equal(
+            hbs_key_new(&key, m.shape->scheme, m.shape->names, m.shape->count, no_id, NULL), RC_OK);
+        assert_int_equal(hbs_key_nodes_check(&key, m.dirfd, "none", NULL, NULL, NULL),
+                         RC_REFUSED_NOT_FOUND);
+        assert_int_equal(hbs_key_nodes_check(&key, m.dirfd, NODES, stop_at_once, NULL, NULL),
+                         RC_RETRY_BUSY);
+        assert_int_equal(hbs_key_public(&key, raw), len);
+        assert_memory_not_equal(raw, expected, len);
+        assert_int_equal(hbs_key_nodes_check(&key, m.dirfd, NODES, NULL, NULL, NULL), RC_OK);
+        assert_int_equal(hbs_key_public(&key, raw), len);
+        assert_memory_equal(raw, expected, len);
+    }
+}
+
+/* Public test vectors; and one that is wrong, so that the test can say no. */
+static void test_known(void **state)
+{
+    (void)state;
+    const struct hbs_known *known;
+    size_t count = 0;
+    for (; (known = hbs_known_at(count)) != NULL; count++)
+        assert_true(hbs_known_tree(known, NULL));
+    assert_int_equal(count, 8);
+    struct hbs_known wrong = *hbs_known_at(0);
+    wrong.secret = wrong.root;
+    assert_false(hbs_known_tree(&wrong, NULL));
+    assert_true(hbs_known_signature());
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_teardown(f, teardown)
     const struct CMUnitTest tests[] = {
         T(test_all_schemes),  T(test_like_the_vectors), T(test_secret_fits), T(test_open_again),
         T(test_prior),        T(test_damage),           T(test_batch),       T(test_leases),
-        T(test_refused_sets), T(test_windows),          T(test_read),
+        T(test_refused_sets), T(test_windows),          T(test_read),        T(test_nodes_check),
+        T(test_known),
     };
     m.dirfd = -1;
     if (base_init(NULL) != RC_OK)
