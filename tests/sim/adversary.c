@@ -642,7 +642,8 @@ static void operator_makes_key(struct machine *m)
     if (sim->oracle.key_count >= ORACLE_KEYS_MAX || m->retired)
         return;
     (void)snprintf(name, sizeof(name), "late-%" PRIu32, ++sim->numbers);
-    plans_draw(&sim->chance, (enum sim_plan)below(SIM_PLANS), name, true, text);
+    enum sim_plan kind = (enum sim_plan)below(SIM_PLANS);
+    plans_draw(&sim->chance, kind, name, true, sim->remote, text);
     arm_something(m);
     (void)operator_key_new(m, text);
     disarm(m);

@@ -21,6 +21,7 @@ static struct {
     uint64_t computed;
     uint64_t unsettled; /* starts since then that could not settle what the end before them left */
 } books[MACHINES_MAX][ORACLE_KEYS_MAX];
+/* Computed, or reserved for a remote hash: what a start burns of these is no lease given up. */
 static uint64_t computed_now[MACHINES_MAX][ORACLE_KEYS_MAX];
 
 static struct oracle *oracle(void)
@@ -94,6 +95,42 @@ static void check_receipt_survives(struct machine *m, const struct oracle_key *k
     left_close(&left);
 }
 
+/* Would it leave the reservation for a remote hash? */
+static void check_prefix_survives(struct machine *m, const struct oracle_key *key, uint64_t index,
+                                  const uint8_t commitment[SHA256_LEN])
+{
+    struct left left;
+    struct ledger_reservation r = {0};
+    struct err err = {0};
+    enum rc rc = left_open(&left, m, key, &err);
+    if (rc == RC_OK)
+        rc = ledger_reservation_by_index(left.ledger, left.record.id, index, &r, &err);
+    if (rc != RC_OK || memcmp(r.artifact_sha256, commitment, SHA256_LEN) != 0)
+        oracle_break(oracle(), "I2",
+                     "%s: the prefix of index %" PRIu64 " of %s has left, and a power cut now "
+                     "would forget for which artifact (%s)",
+                     m->name, index, key->plan.key, rc == RC_OK ? "another one" : err_text(&err));
+    left_close(&left);
+}
+
+/* Behind a start no reservation of an earlier process may be open. */
+static void check_all_ended(struct machine *m, const struct oracle_key *key)
+{
+    struct left left;
+    struct ledger_reservation r = {0};
+    struct err err = {0};
+    enum rc rc = left_open(&left, m, key, &err);
+    while (rc == RC_OK) {
+        rc = ledger_next_open_reservation(left.ledger, left.record.id, r.seq, &r, &err);
+        if (rc == RC_OK && key->index[r.index % ORACLE_INDICES].reserved.process != m->process)
+            oracle_break(oracle(), "I9",
+                         "%s: index %" PRIu64 " of %s was reserved by an earlier process, and a "
+                         "start has not burned it",
+                         m->name, r.index, key->plan.key);
+    }
+    left_close(&left);
+}
+
 /* Would it leave the lease or the intent? */
 static void check_reservation_survives(struct machine *m, const struct oracle_key *key,
                                        uint64_t index)
@@ -132,7 +169,10 @@ static void check_anchor(const struct machine *m, const struct oracle_key *key, 
                      "%s: %s signs index %" PRIu64 " while A does not say what W "
                      "and L say",
                      m->name, name, index);
-    if (epoch != nv->l)
+    /* A remote hash is signed by the lease of its reservation, and others may have come since. */
+    const struct oracle_index *at = &key->index[index % ORACLE_INDICES];
+    bool remote = at->reserved.known && at->reserved.process == m->process;
+    if (epoch > nv->l || epoch != (remote ? at->reserved.epoch : nv->l))
         oracle_break(oracle(), "I2",
                      "%s: %s signs index %" PRIu64 " under epoch %" PRIu64 " but L is %" PRIu64,
                      m->name, name, index, epoch, nv->l);
@@ -186,6 +226,65 @@ static void check_window(struct machine *m, struct oracle_key *key, uint64_t ind
     check_time(m, key, (uint64_t)window, &key->index[index % ORACLE_INDICES]);
 }
 
+/* Of an index that was told: only the process that told it, and only in time. Whether a hash is in
+ * time is decided at the beginning of its batch. */
+static void check_still_reserved(struct machine *m, const struct oracle_key *key, uint64_t index)
+{
+    const struct oracle_index *at = &key->index[index % ORACLE_INDICES];
+    if (!at->told.known)
+        return;
+    if (at->told.process != m->process)
+        oracle_break_key(oracle(), key, "Remote",
+                         "%s: index %" PRIu64 " of %s is signed by a process that has not told its "
+                         "prefix",
+                         m->name, index, key->plan.key);
+    else if (m->turn_raw_ns >= at->told.expires_ns)
+        oracle_break_key(oracle(), key, "Remote",
+                         "%s: index %" PRIu64 " of %s is signed though its reservation expired",
+                         m->name, index, key->plan.key);
+}
+
+/* Is this index in the books of this machine already? */
+static bool is_counted(const struct machine *m, const struct oracle_index *at)
+{
+    return (at->computed && at->machine == m->number && at->lineage == m->lineage) ||
+           (at->reserved.known && at->reserved.machine == m->number &&
+            at->reserved.lineage == m->lineage);
+}
+
+/* A reservation is written into a ledger; whether its commit will succeed is not known yet. */
+static void reserving(const struct ledger_reservation *r)
+{
+    struct machine *m = machine_current;
+    uint8_t number[8];
+    uint8_t id[SHA256_LEN];
+    be_put64(number, r->index);
+    for (size_t k = 0; k < oracle()->key_count; k++) {
+        struct oracle_key *key = &oracle()->keys[k];
+        sha256_2(id, key->key_id, KEY_ID_LEN, number, sizeof(number));
+        if (memcmp(id, r->id, 8) != 0 || r->index >= ORACLE_INDICES)
+            continue;
+        struct oracle_index *at = &key->index[r->index];
+        const struct sim_nv *nv = nv_of(m, key);
+        EVENT(31, r->index);
+        computed_now[m->number][k] += !is_counted(m, at);
+        at->reserved.known = true;
+        at->reserved.machine = (uint8_t)m->number;
+        at->reserved.lineage = m->lineage;
+        at->reserved.process = m->process;
+        at->reserved.epoch = r->epoch;
+        at->reserved.w = nv != NULL ? nv->w : 0;
+    }
+}
+
+static bool is_zero(const uint8_t *value, size_t len)
+{
+    uint8_t all = 0;
+    for (size_t i = 0; i < len; i++)
+        all |= value[i];
+    return all == 0;
+}
+
 static void signing(const uint8_t key_id[KEY_ID_LEN], uint64_t index, uint64_t epoch,
                     const uint8_t *value, size_t len)
 {
@@ -201,12 +300,15 @@ static void signing(const uint8_t key_id[KEY_ID_LEN], uint64_t index, uint64_t e
     trace_detail(&sim->trace, "%s computes index %" PRIu64 " of %s", m->name, index, key->plan.key);
     check_anchor(m, key, index, epoch);
     check_window(m, key, index);
+    check_still_reserved(m, key, index);
+    if (is_zero(value, len))
+        oracle_break(oracle(), "I1", "%s: index %" PRIu64 " of %s signs zeros, which is no hash",
+                     m->name, index, key->plan.key);
     /* A disk with nothing unsynced needs no closer look, but now and then it gets one. */
     if (!ledger_is_durable(m) || chance_one_in(&sim->chance, FULL_CHECK_ONE_IN))
         check_reservation_survives(m, key, index);
-    const struct oracle_index *at = &key->index[index % ORACLE_INDICES];
-    if (!at->computed || at->machine != m->number || at->lineage != m->lineage)
-        computed_now[m->number][key - oracle()->keys]++;
+    computed_now[m->number][key - oracle()->keys] +=
+        !is_counted(m, &key->index[index % ORACLE_INDICES]);
     oracle_computed(oracle(), key, index, value, len);
     key->index[index % ORACLE_INDICES].machine = (uint8_t)m->number;
     key->index[index % ORACLE_INDICES].lineage = m->lineage;
@@ -215,6 +317,7 @@ static void signing(const uint8_t key_id[KEY_ID_LEN], uint64_t index, uint64_t e
 void checks_begin(void)
 {
     doors_set_signing(signing);
+    doors_set_reserving(reserving);
     memset(books, 0, sizeof(books));
     memset(computed_now, 0, sizeof(computed_now));
 }
@@ -226,14 +329,19 @@ size_t artifact_text(uint16_t number, char out[40])
     return (size_t)snprintf(out, 40, "artifact %u", number);
 }
 
-static bool verifies(const struct oracle_key *key, const struct wish *wish,
-                     const uint8_t *signature, size_t len, uint64_t *index)
+uint16_t artifact_other(uint16_t number)
+{
+    return (uint16_t)(number ^ 0x8000U);
+}
+
+static bool verifies(const struct oracle_key *key, uint16_t artifact, const uint8_t *signature,
+                     size_t len, uint64_t *index)
 {
     struct hss_public public;
     struct hss_signature parsed;
     struct err err = {0};
     char text[40];
-    size_t text_len = artifact_text(wish->artifact, text);
+    size_t text_len = artifact_text(artifact, text);
     uint8_t digest[DIGEST_LEN_MAX];
     const void *message = text;
     if (key->plan.message != PLAN_RAW) {
@@ -248,12 +356,30 @@ static bool verifies(const struct oracle_key *key, const struct wish *wish,
     return hss_verify(&public, message, text_len, signature, len, &err) == RC_OK;
 }
 
-uint64_t check_release(struct machine *m, const struct wish *wish, const uint8_t *signature,
-                       size_t len)
+/* What a stored signature of a remote hash signs is known to its client alone. */
+static bool verifies_other(const struct oracle_key *key, uint16_t artifact, bool exactly,
+                           const uint8_t *signature, size_t len, uint64_t *index)
+{
+    if (exactly || *index >= ORACLE_INDICES || !key->index[*index].told.known)
+        return false;
+    return verifies(key, artifact_other(artifact), signature, len, index);
+}
+
+uint64_t check_release(struct machine *m, const struct wish *wish, bool exactly,
+                       const uint8_t *signature, size_t len)
 {
     struct oracle_key *key = &oracle()->keys[wish->key];
-    uint64_t index = 0;
-    if (!verifies(key, wish, signature, len, &index) || index >= ORACLE_INDICES) {
+    uint64_t index = ORACLE_INDICES;
+    if ((!verifies(key, wish->artifact, signature, len, &index) &&
+         !verifies_other(key, wish->artifact, exactly, signature, len, &index)) ||
+        index >= ORACLE_INDICES) {
+        /* Where a machine was put back with its TPM, one index was told for two artifacts, and its
+         * clients bring the hash of either. */
+        if (!exactly && key->excuses != 0 && index < ORACLE_INDICES &&
+            key->index[index].told.known) {
+            oracle()->excused |= key->excuses;
+            return UINT64_MAX;
+        }
         oracle_break(oracle(), "I10", "%s: a signature for %s left that does not verify", m->name,
                      key->plan.key);
         return UINT64_MAX;
@@ -290,6 +416,64 @@ uint64_t check_release(struct machine *m, const struct wish *wish, const uint8_t
     at->released_in = m->lineage;
     memcpy(at->signature_sha256, hash, sizeof(hash));
     return index;
+}
+
+/* Prefixes ------------------------------------------------------------------------------------- */
+
+/* What left once may leave again to the same client, as a stored signature may, behind a signature,
+ * too: a memory image that was resumed knows nothing of that.
+ * @return why the prefix of an index should not have left now, or NULL. */
+static const char *wrongly_told(const struct machine *m, const struct oracle_index *at,
+                                const uint8_t commitment[SHA256_LEN],
+                                const uint8_t prefix[SHA256_LEN])
+{
+    if (!at->reserved.known || at->reserved.process != m->process)
+        return "this process has not reserved it";
+    if (!at->told.known)
+        return at->computed ? "it has been signed" : NULL;
+    if (memcmp(at->told.artifact_sha256, commitment, SHA256_LEN) != 0)
+        return "it was given to another artifact";
+    if (at->told.process != m->process)
+        return "another process has told it";
+    if (memcmp(at->told.prefix_sha256, prefix, SHA256_LEN) != 0)
+        return "another prefix was told";
+    return m->turn_raw_ns >= at->told.expires_ns ? "its reservation expired" : NULL;
+}
+
+bool check_told(struct machine *m, const struct wish *wish, const struct reply *reply,
+                const uint8_t *prefix, size_t len)
+{
+    struct oracle_key *key = &oracle()->keys[wish->key];
+    uint64_t index = reply->signature.index;
+    char text[40];
+    uint8_t commitment[SHA256_LEN];
+    uint8_t hash[SHA256_LEN];
+    if (index >= ORACLE_INDICES || len == 0 || len > HBS_PREFIX_MAX) {
+        oracle_break(oracle(), "Remote", "%s: no prefix for %s", m->name, key->plan.key);
+        return false;
+    }
+    digest_buffer(DIGEST_SHA256, commitment, text, artifact_text(wish->artifact, text));
+    digest_buffer(DIGEST_SHA256, hash, prefix, len);
+    struct oracle_index *at = &key->index[index];
+    const char *wrong = wrongly_told(m, at, commitment, hash);
+    if (wrong != NULL)
+        oracle_break_key(oracle(), key, "Remote",
+                         "%s: the prefix of index %" PRIu64 " of %s left: %s", m->name, index,
+                         key->plan.key, wrong);
+    if (!ledger_is_durable(m) || chance_one_in(&sim->chance, FULL_CHECK_ONE_IN))
+        check_prefix_survives(m, key, index, commitment);
+    if (at->told.known && at->told.process == m->process)
+        return !oracle()->broken;
+    sim->counts.told++;
+    at->told.known = true;
+    at->told.machine = (uint8_t)m->number;
+    at->told.lineage = m->lineage;
+    at->told.process = m->process;
+    at->told.expires_ns =
+        m->source.raw_ns(m->source.ctx) + (int64_t)key->plan.remote.expires_s * NS_PER_S;
+    memcpy(at->told.artifact_sha256, commitment, SHA256_LEN);
+    memcpy(at->told.prefix_sha256, hash, SHA256_LEN);
+    return !oracle()->broken;
 }
 
 /* Starts --------------------------------------------------------------------------------------- */
@@ -354,6 +538,9 @@ void check_start(struct machine *m)
     /* A start that found the TPM away leaves the lease of the end before it to the next opening. */
     bool settled = m->loop.signer != NULL && signer_healthy(m->loop.signer);
     for (size_t k = 0; k < oracle()->key_count; k++) {
+        const struct oracle_key *key = &oracle()->keys[k];
+        if (settled && key->plan.remote.allowed && key->on[m->number].provisioned)
+            check_all_ended(m, key);
         if (settled)
             balance(m, k);
         else
@@ -424,6 +611,11 @@ static bool check_index(struct machine *m, const struct oracle_key *key, uint64_
         oracle_break(oracle(), "I9",
                      "%s: index %" PRIu64 " of %s counts as unused and was computed", m->name,
                      index, key->plan.key);
+    bool told = at->told.known && at->told.machine == m->number && at->told.lineage == m->lineage;
+    if ((state == INDEX_UNUSED || state == INDEX_GIVEN_UP) && told)
+        oracle_break(oracle(), "I9",
+                     "%s: index %" PRIu64 " of %s counts as never used and its prefix was told",
+                     m->name, index, key->plan.key);
     if (at->released && at->released_by == m->number && at->released_in == m->lineage)
         check_stored(m, key, index);
     return state == INDEX_SIGNED;

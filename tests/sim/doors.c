@@ -18,6 +18,7 @@
 
 static bool real_chains;
 static doors_signing signing;
+static doors_reserving reserving;
 
 void doors_set_chains(bool real)
 {
@@ -27,6 +28,11 @@ void doors_set_chains(bool real)
 void doors_set_signing(doors_signing told)
 {
     signing = told;
+}
+
+void doors_set_reserving(doors_reserving told)
+{
+    reserving = told;
 }
 
 /* Randomness and passphrase -------------------------------------------------------------------- */
@@ -99,6 +105,19 @@ void __wrap_hbs_branch_sign(const struct hbs_branch *branch, const struct hbs_br
         signing(lease->key_id, lease->index, lease->epoch, jobs[i].value, SIM_VALUE_LEN);
     }
     __real_hbs_branch_sign(branch, jobs, count);
+}
+
+enum rc __real_ledger_add_reservation(struct ledger *ledger, uint32_t key,
+                                      struct ledger_reservation *reservation, struct err *err);
+enum rc __wrap_ledger_add_reservation(struct ledger *ledger, uint32_t key,
+                                      struct ledger_reservation *reservation, struct err *err);
+enum rc __wrap_ledger_add_reservation(struct ledger *ledger, uint32_t key,
+                                      struct ledger_reservation *reservation, struct err *err)
+{
+    enum rc rc = __real_ledger_add_reservation(ledger, key, reservation, err);
+    if (rc == RC_OK)
+        reserving(reservation);
+    return rc;
 }
 
 /* The host ------------------------------------------------------------------------------------- */

@@ -10,6 +10,7 @@
  *   signature does not verify. Trees, paths, C, checksums and all of lms.c and lmots.c are the real
  *   ones. Some seeds run the real chains.
  * - hbs_sign(): told to the oracle, then really done.
+ * - ledger_add_reservation(): really done, then told to the oracle.
  * - log_event(): into the story. - getpid(), usleep(), pthread_create(): nothing of the host.
  *
  * Uses: sim. One thread.
@@ -22,6 +23,7 @@
 #include <stdint.h>
 
 #include "base/lease.h"
+#include "ledger/ledger.h"
 
 /** Real chains or cheap ones, from now on. */
 void doors_set_chains(bool real);
@@ -30,5 +32,9 @@ void doors_set_chains(bool real);
 typedef void (*doors_signing)(const uint8_t key_id[KEY_ID_LEN], uint64_t index, uint64_t epoch,
                               const uint8_t *value, size_t len);
 void doors_set_signing(doors_signing told);
+
+/** Told of each reservation for a remote hash that was written into a ledger. */
+typedef void (*doors_reserving)(const struct ledger_reservation *reservation);
+void doors_set_reserving(doors_reserving told);
 
 #endif

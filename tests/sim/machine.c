@@ -15,7 +15,6 @@
 struct machine machines[MACHINES_MAX];
 struct machine *machine_current;
 static machine_answer answer_to;
-static unsigned processes;
 
 static const char *const names[MACHINES_MAX] = {"device A", "device B", "device C"};
 static const char *const vfs_names[MACHINES_MAX] = {"sim-a", "sim-b", "sim-c"};
@@ -161,7 +160,6 @@ static void machine_make(struct machine *m, enum tpm_kind kind, enum virtual_pol
 
 void machines_begin(unsigned count, enum tpm_kind kind, enum virtual_policy policy)
 {
-    processes = 0;
     for (unsigned i = 0; i < MACHINES_MAX; i++) {
         struct machine *m = &machines[i];
         *m = (struct machine){.number = i, .name = names[i], .locks = {-1, -1}};
@@ -274,7 +272,7 @@ bool machine_start(struct machine *m)
     machine_power_on(m);
     if (m->running)
         return true;
-    m->process = ++processes;
+    m->process = ++sim->processes;
     machine_enter(m);
     m->config.state_dirfd = files_root();
     struct err err = {0};
@@ -336,6 +334,7 @@ void machine_turn(struct machine *m, struct item **items, size_t count)
     if (!m->running)
         return;
     machine_enter(m);
+    m->turn_raw_ns = raw_ns(m);
     struct err err = {0};
     enum rc rc = loop_turn(&m->loop, items, count, &err);
     EVENT(4, rc);

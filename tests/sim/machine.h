@@ -45,7 +45,8 @@ struct machine {
     struct loop_sink sink;
     int locks[2];
     unsigned process;
-    uint32_t lineage; /* counts every change that no ordinary crash makes */
+    int64_t turn_raw_ns; /* raw time when its last turn began */
+    uint32_t lineage;    /* counts every change that no ordinary crash makes */
     uint64_t starts;
     bool check_acknowledged; /* after a plain crash nothing that was released may be gone */
 };

@@ -10,15 +10,34 @@ void oracle_start(struct oracle *o)
     memset(o, 0, sizeof(*o));
 }
 
-void oracle_break(struct oracle *o, const char *invariant, const char *format, ...)
+static void broken(struct oracle *o, const char *invariant, const char *format, va_list args)
+    __attribute__((format(printf, 3, 0)));
+static void broken(struct oracle *o, const char *invariant, const char *format, va_list args)
 {
     if (o->broken)
         return;
     o->broken = true;
     (void)snprintf(o->invariant, sizeof(o->invariant), "%s", invariant);
+    (void)vsnprintf(o->why, sizeof(o->why), format, args);
+}
+
+void oracle_break(struct oracle *o, const char *invariant, const char *format, ...)
+{
     va_list args;
     va_start(args, format);
-    (void)vsnprintf(o->why, sizeof(o->why), format, args);
+    broken(o, invariant, format, args);
+    va_end(args);
+}
+
+void oracle_break_key(struct oracle *o, const struct oracle_key *key, const char *invariant,
+                      const char *format, ...)
+{
+    va_list args;
+    o->excused |= key->excuses;
+    if (key->excuses != 0)
+        return;
+    va_start(args, format);
+    broken(o, invariant, format, args);
     va_end(args);
 }
 

@@ -35,6 +35,24 @@ struct oracle_index {
     uint32_t lineage; /* of that machine's history then */
     uint8_t released_by;
     uint32_t released_in; /* lineage */
+    /* Remote hashing: as the signer wrote it into its ledger, and as it left the device. */
+    struct {
+        bool known;
+        uint8_t machine;
+        uint32_t lineage;
+        unsigned process;
+        uint64_t epoch;
+        uint64_t w; /* counter then */
+    } reserved;
+    struct {
+        bool known;
+        uint8_t artifact_sha256[32]; /* to which its client is committed */
+        uint8_t prefix_sha256[32];
+        uint8_t machine;
+        uint32_t lineage;
+        unsigned process;
+        int64_t expires_ns; /* at the latest: raw time of that machine */
+    } told;
 };
 
 /** Why reuse of a key's indices would be no fault of the signer: DESIGN says that it is not
@@ -77,6 +95,10 @@ void oracle_start(struct oracle *o);
 /** A violation: the first one is kept. */
 void oracle_break(struct oracle *o, const char *invariant, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/** The same of what DESIGN may not cover: with an excuse of that key it is only counted. */
+void oracle_break_key(struct oracle *o, const struct oracle_key *key, const char *invariant,
+                      const char *format, ...) __attribute__((format(printf, 4, 5)));
 
 /** Key with an id or name, or NULL. */
 struct oracle_key *oracle_key_by_id(struct oracle *o, const uint8_t key_id[KEY_ID_LEN]);

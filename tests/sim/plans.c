@@ -55,9 +55,25 @@ static void version_plan(struct chance *c, const char *order, char *out, size_t 
                    order, (int)jump);
 }
 
-void plans_draw(struct chance *c, enum sim_plan kind, const char *key, bool small_ots,
+/* How a key takes what it signs. */
+static void message_draw(struct chance *c, bool remote, char *out, size_t size)
+{
+    static const int expires_s[] = {10, 60, 300, 3600};
+    if (!remote) {
+        (void)snprintf(out, size, "'message':'%s'", chance_percent(c, 50) ? "raw" : "sha256");
+        return;
+    }
+    int expires = expires_s[chance_below(c, 4)];
+    int open = (int)chance_between(c, 1, 6);
+    (void)snprintf(out, size,
+                   "'message':'raw','remote_hashing':{'expires_s':%d,'open_per_caller':%d}",
+                   expires, open);
+}
+
+void plans_draw(struct chance *c, enum sim_plan kind, const char *key, bool small_ots, bool remote,
                 char text[PLANS_TEXT_MAX])
 {
+    char message[128];
     char assignment[PLANS_TEXT_MAX / 2];
     switch (kind) {
     case SIM_TIME:
@@ -70,12 +86,13 @@ void plans_draw(struct chance *c, enum sim_plan kind, const char *key, bool smal
         version_plan(c, kind == SIM_STRICT ? "strict" : "per-line", assignment, sizeof(assignment));
         break;
     }
+    message_draw(c, remote, message, sizeof(message));
     int printed =
         snprintf(text, PLANS_TEXT_MAX,
-                 "{'tidemark_plan':1,'key':'%s','profile':'sp800-208','scheme':'lms',"
+                 "{'tidemark_plan':1,'key':'%s','profile':'%s','scheme':'lms',"
                  "'parameters':['LMS_SHA256_M24_H5','LMOTS_SHA256_N24_W%u'],"
-                 "'message':'%s','assignment':%s}",
-                 key, small_ots ? 8 : 2, chance_percent(c, 50) ? "raw" : "sha256", assignment);
+                 "%s,'assignment':%s}",
+                 key, remote ? "rfc" : "sp800-208", small_ots ? 8 : 2, message, assignment);
     MUST(printed > 0 && printed < PLANS_TEXT_MAX);
     for (char *p = text; *p != '\0'; p++)
         if (*p == '\'')

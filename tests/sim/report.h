@@ -18,6 +18,10 @@
     X(released, "signatures that left a device for the first time")                                \
     X(replayed, "stored signatures returned")                                                      \
     X(refused, "requests refused or put off")                                                      \
+    X(told, "prefixes told for remote hashes, each for one index")                                 \
+    X(hashes, "remote hashes signed")                                                              \
+    X(hashes_late, "remote hashes that came too late")                                             \
+    X(hashes_other, "remote hashes refused behind another one")                                    \
     X(lost_requests, "requests lost on the way")                                                   \
     X(lost_replies, "replies lost on the way")                                                     \
     X(duplicates, "requests sent twice")                                                           \

@@ -46,7 +46,7 @@ static void make_keys(const struct run_options *o, bool real)
         count = 2;
     for (unsigned i = 0; i < count; i++) {
         char text[PLANS_TEXT_MAX];
-        plans_draw(&sim->chance, draw_plan(o), names[i], !real, text);
+        plans_draw(&sim->chance, draw_plan(o), names[i], !real, sim->remote && i == 0, text);
         (void)operator_key_new(&machines[0], text);
     }
 }
@@ -278,6 +278,9 @@ static enum help help(struct machine *m, unsigned key, enum rc rc, const struct 
         if (k->plan.kind == PLAN_TIME)
             world_advance((reply->retry_after_s > 0 ? reply->retry_after_s + 4 : 60) * NS_PER_S);
         return HELP_TRY_AGAIN;
+    case RC_RETRY_RATE: /* too many reservations are open */
+        world_advance((reply->retry_after_s > 0 ? reply->retry_after_s + 1 : 60) * NS_PER_S);
+        return HELP_TRY_AGAIN;
     case RC_REFUSED_NOT_OPEN:
         return wait_until_open(reply);
     case RC_REFUSED_EXPORT:
@@ -330,7 +333,7 @@ static void must_sign_again(unsigned key)
             return;
         }
         tried += rc_class(rc) == RC_CLASS_REFUSED && rc != RC_REFUSED_EXPORT;
-        from_floor = from_floor || rc == RC_REFUSED_EXPORT;
+        from_floor = from_floor || rc == RC_REFUSED_EXPORT || rc == RC_REFUSED_JUMP;
         enum help h = help(m, key, rc, &reply, &recovered);
         if (h == HELP_END)
             return;
