@@ -612,11 +612,11 @@ static void test_bash_completion(void **state)
     command_write("complete.sh", script, strlen(script));
     command_run(&c, NULL, "/bin/bash @complete.sh");
     assert_string_equal(c.err, "");
-    assert_string_equal(c.out,
-                        "ver: verify versions\nkey : new list show public\nbackup ch: check\n"
-                        "sign --fo: --force\nverify --message sha2: sha256\n"
-                        "completion z: zsh\nrecover --old: --old-device-destroyed\n"
-                        "sign --window : current\n");
+    assert_string_equal(c.out, "ver: verify versions\nkey : new list show public selftest\n"
+                               "backup ch: check\n"
+                               "sign --fo: --force\nverify --message sha2: sha256\n"
+                               "completion z: zsh\nrecover --old: --old-device-destroyed\n"
+                               "sign --window : current\n");
 }
 
 static void test_other_completions(void **state)

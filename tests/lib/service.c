@@ -632,6 +632,11 @@ void service_crash(struct service *s)
     if (s->pid <= 0)
         return;
     pid_t core = find_child(s->pid, "tidemarkd-core", 0);
+    /* The core first, and nobody to start another one: a core that sees its supervisor's sockets
+     * close before its own end comes begins an orderly stop, and may still write A. */
+    (void)kill(s->pid, SIGSTOP);
+    if (core > 0)
+        (void)kill(core, SIGKILL);
     (void)kill(s->pid, SIGKILL);
     (void)waitpid(s->pid, NULL, 0);
     s->pid = 0;
