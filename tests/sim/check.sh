@@ -43,6 +43,7 @@ done <<'END'
 60016540 an image of which only a TPM knew that loses writes
 500000439 a disk from before a key and a ledger from behind it
 3626 a pause behind the sample that was believed
+700000968 a floor at the end of an interval that lying sources had moved
 40004971 a pause behind which the TPM was slow to tell its time
 END
 

@@ -36,6 +36,15 @@ bool truth_allows(const struct machine *m, int64_t time_ns)
     return m->truth.anchored && time_ns - sim->now_ns <= allowed_ahead_ns(m, sim->now_ns);
 }
 
+/* The floor is the end of an interval that was believed, so no reading after it begins earlier:
+ * that is what a process believes, and not what its evidence says. Whoever signs by the clock keeps
+ * the guard between, which is longer; truth_allows() has no such allowance. */
+static int64_t floor_ahead_ns(const struct machine *m, const struct clk_reading *r,
+                              int64_t floor_ns)
+{
+    return r->earliest_ns <= floor_ns ? 2 * m->config.settings.clock.max_error_ms * NS_PER_MS : 0;
+}
+
 static void check_anchor(const struct machine *m, const struct clk_reading *r)
 {
     int64_t offline_ns = r->earliest_ns - m->past.record_ns;
@@ -46,7 +55,7 @@ static void check_anchor(const struct machine *m, const struct clk_reading *r)
                      offline_ns / NS_PER_S);
 }
 
-static void check_latch(const struct machine *m, int64_t ahead_ns)
+static void check_latch(const struct machine *m, int64_t ahead_ns, int64_t at_floor_ns)
 {
     const struct truth_past *p = &m->past;
     if (p->jump_id == 0 || ahead_ns < p->jump_ahead_ns - NS_PER_S / 2)
@@ -55,7 +64,7 @@ static void check_latch(const struct machine *m, int64_t ahead_ns)
      * is nothing but a pause that the process has not noticed. */
     const struct truth *t = &m->truth;
     bool measures = t->anchored || (t->aside && t->anchor_ns != 0);
-    if (measures && ahead_ns + t->behind_then_ns <= allowed_ahead_ns(m, t->at_ns))
+    if (measures && ahead_ns + t->behind_then_ns <= allowed_ahead_ns(m, t->at_ns) + at_floor_ns)
         return;
     oracle_break(&sim->oracle, "Latch",
                  "%s believes the jump forward %" PRIu64 " that nobody has acknowledged", m->name,
@@ -108,7 +117,8 @@ static void check_reading(struct machine *m, const struct clk_reading *r, int64_
 {
     struct truth *t = &m->truth;
     int64_t ahead = r->earliest_ns - t->at_ns;
-    check_latch(m, ahead);
+    int64_t at_floor_ns = floor_ahead_ns(m, r, floor_ns);
+    check_latch(m, ahead, at_floor_ns);
     if (!t->anchored) {
         if (t->anchor_ns == 0)
             check_anchor(m, r);
@@ -118,7 +128,7 @@ static void check_reading(struct machine *m, const struct clk_reading *r, int64_
         t->behind_ns = t->behind_ns - t->behind_then_ns;
         t->behind_then_ns = 0;
     }
-    if (ahead > allowed_ahead_ns(m, t->at_ns))
+    if (ahead > allowed_ahead_ns(m, t->at_ns) + at_floor_ns)
         oracle_break(&sim->oracle, "Forward",
                      "%s believes a time %" PRId64 " ms ahead of the true one: more than its "
                      "evidence can have proven",

@@ -5,7 +5,9 @@
  * It follows each sample that a process takes, and what its timekeeper makes of it:
  *   Interval   under honest evidence the reading holds the true time
  *   Forward    no lie takes the clock further than max_forward from where this process found it, or
- *              from where an operator acknowledged it, and what the raw clock may be off since
+ *              from where an operator acknowledged it, and what the raw clock may be off since. The
+ *              end of a reading lies as much further as its interval is wide, and that is where the
+ *              floor may lie, on which the next reading stands
  *   Floor      the floor never falls, in a process nor from one to the next
  *   Offline    a process begins at most max_offline ahead of the last record that was durable
  *   Latch      a jump that was found is not believed, by this process or a later one, before

@@ -399,6 +399,37 @@ static void case_17_slow_drag(void **state)
     }
 }
 
+/* An index is taken under the last reading that a drag leaves believable. The floor is the end of
+ * that reading, and the next one stands on it: further ahead than any evidence may lie, by as much
+ * as an interval is wide, which is less than the guard. So no window opens sooner for it. */
+static void case_17_index_at_the_end_of_a_drag(void **state)
+{
+    (void)state;
+    struct host h = synced();
+    const int64_t forward_ns = tolerance.max_forward_ms * MS;
+    const int64_t width_ns = 2 * policy.max_error_ms * MS;
+    int64_t begun_ns = h.machine.first.latest_ns - h.machine.first.raw_ns; /* true time by raw */
+    h.error_ns = 200 * MS;
+    while (h.verdict.mode == CLK_SYNCED && h.source_off_ns < 2200 * MS) {
+        h.source_off_ns += 10 * MS;
+        tick(&h);
+    }
+    expect(&h, CLK_SYNCED, 0);
+    int64_t crystal_ns = (h.raw_ns - h.machine.first.raw_ns) / 1000000 * tolerance.raw_ppm;
+    int64_t most_ns = begun_ns + h.raw_ns + crystal_ns + forward_ns;
+    assert_true(h.reading.earliest_ns <= most_ns + 1 && h.reading.latest_ns > most_ns);
+    clk_commit(&h.machine, &h.reading);
+    look(&h);
+    expect(&h, CLK_SYNCED, 0);
+    assert_true(h.reading.earliest_ns > most_ns);
+    assert_true(h.reading.earliest_ns <= most_ns + width_ns);
+    /* A window that begins later than the evidence could be believed is not open yet. */
+    int64_t wait_ms = 0;
+    assert_true(policy.guard_ms * MS >= width_ns);
+    assert_false(
+        clk_inside(&h.reading, &policy, most_ns / SECOND + 1, most_ns / SECOND + DAY, &wait_ms));
+}
+
 static void cases_23_24_outage(void **state)
 {
     (void)state;
@@ -938,6 +969,7 @@ int main(void)
         cmocka_unit_test(case_15_acknowledged),
         cmocka_unit_test(case_16_latched),
         cmocka_unit_test(case_17_slow_drag),
+        cmocka_unit_test(case_17_index_at_the_end_of_a_drag),
         cmocka_unit_test(cases_23_24_outage),
         cmocka_unit_test(case_20_back_with_chronyd),
         cmocka_unit_test(case_20_narrower_reading_after_a_commit),
