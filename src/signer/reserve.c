@@ -209,6 +209,18 @@ bool reserve_has_room(struct batch *b, struct job *job, struct job *const *taken
     return false;
 }
 
+/* Rule 6, as for a signature: a memory image that was resumed gives no prefix away, neither a new
+ * one nor one that its other life has used or burned meanwhile. */
+static enum rc prove(struct batch *b, struct err *err)
+{
+    struct tpm_time time;
+    int64_t asked_ns = timekeeper_raw_ns(b->clock);
+    enum rc rc = b->world->tpm->prove(b->key->anchor, b->key->l, &time, err);
+    if (rc == RC_OK)
+        timekeeper_tpm(b->clock, &time, asked_ns);
+    return rc;
+}
+
 /* What the caller is told: where, what to hash before the artifact, how, and until when. */
 static enum rc tell(struct batch *b, struct job *job, const struct reservation *r, struct err *err)
 {
@@ -256,6 +268,8 @@ enum rc reserve_again(struct batch *b, struct job *job, struct reservation *r, s
         rc = FAIL(&e, RC_RETRY_BUSY, "", 0, "index %" PRIu64 " is reserved for a remote hash",
                   r->record.index);
     else
+        rc = prove(b, &e);
+    if (rc == RC_OK)
         rc = tell(b, job, r, &e);
     if (rc == RC_OK)
         job->reply->replayed = true;
@@ -315,18 +329,14 @@ enum rc reserve_release(struct batch *b, struct job **jobs, size_t count, lease_
 {
     MUST(count <= BATCH_MAX);
     enum rc rc = record(b, jobs, count, lease_of, err);
-    /* Rule 6, as for a signature: a memory image that was resumed gives no prefix away. */
-    struct tpm_time time;
-    int64_t asked_ns = timekeeper_raw_ns(b->clock);
     if (rc == RC_OK)
-        rc = b->world->tpm->prove(b->key->anchor, b->key->l, &time, err);
+        rc = prove(b, err);
     if (rc != RC_OK) {
         rc = rc_class(rc) == RC_CLASS_RETRY ? RC_HALT_ANCHOR : rc;
         for (size_t i = 0; i < count; i++)
             job_burn(jobs[i], rc, err);
         return rc;
     }
-    timekeeper_tpm(b->clock, &time, asked_ns);
     for (size_t i = 0; i < count; i++) {
         struct err e = {0};
         rc = tell(b, jobs[i], jobs[i]->reservation, &e);

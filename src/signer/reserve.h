@@ -74,7 +74,11 @@ enum rc reserve_sign(struct batch *batch, struct job *jobs, size_t count,
  */
 bool reserve_has_room(struct batch *b, struct job *job, struct job *const *taken, size_t count);
 
-/** End a job with a reservation that is open already, or refuse it if it is not the caller's. */
+/**
+ * End a job with a reservation that is open already, told again behind a proof of the TPM, or
+ * refuse it if it is not the caller's.
+ * @retval RC_HALT_…  Of the proof: this memory is older than the TPM. Nothing is told.
+ */
 enum rc reserve_again(struct batch *b, struct job *job, struct reservation *r,
                       struct err *err) MUST_CHECK;
 

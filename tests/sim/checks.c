@@ -420,8 +420,8 @@ uint64_t check_release(struct machine *m, const struct wish *wish, bool exactly,
 
 /* Prefixes ------------------------------------------------------------------------------------- */
 
-/* What left once may leave again to the same client, as a stored signature may, behind a signature,
- * too: a memory image that was resumed knows nothing of that.
+/* What left once may leave again to the same client, as a stored signature may, but not behind the
+ * signature: not from a memory image that knows nothing of that either.
  * @return why the prefix of an index should not have left now, or NULL. */
 static const char *wrongly_told(const struct machine *m, const struct oracle_index *at,
                                 const uint8_t commitment[SHA256_LEN],
@@ -429,8 +429,10 @@ static const char *wrongly_told(const struct machine *m, const struct oracle_ind
 {
     if (!at->reserved.known || at->reserved.process != m->process)
         return "this process has not reserved it";
+    if (at->computed)
+        return "it has been signed";
     if (!at->told.known)
-        return at->computed ? "it has been signed" : NULL;
+        return NULL;
     if (memcmp(at->told.artifact_sha256, commitment, SHA256_LEN) != 0)
         return "it was given to another artifact";
     if (at->told.process != m->process)

@@ -510,6 +510,53 @@ static void resumed_memory_signs_no_second_hash(void **state)
     assert_int_equal(oracle_computed(), 1);
 }
 
+/* The same copy signs, and the caller asks this process for its reservation again: the memory that
+ * says that it is open is older than the TPM. */
+static void resumed_memory_tells_no_prefix(void **state)
+{
+    (void)state;
+    static struct ask r, s;
+    static const char *const plans[] = {TIME_PLAN, VERSION_PLAN};
+    for (size_t i = 0; i < 2; i++) {
+        const char *what = i == 0 ? "a" : "0.0.0";
+        begin(plans[i]);
+        reserve(&r, what, "artifact", RC_OK);
+        pid_t child = fork();
+        assert_true(child >= 0);
+        if (child == 0) {
+            memset(&s, 0, offsetof(struct ask, signature));
+            (void)rig_commit(&rig, &r, "artifact", &s);
+            _exit(s.rc == RC_OK ? 0 : 1);
+        }
+        int status = 0;
+        assert_int_equal(waitpid(child, &status, 0), child);
+        assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+        (void)reserve_as(&s, NULL, what, "artifact");
+        assert_int_equal(rc_class(s.rc), RC_CLASS_HALT);
+        assert_false(s.reply.reserved);
+        assert_int_equal(rc_class(rig_key_rc(&rig, 0)), RC_CLASS_HALT);
+        oracle_check();
+        rig_end(&rig);
+    }
+}
+
+/* A TPM that is busy has changed nothing, and the reservation stays. */
+static void busy_tpm_tells_it_later(void **state)
+{
+    (void)state;
+    static struct ask r, again;
+    begin(TIME_PLAN);
+    reserve(&r, "a", "artifact", RC_OK);
+    fake_tpm_fail(&rig.fake, 1, FAKE_BUSY);
+    (void)reserve_as(&again, NULL, "a", "artifact");
+    assert_int_equal(rc_class(again.rc), RC_CLASS_RETRY);
+    assert_false(again.reply.reserved);
+    reserve(&again, "a", "artifact", RC_OK);
+    assert_true(again.replayed && again.reply.reserved);
+    assert_memory_equal(again.signature, r.signature, r.len);
+    commit(&r, "artifact", RC_OK);
+}
+
 /* Everything that fails -------------------------------------------------------------------------
  */
 
@@ -625,6 +672,8 @@ int main(void)
         cmocka_unit_test_teardown(unsafe_clock_waits, end),
         cmocka_unit_test_teardown(disk_put_back_signs_no_second_hash, end),
         cmocka_unit_test_teardown(resumed_memory_signs_no_second_hash, end),
+        cmocka_unit_test_teardown(resumed_memory_tells_no_prefix, end),
+        cmocka_unit_test_teardown(busy_tpm_tells_it_later, end),
         cmocka_unit_test_teardown(each_tpm_command_fails, end),
         cmocka_unit_test_teardown(power_goes_in_each_step_of_the_disk, end),
     };
