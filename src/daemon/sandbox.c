@@ -50,11 +50,14 @@ static const char *const of_front[] = {
     "sendfile64", "setsockopt",  "shutdown",      "sync_file_range", NULL};
 
 static const char *const of_core[] = {
-    "adjtimex",    "clock_adjtime",   "chmod",      "connect",  "fchmod",    "fchmodat",
-    "fchown",      "fdatasync",       "flock",      "fsync",    "getcwd",    "getdents64",
-    "getpeername", "getsockname",     "getsockopt", "mincore",  "mlock",     "mlock2",
-    "msync",       "munlock",         "rename",     "renameat", "renameat2", "setsockopt",
-    "shutdown",    "sync_file_range", "unlink",     "unlinkat", "utimensat", NULL};
+    "adjtimex",    "clock_adjtime",   "chmod",      "connect",
+    "fchmod",      "fchmodat",        "fchown",     "fdatasync",
+    "flock",       "fsync",           "getcwd",     "getdents64",
+    "getpeername", "getsockname",     "getsockopt", "mincore",
+    "mlock",       "mlock2",          "msync",      "munlock",
+    "rename",      "renameat",        "renameat2",  "setsockopt",
+    "shutdown",    "sync_file_range", "fadvise64",  "fadvise64_64",
+    "unlink",      "unlinkat",        "utimensat",  NULL};
 
 struct calls {
     scmp_filter_ctx filter;

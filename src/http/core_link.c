@@ -219,6 +219,18 @@ enum rc core_link_submit(struct core_link *link, struct core_job *job, struct er
     return rc;
 }
 
+void core_link_tell(struct core_link *link, const struct request *request, int body)
+{
+    struct core_job job = {.request = *request, .body = body};
+    lock(link);
+    if (link->fd >= 0 && link->queue == NULL && !link->stopping) {
+        job.request.magic = REQUEST_MAGIC;
+        job.request.generation = link->generation;
+        (void)send_job(link->fd, &job);
+    }
+    unlock(link);
+}
+
 /* Receiving --------------------------------------------------------------------------------------
  */
 

@@ -70,6 +70,13 @@ void core_link_attach(struct core_link *link, int fd, uint64_t generation);
  */
 enum rc core_link_submit(struct core_link *link, struct core_job *job, struct err *err) MUST_CHECK;
 
+/**
+ * Tell the core something that it does not answer, if there is one and its socket has room now.
+ * @param[in] request  As for a job.
+ * @param[in] body     Handle to pass along. Borrowed.
+ */
+void core_link_tell(struct core_link *link, const struct request *request, int body);
+
 /** True if no further signing request would be taken now. */
 bool core_link_full(struct core_link *link) MUST_CHECK;
 

@@ -98,6 +98,19 @@ static bool check_core(struct exchange *x)
     return !x->answer.ready;
 }
 
+/* The core hashes what is long while it comes. It need not hear of it: then it hashes later. */
+static void announce(struct exchange *x)
+{
+    if (x->in_spool <= REQUEST_UPLOAD_MIN || x->by_json)
+        return;
+    struct request upload = x->sign;
+    upload.op = REQUEST_UPLOAD;
+    memcpy(upload.key, x->key, sizeof(x->key));
+    upload.body = REQUEST_BODY_BYTES;
+    upload.body_len = x->in_spool;
+    core_link_tell(x->front->link, &upload, x->spool.fd);
+}
+
 void sign_begin(struct exchange *x)
 {
     struct err err = {0};
@@ -111,6 +124,8 @@ void sign_begin(struct exchange *x)
     if (!check_slot(x) || !check_core(x))
         return;
     exchange_expect_body(x, x->promised.has_sha512);
+    if (!x->answer.ready)
+        announce(x);
 }
 
 /* With the body ----------------------------------------------------------------------------------

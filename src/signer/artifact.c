@@ -26,26 +26,32 @@ static void feed(const struct sinks *sinks, const uint8_t *data, size_t len)
         hbs_message_update(sinks->message, data, len);
 }
 
-static enum rc read_all(const struct artifact *a, const struct sinks *sinks, struct err *err)
+/* From *done on. */
+static enum rc read_until(int fd, uint64_t *done, uint64_t end, const struct sinks *sinks,
+                          struct err *err)
 {
     static _Thread_local uint8_t buffer[READ_LEN];
-    if (a->bytes != NULL) {
-        feed(sinks, a->bytes, (size_t)a->size);
-        return RC_OK;
-    }
-    uint64_t done = 0;
-    while (done < a->size) {
-        uint64_t left = a->size - done;
+    while (*done < end) {
+        uint64_t left = end - *done;
         size_t want = left < READ_LEN ? (size_t)left : READ_LEN;
-        ssize_t got = pread(a->fd, buffer, want, (off_t)done);
+        ssize_t got = pread(fd, buffer, want, (off_t)*done);
         if (got < 0 && errno == EINTR)
             continue;
         if (got <= 0)
             return FAIL(err, RC_RETRY_SYSTEM, "errno", errno, "the artifact cannot be read: %s",
                         got == 0 ? "it is shorter than announced" : strerror(errno));
         feed(sinks, buffer, (size_t)got);
-        done += (uint64_t)got;
+        *done += (uint64_t)got;
     }
+    return RC_OK;
+}
+
+static enum rc read_all(const struct artifact *a, const struct sinks *sinks, struct err *err)
+{
+    uint64_t done = 0;
+    if (a->bytes == NULL)
+        return read_until(a->fd, &done, a->size, sinks, err);
+    feed(sinks, a->bytes, (size_t)a->size);
     return RC_OK;
 }
 
@@ -94,36 +100,71 @@ static void keep_value(struct artifact *a, struct artifact_pass *pass)
     hbs_message_final(&pass->message, a->at.value);
 }
 
-static enum rc open_body(struct artifact *a, const struct request *request, enum plan_message mode,
-                         struct artifact_pass *pass, struct err *err)
+enum rc artifact_look_open(struct artifact_look *look, enum plan_message mode,
+                           struct artifact_pass *pass, struct err *err)
 {
-    struct digest sha256 CLEANUP(digest_close) = {0};
-    struct digest other CLEANUP(digest_close) = {0};
-    enum rc rc = digest_open(&sha256, DIGEST_SHA256, err);
-    bool two = mode == PLAN_SHA384 || mode == PLAN_SHA512;
-    if (rc == RC_OK && two)
-        rc = digest_open(&other, kind_of(mode), err);
-    if (rc != RC_OK)
-        return rc;
-    bool ahead = mode == PLAN_RAW && pass != NULL && artifact_pass_is_open(pass);
-    struct sinks sinks = {.digests = {&sha256, two ? &other : NULL},
-                          .message = ahead ? &pass->message : NULL};
-    rc = read_all(a, &sinks, err);
-    if (rc != RC_OK)
-        return rc;
-    digest_final(&sha256, a->sha256);
+    *look = (struct artifact_look){.mode = mode};
+    if (pass != NULL && mode == PLAN_RAW)
+        look->pass = *pass;
+    else if (pass != NULL)
+        artifact_pass_close(pass);
+    if (pass != NULL)
+        *pass = (struct artifact_pass){0};
+    enum rc rc = digest_open(&look->sha256, DIGEST_SHA256, err);
+    if (rc == RC_OK && (mode == PLAN_SHA384 || mode == PLAN_SHA512))
+        rc = digest_open(&look->other, kind_of(mode), err);
+    return rc;
+}
+
+void artifact_look_close(struct artifact_look *look)
+{
+    digest_close(&look->sha256);
+    digest_close(&look->other);
+    artifact_pass_close(&look->pass);
+    *look = (struct artifact_look){0};
+}
+
+static struct sinks sinks_of(struct artifact_look *look)
+{
+    return (struct sinks){
+        .digests = {&look->sha256, look->other.handle != NULL ? &look->other : NULL},
+        .message = artifact_pass_is_open(&look->pass) ? &look->pass.message : NULL};
+}
+
+enum rc artifact_look_read(struct artifact_look *look, int fd, uint64_t end, struct err *err)
+{
+    struct sinks sinks = sinks_of(look);
+    return read_until(fd, &look->done, end, &sinks, err);
+}
+
+/* All of it was seen: what is it? */
+static enum rc finish_look(struct artifact *a, const struct request *request,
+                           struct artifact_look *look, struct err *err)
+{
+    digest_final(&look->sha256, a->sha256);
     if (request->digest_claimed && !ct_equal(a->sha256, request->digest, SHA256_LEN))
         return FAIL(err, RC_REFUSED_DIGEST, "", 0, "the artifact is not the one announced");
-    if (ahead)
-        keep_value(a, pass);
-    if (mode == PLAN_RAW)
+    if (artifact_pass_is_open(&look->pass))
+        keep_value(a, &look->pass);
+    if (look->mode == PLAN_RAW)
         return RC_OK;
-    a->message_len = digest_len(kind_of(mode));
-    if (two)
-        digest_final(&other, a->message);
+    a->message_len = digest_len(kind_of(look->mode));
+    if (look->other.handle != NULL)
+        digest_final(&look->other, a->message);
     else
         memcpy(a->message, a->sha256, SHA256_LEN);
     return RC_OK;
+}
+
+static enum rc open_body(struct artifact *a, const struct request *request,
+                         struct artifact_pass *pass, struct err *err)
+{
+    struct artifact_look look CLEANUP(artifact_look_close) = {0};
+    enum rc rc = artifact_look_open(&look, a->mode, pass, err);
+    struct sinks sinks = sinks_of(&look);
+    if (rc == RC_OK)
+        rc = read_all(a, &sinks, err);
+    return rc == RC_OK ? finish_look(a, request, &look, err) : rc;
 }
 
 static enum rc open_digest(struct artifact *a, const struct request *request,
@@ -157,14 +198,14 @@ static enum rc open_any(struct artifact *a, const struct request *request, int f
     enum rc rc = check_handle(request, fd, err);
     if (rc != RC_OK)
         return rc;
-    return open_body(a, request, mode, pass, err);
+    return open_body(a, request, pass, err);
 }
 
 enum rc artifact_open_bytes(struct artifact *a, const struct request *request, const uint8_t *bytes,
                             enum plan_message mode, struct err *err)
 {
     *a = (struct artifact){.fd = -1, .bytes = bytes, .mode = mode, .size = request->body_len};
-    return open_body(a, request, mode, NULL, err);
+    return open_body(a, request, NULL, err);
 }
 
 enum rc artifact_open(struct artifact *a, const struct request *request, int fd,
@@ -179,6 +220,16 @@ enum rc artifact_open_for(struct artifact *a, const struct request *request, int
     enum rc rc = open_any(a, request, fd, mode, pass, err);
     artifact_pass_close(pass);
     return rc;
+}
+
+enum rc artifact_open_rest(struct artifact *a, const struct request *request, int fd,
+                           struct artifact_look *look, struct err *err)
+{
+    *a = (struct artifact){.fd = fd, .mode = look->mode, .size = request->body_len};
+    enum rc rc = check_handle(request, fd, err);
+    if (rc == RC_OK)
+        rc = artifact_look_read(look, fd, a->size, err);
+    return rc == RC_OK ? finish_look(a, request, look, err) : rc;
 }
 
 enum rc artifact_of_preview(struct artifact *a, const struct request *request,

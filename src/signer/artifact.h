@@ -9,7 +9,8 @@
  * one look finds both, else a second one follows, which hashes the artifact again, so that a file
  * changed in between cannot make a signature that differs from its receipt. Looking at a large
  * artifact takes as long as its disk does, so it is left to another thread than the signer's
- * (struct artifact_pass).
+ * (struct artifact_pass), and the first one is taken while the artifact still arrives (struct
+ * artifact_look, follow.h).
  *
  * Uses: base, hbs, policy (the message mode). Threads: any; blocking on file reads.
  */
@@ -47,6 +48,15 @@ struct artifact_pass {
     struct hbs_message message; /* with what stands before the artifact in it */
     uint64_t index;
     uint8_t c[HBS_N_MAX];
+};
+
+/** A first look that takes its time: the hashes of the bytes that were read so far. */
+struct artifact_look {
+    enum plan_message mode;
+    uint64_t done; /* bytes */
+    struct digest sha256;
+    struct digest other;       /* open if the plan signs another digest than that */
+    struct artifact_pass pass; /* open if the value at an index is found, too */
 };
 
 /**
@@ -89,6 +99,36 @@ enum rc artifact_open_bytes(struct artifact *artifact, const struct request *req
 enum rc artifact_open_for(struct artifact *artifact, const struct request *request, int fd,
                           enum plan_message mode, struct artifact_pass *pass,
                           struct err *err) MUST_CHECK;
+
+/**
+ * Begin a look for which no request is needed yet. Close it with artifact_look_close(), also after
+ * a failure.
+ * @param[in,out] pass  As for artifact_open_for(): moved into the look or closed. NULL: none.
+ * @retval RC_RETRY_SYSTEM  No memory.
+ */
+enum rc artifact_look_open(struct artifact_look *look, enum plan_message mode,
+                           struct artifact_pass *pass, struct err *err) MUST_CHECK;
+
+/**
+ * Go on with it: each byte is read once, and goes into all hashes.
+ * @param[in] fd   The same each time. Borrowed for the call.
+ * @param[in] end  As far, at least look->done.
+ * @retval RC_RETRY_SYSTEM  The handle cannot be read, or has fewer bytes. look->done says how far
+ * it came.
+ */
+enum rc artifact_look_read(struct artifact_look *look, int fd, uint64_t end,
+                           struct err *err) MUST_CHECK;
+
+/**
+ * As artifact_open_for(), for a handle that was looked at in part, under the look's mode: only the
+ * rest is read.
+ * @param[in] fd  Of the same file. Borrowed as long as *artifact lives.
+ */
+enum rc artifact_open_rest(struct artifact *artifact, const struct request *request, int fd,
+                           struct artifact_look *look, struct err *err) MUST_CHECK;
+
+/** Fine on a zeroed struct and twice. For CLEANUP(). */
+void artifact_look_close(struct artifact_look *look);
 
 /**
  * The artifact that a preview asks about, as far as it was said: all but mode is zero without a

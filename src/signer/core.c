@@ -17,6 +17,7 @@
 #include "base/lock.h"
 #include "base/log.h"
 #include "signer/crew.h"
+#include "signer/follow.h"
 #include "signer/loop.h"
 
 #define QUEUE_MAX 1024
@@ -53,6 +54,7 @@ struct core {
         enum plan_message mode;
     } modes[SIGNER_KEYS_MAX];
     size_t mode_count;
+    struct follow *follow; /* artifacts that still arrive */
 
     /* Set by the signer thread; the lock is for who reads them while pushing. */
     size_t expected;     /* so many requests are likely to come for the next turn */
@@ -116,6 +118,8 @@ static int payload_fd(const void *data, size_t len)
 static void send_reply(struct core *core, struct reply *reply, const void *payload, size_t len)
 {
     int fd CLEANUP(fd_close) = -1;
+    if (reply->op == REQUEST_UPLOAD)
+        return; /* nobody waits for one, whatever became of it */
     reply->payload_len = len;
     bool behind = len > 0 && len <= REPLY_BEHIND_MAX;
     if (len > 0 && !behind) {
@@ -218,12 +222,25 @@ static enum plan_message mode_of(struct core *core, const struct request *reques
     return mode;
 }
 
+/* The first look at a large one, or the rest of it. */
+static void hash_unread(struct core *core, struct item *item, enum plan_message mode)
+{
+    struct artifact *a = &item->job.artifact;
+    struct artifact_look look CLEANUP(artifact_look_close) = {0};
+    if (!follow_take(core->follow, &item->request, item->fd, mode, &look)) {
+        item->rc = artifact_open_for(a, &item->request, item->fd, mode, &item->pass, &item->err);
+        return;
+    }
+    artifact_pass_close(&item->pass); /* it was hashed for the index that was foreseen earlier */
+    item->rc = artifact_open_rest(a, &item->request, item->fd, &look, &item->err);
+}
+
 static void hash_item(struct core *core, struct item *item)
 {
     enum plan_message mode = mode_of(core, &item->request);
     struct artifact *a = &item->job.artifact;
     if (item->unread)
-        item->rc = artifact_open_for(a, &item->request, item->fd, mode, &item->pass, &item->err);
+        hash_unread(core, item, mode);
     else if (item->passes > 0)
         item->rc = artifact_pass_run(&item->pass, a, &item->err);
     else if (item->behind != NULL || item->mapped != NULL)
@@ -325,7 +342,8 @@ static void *intake(void *argument)
         keep_behind(item, &behind);
         item->job.artifact.fd = -1;
         bool hash = item->rc == RC_OK && item->request.op == REQUEST_SIGN;
-        item->unread = hash && item->request.body_len > ARTIFACT_LARGE;
+        item->unread = (hash && item->request.body_len > ARTIFACT_LARGE) ||
+                       (item->rc == RC_OK && item->request.op == REQUEST_UPLOAD);
         if (hash && !item->unread)
             hash_small(core, item);
         push_ready(core, item);
@@ -429,6 +447,12 @@ static void answer(void *ctx, struct item *item, const void *payload, size_t len
 static void read_again(void *ctx, struct item *item)
 {
     struct core *core = ctx;
+    if (item->request.op == REQUEST_UPLOAD) {
+        follow_begin(core->follow, &item->request, &item->fd, mode_of(core, &item->request),
+                     &item->pass);
+        item_free(item);
+        return;
+    }
     (void)pthread_mutex_lock(&core->lock);
     bool late = core->hashers == 0; /* the front is gone, and with it who could be answered */
     bool full = !late && core->hash.count >= QUEUE_MAX;
@@ -539,6 +563,12 @@ static void core_init(struct core *core)
     fifo_init(&core->hash);
 }
 
+static void *follower(void *argument)
+{
+    struct core *core = argument;
+    follow_run(core->follow);
+}
+
 static bool start_threads(struct core *core)
 {
     pthread_t thread;
@@ -546,7 +576,8 @@ static bool start_threads(struct core *core)
     for (unsigned i = 0; i < HASHERS; i++)
         if (pthread_create(&thread, NULL, hasher, core) != 0)
             return false;
-    return pthread_create(&thread, NULL, intake, core) == 0;
+    return pthread_create(&thread, NULL, follower, core) == 0 &&
+           pthread_create(&thread, NULL, intake, core) == 0;
 }
 
 enum core_exit core_run(const struct core_config *config, const struct world *world, int front,
@@ -571,7 +602,7 @@ enum core_exit core_run(const struct core_config *config, const struct world *wo
     }
     core_init(&core);
     struct crew *crew = NULL;
-    if (crew_open(&crew, &err) != RC_OK) {
+    if (crew_open(&crew, &err) != RC_OK || follow_open(&core.follow, &err) != RC_OK) {
         log_event(LOG_LEVEL_ERROR, &(struct log_fields){.index = -1, .err = &err}, "no threads");
         return CORE_EXIT_HALT;
     }

@@ -154,6 +154,18 @@ static enum rc check_remote(const struct request *r, struct err *err)
     return rc;
 }
 
+/* A hint, of which little is read (follow.h). */
+static enum rc check_upload(const struct request *r, bool has_handle, size_t behind,
+                            struct err *err)
+{
+    if (!has_handle || behind > 0 || r->body != REQUEST_BODY_BYTES ||
+        r->body_len <= REQUEST_UPLOAD_MIN)
+        return FAIL(err, RC_REFUSED_INPUT, "", 0, "message announces no large body");
+    if (r->by != REQUEST_BY_VERSION && r->by != REQUEST_BY_WINDOW)
+        return FAIL(err, RC_REFUSED_INPUT, "", r->by, "message field by: %u", r->by);
+    return RC_OK;
+}
+
 static enum rc check_preview(const struct request *r, struct err *err)
 {
     if (r->by != REQUEST_BY_VERSION && r->by != REQUEST_BY_WINDOW)
@@ -182,6 +194,8 @@ enum rc request_check(const struct request *r, uint64_t generation, bool has_han
         return check_sign(r, has_handle, behind, err);
     if (r->op == REQUEST_BATCH)
         return check_batch(r, has_handle, behind, err);
+    if (r->op == REQUEST_UPLOAD)
+        return check_upload(r, has_handle, behind, err);
     enum rc rc = check_no_body(has_handle, behind, err);
     if (rc != RC_OK)
         return rc;

@@ -40,7 +40,8 @@
 #define REQUEST_BEHIND_MAX 16384                 /* bytes of a body in the request's own message */
 #define REQUEST_NONCE_MIN 8                      /* bytes of a nonce for an attestation */
 #define REQUEST_NONCE_MAX 64
-#define REQUEST_PREFIX_MAX 256 /* bytes of what is hashed before an artifact */
+#define REQUEST_UPLOAD_MIN (UINT64_C(4) << 20) /* longer bodies are announced */
+#define REQUEST_PREFIX_MAX 256                 /* bytes of what is hashed before an artifact */
 
 /* Names of limits, in RateLimit fields, problem documents and refusal entries. */
 #define LIMIT_WINDOW "window"
@@ -71,6 +72,7 @@ enum request_op {
     REQUEST_WARNING_ACK, /* the same, afterwards; id of the warning in from */
     REQUEST_RESERVE,     /* payload: what is hashed before the artifact; or a stored signature */
     REQUEST_COMMIT,      /* payload: the signature; of a reservation, by id */
+    REQUEST_UPLOAD,      /* the body of a REQUEST_SIGN, its handle, begins to come; no reply */
     REQUEST_OP_END
 };
 

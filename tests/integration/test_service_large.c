@@ -245,8 +245,9 @@ static void test_dd(void **state)
 {
     (void)state;
     int64_t began = lab_now_ms();
-    assert_int_equal(
-        lab_shell("dd if='%s/artifact' of='%s/copy' bs=1M status=none", lab_dir(), lab_dir()), 0);
+    assert_int_equal(lab_shell("dd if='%s/artifact' of='%s/copy' bs=1M status=none conv=fsync",
+                               lab_dir(), lab_dir()),
+                     0);
     print_message("dd: %.1f s", (double)(lab_now_ms() - began) / 1000);
     assert_int_equal(lab_shell("sync '%s/copy'", lab_dir()), 0);
     print_message(", and %.1f s with its sync\n", (double)(lab_now_ms() - began) / 1000);

@@ -508,6 +508,10 @@ static void answer_plan(struct rig *rig, const struct request *request)
 static void answer_by_itself(struct rig *rig, struct rig_request *r)
 {
     const struct request *request = &r->request;
+    if (request->op == REQUEST_UPLOAD) {
+        fd_close(&r->body);
+        return;
+    }
     bool known = request->key[0] == '\0' || strcmp(request->key, RIG_VERSION_KEY) == 0 ||
                  strcmp(request->key, RIG_TIME_KEY) == 0;
     struct reply reply = rig_reply(rig, request, known ? RC_OK : RC_REFUSED_NO_KEY);

@@ -21,6 +21,7 @@
 #include "hbs/public.h"
 #include "hbs/verify.h"
 #include "lib/signer_rig.h"
+#include "signer/follow.h"
 #include "signer/loop.h"
 #include "signer/scheme.h"
 
@@ -41,6 +42,7 @@ static struct rig rig;
 static struct loop loop;
 static struct item items[ITEMS];
 static char texts[ITEMS][LARGE_LEN];
+static char long_text[2 * FOLLOW_STEP + 17]; /* of item 0, where it arrives bit by bit */
 
 /* What became of each item, by its number. */
 static struct outcome {
@@ -180,7 +182,9 @@ static void check_signed(unsigned number, bool replayed)
                                       key->public_key_len, NULL),
                      RC_OK);
     assert_int_equal(hbs_verify_open(&verifier, &public, o->signature, o->len, NULL), RC_OK);
-    hbs_verify_update(&verifier, texts[number], items[number].request.body_len);
+    bool is_long = items[number].request.body_len == sizeof(long_text);
+    hbs_verify_update(&verifier, is_long ? long_text : texts[number],
+                      items[number].request.body_len);
     assert_int_equal(hbs_verify_finish(&verifier, NULL), RC_OK);
     assert_int_equal(hbs_verify_index(&verifier), o->index);
 }
@@ -543,6 +547,176 @@ static void test_alone(void **state)
     check_signed(0, false);
 }
 
+/* Artifacts that are followed while they arrive ---------------------------------------------------
+ */
+
+/* What the front says of item 0's artifact when nothing of it is there. */
+static void announce(void)
+{
+    for (size_t i = 0; i < sizeof(long_text); i++)
+        long_text[i] = (char)(i * 7 + i / 4096);
+    make_large(0, "1.2");
+    struct item *item = &items[0];
+    fd_close(&item->fd);
+    item->fd = memfd_create("artifact", MFD_CLOEXEC);
+    assert_true(item->fd >= 0);
+    item->job = (struct job){.artifact.fd = -1};
+    item->unread = true;
+    item->request.op = REQUEST_UPLOAD;
+    item->request.body_len = sizeof(long_text);
+}
+
+static void arrive(uint64_t from, uint64_t to)
+{
+    assert_true(pwrite_full(items[0].fd, long_text + from, to - from, (off_t)from));
+}
+
+/* The core's other thread is given item 0's announcement. */
+static void follow_it(struct follow *follow)
+{
+    int fd = fcntl(items[0].fd, F_DUPFD_CLOEXEC, 0);
+    assert_true(fd >= 0);
+    follow_begin(follow, &items[0].request, &fd, rig.plan[0].message, &items[0].pass);
+    assert_int_equal(fd, -1);
+    assert_false(artifact_pass_is_open(&items[0].pass));
+}
+
+/* Then the request itself, and what is left to be read. */
+static enum rc take_rest(struct follow *follow)
+{
+    struct item *item = &items[0];
+    struct artifact_look look CLEANUP(artifact_look_close) = {0};
+    item->request.op = REQUEST_SIGN;
+    assert_true(follow_take(follow, &item->request, item->fd, rig.plan[0].message, &look));
+    item->unread = false;
+    item->rc = artifact_open_rest(&item->job.artifact, &item->request, item->fd, &look, &item->err);
+    return item->rc;
+}
+
+static bool is_followed(struct follow *follow, const struct request *request, int fd,
+                        enum plan_message mode)
+{
+    struct artifact_look look;
+    bool taken = follow_take(follow, request, fd, mode, &look);
+    artifact_look_close(&look);
+    return taken;
+}
+
+/* Each byte is read once, as it comes: what the file is afterwards changes nothing. */
+static void test_followed(void **state)
+{
+    (void)state;
+    struct follow *follow CLEANUP(follow_close) = NULL;
+    begin(VERSION_PLAN, NULL);
+    make_small(1, "1.1");
+    hand(1, -1);
+    assert_int_equal(follow_open(&follow, NULL), RC_OK);
+    assert_int_equal(follow_turn(follow), 0);
+    announce();
+    hand(0, -1);
+    check_put_off(0, 1);
+    assert_true(artifact_pass_is_open(&items[0].pass));
+    follow_it(follow);
+    assert_int_equal(follow_turn(follow), 0);
+    arrive(0, FOLLOW_STEP - 1);
+    assert_int_equal(follow_turn(follow), 0);
+    arrive(FOLLOW_STEP - 1, FOLLOW_STEP + 3);
+    assert_int_equal(follow_turn(follow), FOLLOW_STEP);
+    assert_int_equal(follow_turn(follow), 0);
+    assert_true(pwrite_full(items[0].fd, "other bytes", 11, 0));
+    arrive(FOLLOW_STEP + 3, sizeof(long_text));
+    assert_int_equal(take_rest(follow), RC_OK);
+    assert_true(items[0].job.artifact.at.known);
+    hand(0, -1);
+    assert_int_equal(outcomes[0].put_off, 1);
+    check_signed(0, false);
+}
+
+/* To the end, before the request is there; and a claim of the front that is not true. */
+static void test_followed_to_the_end(void **state)
+{
+    (void)state;
+    struct follow *follow CLEANUP(follow_close) = NULL;
+    begin(VERSION_PLAN, NULL);
+    assert_int_equal(follow_open(&follow, NULL), RC_OK);
+    announce();
+    arrive(0, sizeof(long_text));
+    follow_it(follow);
+    assert_int_equal(follow_turn(follow), FOLLOW_STEP);
+    assert_int_equal(follow_turn(follow), FOLLOW_STEP);
+    assert_int_equal(follow_turn(follow), 17);
+    assert_int_equal(follow_turn(follow), 0);
+    items[0].request.digest_claimed = true;
+    assert_int_equal(take_rest(follow), RC_REFUSED_DIGEST);
+    assert_int_equal(oracle_computed(), 0);
+}
+
+/* Another file, length, key or way of taking messages is another artifact. */
+static void test_followed_others(void **state)
+{
+    (void)state;
+    struct follow *follow CLEANUP(follow_close) = NULL;
+    begin(VERSION_PLAN, NULL);
+    assert_int_equal(follow_open(&follow, NULL), RC_OK);
+    announce();
+    arrive(0, sizeof(long_text));
+    follow_it(follow);
+    int other CLEANUP(fd_close) = memfd_create("other", MFD_CLOEXEC);
+    assert_true(pwrite_full(other, long_text, sizeof(long_text), 0));
+    struct request r = items[0].request;
+    assert_false(is_followed(follow, &r, other, PLAN_RAW));
+    assert_false(is_followed(follow, &r, -1, PLAN_RAW));
+    r.body_len--;
+    assert_false(is_followed(follow, &r, items[0].fd, PLAN_RAW));
+    r = items[0].request;
+    strcpy(r.key, "other");
+    assert_false(is_followed(follow, &r, items[0].fd, PLAN_RAW));
+    r = items[0].request;
+    assert_true(is_followed(follow, &r, items[0].fd, PLAN_RAW));
+    assert_false(is_followed(follow, &r, items[0].fd, PLAN_RAW));
+    follow_it(follow);
+    assert_false(is_followed(follow, &r, items[0].fd, PLAN_SHA256));
+}
+
+/* Who stops sending, or sends what was not announced, is forgotten, and so is who comes when
+ * enough others are followed. */
+static void test_followed_no_more(void **state)
+{
+    (void)state;
+    struct follow *follow CLEANUP(follow_close) = NULL;
+    begin(VERSION_PLAN, NULL);
+    assert_int_equal(follow_open(&follow, NULL), RC_OK);
+    announce();
+    const struct request r = items[0].request;
+    follow_it(follow);
+    arrive(0, 1);
+    for (unsigned i = 0; i < FOLLOW_IDLE_TURNS; i++)
+        assert_int_equal(follow_turn(follow), 0);
+    arrive(1, 2);
+    for (unsigned i = 0; i < FOLLOW_IDLE_TURNS; i++)
+        assert_int_equal(follow_turn(follow), 0);
+    assert_true(is_followed(follow, &r, items[0].fd, PLAN_RAW));
+    follow_it(follow);
+    for (unsigned i = 0; i <= FOLLOW_IDLE_TURNS; i++)
+        assert_int_equal(follow_turn(follow), 0);
+    assert_false(is_followed(follow, &r, items[0].fd, PLAN_RAW));
+    arrive(0, sizeof(long_text));
+    follow_it(follow);
+    assert_int_equal(follow_turn(follow), FOLLOW_STEP);
+    assert_int_equal(ftruncate(items[0].fd, FOLLOW_STEP - 1), 0);
+    assert_int_equal(follow_turn(follow), 0);
+    assert_false(is_followed(follow, &r, items[0].fd, PLAN_RAW));
+    assert_int_equal(ftruncate(items[0].fd, sizeof(long_text) + 1), 0);
+    follow_it(follow);
+    assert_int_equal(follow_turn(follow), 0);
+    assert_false(is_followed(follow, &r, items[0].fd, PLAN_RAW));
+    for (unsigned i = 0; i <= FOLLOW_MAX; i++)
+        follow_it(follow);
+    for (unsigned i = 0; i < FOLLOW_MAX; i++)
+        assert_true(is_followed(follow, &r, items[0].fd, PLAN_RAW));
+    assert_false(is_followed(follow, &r, items[0].fd, PLAN_RAW));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -561,6 +735,10 @@ int main(void)
         cmocka_unit_test(test_crash),
         cmocka_unit_test_teardown(test_not_put_off, end),
         cmocka_unit_test_teardown(test_alone, end),
+        cmocka_unit_test_teardown(test_followed, end),
+        cmocka_unit_test_teardown(test_followed_to_the_end, end),
+        cmocka_unit_test_teardown(test_followed_others, end),
+        cmocka_unit_test_teardown(test_followed_no_more, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
