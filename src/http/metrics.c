@@ -202,7 +202,6 @@ static void print_counters(FILE *f, const struct view_meters *m, const struct re
               "Time of the batch of each new signature: placed, durable, signed and verified.",
               &m->commit, histogram_time_bounds_us, 1e-6);
     histogram(f, "batch_size", "Requests that shared one commit.", &m->batch, view_batch_bounds, 1);
-    counter(f, "replays_total", "Stored signatures that were given again.", m->replayed);
     counter(f, "index_conflict_total", "Attempts to spend an index twice: must stay 0.",
             code_sum(m, RC_REFUSED_SPENT) + code_sum(m, RC_HALT_INVARIANT));
     counter(f, "state_regression_total", "State behind its anchor: must stay 0.",
@@ -252,11 +251,32 @@ static void print_key_states(FILE *f, const struct meters *all)
     for (size_t k = 0; k < all->count; k++)
         states(f, "key_state", all->keys[k].key.name, names, STATE_EXHAUSTED + 1,
                service_state_name(all->keys[k].key.state));
-    family(f, "signatures_total", "counter", "Receipts in the ledger, since the key was made.");
+}
+
+static void signatures(FILE *f, const struct view_meter *m, const char *result, uint64_t count)
+{
+    (void)fprintf(f,
+                  "tidemark_signatures_total{key=\"%s\",policy=\"%s\",result=\"%s\"} %" PRIu64 "\n",
+                  m->key.name, plan_kind_name((enum plan_kind)m->kind), result, count);
+}
+
+/* All of them, also those that never happened: an alert on one that is missing never fires. */
+static void print_requests(FILE *f, const struct meters *all)
+{
+    family(f, "signatures_total", "counter",
+           "Signing requests by what became of them: signed since the key was made, else since the "
+           "signing process started.");
+    for (size_t k = 0; k < all->count; k++) {
+        signatures(f, &all->keys[k], "signed", all->keys[k].key.signed_total);
+        for (uint32_t i = 0; i < VIEW_RESULTS; i++)
+            signatures(f, &all->keys[k], result_name(i), all->keys[k].results[i]);
+    }
+    family(f, "leaves_burned_total", "counter",
+           "Indices that are gone without a signature, since the key was made.");
     for (size_t k = 0; k < all->count; k++)
-        (void)fprintf(f, "tidemark_signatures_total{key=\"%s\",policy=\"%s\"} %" PRIu64 "\n",
-                      all->keys[k].key.name, plan_kind_name((enum plan_kind)all->keys[k].kind),
-                      all->keys[k].key.signed_total);
+        for (unsigned i = 0; i < BURN_COUNT; i++)
+            (void)fprintf(f, "tidemark_leaves_burned_total{key=\"%s\",reason=\"%s\"} %" PRIu64 "\n",
+                          all->keys[k].key.name, burn_word(i), all->keys[k].key.burned_by[i]);
 }
 
 static void print_windows(FILE *f, const struct meters *all)
@@ -279,13 +299,12 @@ static void print_windows(FILE *f, const struct meters *all)
              m->ends_s);
     EACH_KEY(f, all, "leaves_remaining", "gauge", "Signatures that the key may still make.",
              m->key.remaining_key);
-    EACH_KEY(f, all, "leaves_burned_total", "counter",
-             "Indices that may have been computed and were never released, since the key was made.",
-             m->key.burned_total);
     EACH_KEY(f, all, "epochs_total", "counter", "Leases or batches that this device took.",
              m->key.epoch);
     EACH_KEY(f, all, "export_window_limit", "gauge",
              "Highest window that may sign until an export is acknowledged.", m->key.export_limit);
+    EACH_KEY(f, all, "window_prepared_until", "gauge",
+             "Highest window that can sign without anybody preparing anything.", m->prepared_until);
     EACH_KEY(f, all, "exhaustion_timestamp_seconds", "gauge",
              "When the key is used up at the rate so far.", m->exhausted_s);
     EACH_KEY(f, all, "unacknowledged_warnings", "gauge",
@@ -368,6 +387,7 @@ bool metrics_print_core(FILE *f, uint8_t *payload, size_t len, const struct repl
         return true;
     print_service(f, m, reply);
     print_key_states(f, &all);
+    print_requests(f, &all);
     print_windows(f, &all);
     print_wear(f, &all);
     return true;

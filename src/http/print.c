@@ -96,6 +96,7 @@ void version_terminate(struct view_version *view)
 
 void index_terminate(struct view_index *view)
 {
+    END(view->why);
     END(view->version);
     END(view->slot);
 }
@@ -295,6 +296,8 @@ void print_version(struct jcs *j, const struct view_version *view, const char *k
     if (has_receipt)
         jcs_member_hex(j, "artifact_sha256", view->artifact_sha256, SHA256_LEN);
     jcs_member_u64(j, "index", view->index);
+    if (view->state == INDEX_BURNED)
+        jcs_member_string(j, "reason", burn_word(view->reason));
     if (has_receipt) {
         member_signature_path(j, key, view->id);
         member_time(j, "signed_at", view->signed_at_s);
@@ -313,6 +316,8 @@ void print_index(struct jcs *j, const struct view_index *view, const char *key)
     if (view->epoch > 0)
         jcs_member_u64(j, "epoch", view->epoch);
     jcs_member_u64(j, "index", view->index);
+    if (view->state == INDEX_BURNED)
+        jcs_member_string(j, "reason", burn_word(view->reason));
     if (has_receipt) {
         member_signature_path(j, key, view->id);
         member_time(j, "signed_at", view->signed_at_s);
@@ -320,6 +325,8 @@ void print_index(struct jcs *j, const struct view_index *view, const char *key)
     member_text(j, "slot", view->slot);
     jcs_member_string(j, "state", index_state_name(view->state));
     member_text(j, "version", view->version);
+    if (view->state == INDEX_BURNED)
+        member_text(j, "why", view->why);
     jcs_member_u64(j, "window", view->window);
     jcs_object_close(j);
 }

@@ -683,6 +683,11 @@ enum rc ledger_add_burn(struct ledger *ledger, uint32_t key, uint64_t window, ui
     if (!text_ok(why, LEDGER_TEXT_MAX))
         return REFUSE_TEXT(err, "the reason");
 
+    bool again = true; /* of more than one index nobody looks which */
+    if (count == 1)
+        rc = ledger_is_burned(ledger, key, first, &again, err);
+    if (rc != RC_OK)
+        return rc;
     struct ledger_burn burn = {.window = window, .first = first, .count = count};
     (void)snprintf(burn.why, sizeof(burn.why), "%s", why);
     entry_burn(&a.json, &a.e, &burn);
@@ -691,7 +696,10 @@ enum rc ledger_add_burn(struct ledger *ledger, uint32_t key, uint64_t window, ui
     bind_u64(&b, first);
     bind_u64(&b, count);
     bind_text(&b, burn.why);
-    return adding_both(&a, &b, err);
+    rc = adding_both(&a, &b, err);
+    if (rc == RC_OK)
+        tally_burn(&ledger->tallies, key, &burn, again);
+    return rc;
 }
 
 enum rc ledger_add_note(struct ledger *ledger, uint32_t key, enum ledger_note_kind kind,

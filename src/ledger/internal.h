@@ -70,11 +70,12 @@ enum stmt {
     STMT_LINE_MARKS,
     STMT_USAGE,
     STMT_BURNS,
-    STMT_KEY_RECEIPTS,
+    STMT_KEY_TOTALS,
     STMT_KEY_BURNS,
     STMT_WINDOW,
     STMT_LEASE_OF_INDEX,
     STMT_IS_BURNED,
+    STMT_BURN_OF_INDEX,
     STMT_NOTE_RANGE,
     STMT_NOTE_BY_TEXT,
     STMT_NOTE_TIME,
@@ -115,9 +116,15 @@ struct tally {
     uint64_t reserved; /* of leases, by remote hashes, without a receipt */
 };
 #define TALLIES_MAX 256 /* more than there are identities: a caller is seldom counted twice */
+/* The same of a whole key. */
+struct key_tally {
+    bool counted;
+    struct ledger_totals totals;
+};
 struct tallies {
     uint64_t clock;
     struct tally list[TALLIES_MAX];
+    struct key_tally keys[LEDGER_KEYS_MAX + 1];
 };
 
 struct ledger {
@@ -311,6 +318,8 @@ void tally_forget(struct tallies *tallies);
 void tally_lease(struct tallies *tallies, uint32_t key, const struct ledger_lease *lease);
 void tally_intent(struct tallies *tallies, uint32_t key, const struct ledger_intent *intent);
 void tally_receipt(struct tallies *tallies, uint32_t key, const struct ledger_receipt *receipt);
+/** @param[in] again  Some of its indices may have been burned before. */
+void tally_burn(struct tallies *tallies, uint32_t key, const struct ledger_burn *burn, bool again);
 
 void tally_reservation(struct tallies *tallies, uint32_t key,
                        const struct ledger_reservation *reservation);

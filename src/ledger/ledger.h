@@ -38,6 +38,7 @@
 #include <stdint.h>
 
 #include "base/attested.h"
+#include "base/burn.h"
 #include "base/lease.h"
 #include "base/pins.h"
 #include "base/rc.h"
@@ -295,6 +296,7 @@ enum rc ledger_add_reservation(struct ledger *ledger, uint32_t key,
 /**
  * Entry "burn": indices that may have been computed and will never be used (again), with the
  * reason. A window's totals count each index once however often it is burned.
+ * @param[in] why  From burn_text() (base/burn.h); any other text is counted as BURN_OTHER.
  */
 enum rc ledger_add_burn(struct ledger *ledger, uint32_t key, uint64_t window, uint64_t first,
                         uint64_t count, const char *why, int64_t at_s, struct err *err) MUST_CHECK;
@@ -475,10 +477,12 @@ enum rc ledger_receipt_times(struct ledger *ledger, uint32_t key, const char *re
                              int64_t since_s, int64_t *at_s, size_t max, size_t *count,
                              struct err *err) MUST_CHECK;
 
-/** Totals of a whole key, derived by counting. */
+/** Totals of a whole key. Counted once, and kept while entries are added. */
 struct ledger_totals {
-    uint64_t receipts; /* signed */
-    uint64_t burned;   /* distinct indices in burn entries */
+    uint64_t leased;                /* indices in lease entries */
+    uint64_t receipts;              /* signed */
+    uint64_t burned;                /* distinct indices in burn entries … */
+    uint64_t burned_by[BURN_COUNT]; /* … each counted by one reason; BURN_LEASE: 0 */
 };
 enum rc ledger_key_totals(struct ledger *ledger, uint32_t key, struct ledger_totals *totals,
                           struct err *err) MUST_CHECK;
@@ -490,6 +494,14 @@ enum rc ledger_lease_of_index(struct ledger *ledger, uint32_t key, uint64_t inde
 /** True in *burned if a burn entry covers the index. */
 enum rc ledger_is_burned(struct ledger *ledger, uint32_t key, uint64_t index, bool *burned,
                          struct err *err) MUST_CHECK;
+
+/**
+ * What a burn entry that covers an index says; of several, the one that counts (see totals).
+ * @param[out] why  "" unless RC_OK.
+ * @retval RC_REFUSED_NOT_FOUND  It is not burned.
+ */
+enum rc ledger_burn_of_index(struct ledger *ledger, uint32_t key, uint64_t index,
+                             char why[LEDGER_TEXT_MAX + 1], struct err *err) MUST_CHECK;
 
 /** Bindings of a version plan in order of index, from `from_index` on; at most max. */
 enum rc ledger_bindings(struct ledger *ledger, uint32_t key, uint64_t from_index,

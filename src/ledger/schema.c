@@ -411,8 +411,10 @@ const char *const ledger_sql[STMT_COUNT] = {
                    " AND v.intent = 0 AND " UNSIGNED_RESERVATION ")",
     [STMT_BURNS] = "SELECT x.first, x.count FROM burn AS x WHERE x.key = ?1 AND x.window = ?2"
                    " ORDER BY x.first, x.count",
-    [STMT_KEY_RECEIPTS] = "SELECT count(*) FROM receipt AS r WHERE r.key = ?1",
-    [STMT_KEY_BURNS] = "SELECT x.first, x.count FROM burn AS x WHERE x.key = ?1"
+    [STMT_KEY_TOTALS] = "SELECT (SELECT coalesce(sum(l.count), 0) FROM lease AS l"
+                        " WHERE l.key = ?1),"
+                        " (SELECT count(*) FROM receipt AS r WHERE r.key = ?1)",
+    [STMT_KEY_BURNS] = "SELECT x.first, x.count, x.why FROM burn AS x WHERE x.key = ?1"
                        " ORDER BY x.first, x.count",
     [STMT_WINDOW] = "SELECT e.at_s FROM window AS w JOIN entry AS e ON e.seq = w.seq"
                     " WHERE w.key = ?1 AND w.window = ?2",
@@ -423,6 +425,10 @@ const char *const ledger_sql[STMT_COUNT] = {
     [STMT_IS_BURNED] = "SELECT EXISTS (SELECT 1 FROM burn AS x WHERE x.key = ?1 AND x.first <= ?2"
                        " AND x.first > ?2 - (SELECT max(y.count) FROM burn AS y WHERE y.key = ?1)"
                        " AND x.first + x.count > ?2)",
+    [STMT_BURN_OF_INDEX] =
+        "SELECT x.why FROM burn AS x WHERE x.key = ?1 AND x.first <= ?2"
+        " AND x.first > ?2 - (SELECT max(y.count) FROM burn AS y WHERE y.key = ?1)"
+        " AND x.first + x.count > ?2 ORDER BY x.first, x.count LIMIT 1",
     [STMT_NOTE_RANGE] = "SELECT (SELECT min(n.number) FROM note AS n"
                         " WHERE n.key = ?1 AND n.kind = ?2 AND n.what = ?3),"
                         " (SELECT max(n.number) FROM note AS n"

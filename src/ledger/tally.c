@@ -42,6 +42,7 @@ void tally_lease(struct tallies *tallies, uint32_t key, const struct ledger_leas
     struct tally *t = tally_find(tallies, key, lease->window, NULL);
     if (t != NULL)
         t->leased += lease->count;
+    tallies->keys[key].totals.leased += lease->count;
 }
 
 void tally_intent(struct tallies *tallies, uint32_t key, const struct ledger_intent *intent)
@@ -58,6 +59,7 @@ void tally_receipt(struct tallies *tallies, uint32_t key, const struct ledger_re
 {
     struct tally *whole = tally_find(tallies, key, receipt->window, NULL);
     struct tally *part = tally_find(tallies, key, receipt->window, receipt->origin.requester);
+    tallies->keys[key].totals.receipts++;
     /* What a lease had reserved for it is not counted twice. */
     uint64_t moved = receipt->caller_hash_len > 0 && receipt->version[0] == '\0' ? 1 : 0;
     if (whole != NULL) {
@@ -68,6 +70,16 @@ void tally_receipt(struct tallies *tallies, uint32_t key, const struct ledger_re
         part->receipts++;
         part->reserved -= moved;
     }
+}
+
+/* Burns may overlap, and which one an index is counted by is for the tables to say. */
+void tally_burn(struct tallies *tallies, uint32_t key, const struct ledger_burn *burn, bool again)
+{
+    struct key_tally *t = &tallies->keys[key];
+    if (again)
+        t->counted = false;
+    t->totals.burned += burn->count;
+    t->totals.burned_by[burn_reason_of(burn->why)] += burn->count;
 }
 
 void tally_reservation(struct tallies *tallies, uint32_t key,

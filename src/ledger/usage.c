@@ -53,6 +53,34 @@ static enum rc tally_of(struct ledger *l, uint32_t key, uint64_t window, const c
     return rc;
 }
 
+static enum rc count_key(struct ledger *l, uint32_t key, struct ledger_totals *totals,
+                         struct err *err);
+
+static bool same_totals(const struct ledger_totals *a, const struct ledger_totals *b)
+{
+    bool same = a->leased == b->leased && a->receipts == b->receipts && a->burned == b->burned;
+    for (size_t i = 0; i < BURN_COUNT; i++)
+        same = same && a->burned_by[i] == b->burned_by[i];
+    return same;
+}
+
+static enum rc check_keys(struct ledger *l, struct err *err)
+{
+    for (uint32_t key = 1; key <= l->state.key_count; key++) {
+        const struct key_tally *kept = &l->tallies.keys[key];
+        struct ledger_totals totals = {0};
+        if (!kept->counted)
+            continue;
+        enum rc rc = count_key(l, key, &totals, err);
+        if (rc != RC_OK)
+            return rc;
+        if (!same_totals(&totals, &kept->totals))
+            return HALT(l, 0, err, "what is counted of '%s' differs from the tables",
+                        l->keys[key].name);
+    }
+    return RC_OK;
+}
+
 enum rc tally_check(struct ledger *l, struct err *err)
 {
     for (size_t i = 0; i < TALLIES_MAX; i++) {
@@ -68,12 +96,12 @@ enum rc tally_check(struct ledger *l, struct err *err)
             return HALT(l, 0, err, "what is counted of window %" PRIu64 " differs from the tables",
                         t.window);
     }
-    return RC_OK;
+    return check_keys(l, err);
 }
 
 /* Burns may overlap. They come in order of their first index, so one sweep counts each index once.
- */
-static enum rc sweep_burns(struct ledger *l, const struct binder *b, uint64_t *burned,
+ * by: NULL where the rows have no reasons. */
+static enum rc sweep_burns(struct ledger *l, const struct binder *b, uint64_t *burned, uint64_t *by,
                            struct err *err)
 {
     uint64_t swept = 0; /* every index below it is counted */
@@ -85,13 +113,19 @@ static enum rc sweep_burns(struct ledger *l, const struct binder *b, uint64_t *b
         struct row r = {.stmt = b->stmt};
         uint64_t first = row_u64(&r);
         uint64_t end = first + row_u64(&r);
+        char why[LEDGER_TEXT_MAX + 1] = "";
+        if (by != NULL)
+            row_text(&r, why, sizeof(why));
         rc = row_good(l, &r, err);
         if (rc != RC_OK)
             return rc;
-        if (end > swept) {
-            *burned += end - (first > swept ? first : swept);
-            swept = end;
-        }
+        if (end <= swept)
+            continue;
+        uint64_t count = end - (first > swept ? first : swept);
+        *burned += count;
+        if (by != NULL)
+            by[burn_reason_of(why)] += count;
+        swept = end;
     }
 }
 
@@ -100,26 +134,28 @@ static enum rc count_burned(struct ledger *l, uint32_t key, uint64_t window, uin
 {
     struct binder b CLEANUP(binder_done) = question(l, STMT_BURNS, key);
     bind_u64(&b, window);
-    return sweep_burns(l, &b, burned, err);
+    return sweep_burns(l, &b, burned, NULL, err);
 }
 
-static enum rc count_burned_of_key(struct ledger *l, uint32_t key, uint64_t *burned,
+static enum rc count_burned_of_key(struct ledger *l, uint32_t key, struct ledger_totals *totals,
                                    struct err *err)
 {
     struct binder b CLEANUP(binder_done) = question(l, STMT_KEY_BURNS, key);
-    return sweep_burns(l, &b, burned, err);
+    return sweep_burns(l, &b, &totals->burned, totals->burned_by, err);
 }
 
-static enum rc count_receipts_of_key(struct ledger *l, uint32_t key, uint64_t *receipts,
-                                     struct err *err)
+static enum rc count_key(struct ledger *l, uint32_t key, struct ledger_totals *totals,
+                         struct err *err)
 {
-    struct binder b CLEANUP(binder_done) = question(l, STMT_KEY_RECEIPTS, key);
+    struct binder b CLEANUP(binder_done) = question(l, STMT_KEY_TOTALS, key);
     enum rc rc = question_one(l, &b, err);
     if (rc != RC_OK)
         return rc;
     struct row r = {.stmt = b.stmt};
-    *receipts = row_u64(&r);
-    return row_good(l, &r, err);
+    totals->leased = row_u64(&r);
+    totals->receipts = row_u64(&r);
+    rc = row_good(l, &r, err);
+    return rc == RC_OK ? count_burned_of_key(l, key, totals, err) : rc;
 }
 
 enum rc ledger_key_totals(struct ledger *ledger, uint32_t key, struct ledger_totals *totals,
@@ -128,13 +164,17 @@ enum rc ledger_key_totals(struct ledger *ledger, uint32_t key, struct ledger_tot
     *totals = (struct ledger_totals){0};
     struct ledger_totals found = {0};
     enum rc rc = ledger_usable_key(ledger, key, err);
-    if (rc == RC_OK)
-        rc = count_receipts_of_key(ledger, key, &found.receipts, err);
-    if (rc == RC_OK)
-        rc = count_burned_of_key(ledger, key, &found.burned, err);
-    if (rc == RC_OK)
-        *totals = found;
-    return rc;
+    if (rc != RC_OK)
+        return rc;
+    struct key_tally *kept = &ledger->tallies.keys[key];
+    if (!kept->counted) {
+        rc = count_key(ledger, key, &found, err);
+        if (rc != RC_OK)
+            return rc;
+        *kept = (struct key_tally){.counted = true, .totals = found};
+    }
+    *totals = kept->totals;
+    return RC_OK;
 }
 
 static enum rc read_opened(struct ledger *l, uint32_t key, uint64_t window,
@@ -265,4 +305,29 @@ enum rc ledger_is_burned(struct ledger *ledger, uint32_t key, uint64_t index, bo
     struct row r = {.stmt = b.stmt};
     *burned = row_i64(&r) != 0;
     return row_good(ledger, &r, err);
+}
+
+enum rc ledger_burn_of_index(struct ledger *ledger, uint32_t key, uint64_t index,
+                             char why[LEDGER_TEXT_MAX + 1], struct err *err)
+{
+    why[0] = '\0';
+    bool found = false;
+    enum rc rc = ledger_usable_key(ledger, key, err);
+    if (rc != RC_OK)
+        return rc;
+    if (is_beyond(index))
+        return FAIL(err, RC_REFUSED_NOT_FOUND, "", 0, "index %" PRIu64 " is not burned", index);
+    struct binder b CLEANUP(binder_done) = question(ledger, STMT_BURN_OF_INDEX, key);
+    bind_u64(&b, index);
+    rc = question_next(ledger, &b, &found, err);
+    if (rc != RC_OK)
+        return rc;
+    if (!found)
+        return FAIL(err, RC_REFUSED_NOT_FOUND, "", 0, "index %" PRIu64 " is not burned", index);
+    struct row r = {.stmt = b.stmt};
+    row_text(&r, why, LEDGER_TEXT_MAX + 1);
+    rc = row_good(ledger, &r, err);
+    if (rc != RC_OK)
+        why[0] = '\0';
+    return rc;
 }

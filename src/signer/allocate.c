@@ -202,7 +202,7 @@ static enum rc raise_w(const struct allocator *alloc, int64_t window, struct pat
     int64_t total = window - key_floor(key);
     bool on = true;
     key->lease = (struct open_lease){0};
-    reserve_end_all(key, "a later window opened");
+    reserve_end_all(key, BURN_WINDOW, "a later window opened");
     do {
         enum rc rc = firm(alloc->world->tpm->step_w(key->anchor, key->w + 1, err));
         if (rc != RC_OK)

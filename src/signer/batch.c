@@ -371,10 +371,13 @@ static void receipt_of(const struct batch *b, const struct job *job, struct ledg
               job->request->idempotency_key);
 }
 
-static enum rc burn_entry(struct batch *b, const struct job *job, const char *why, struct err *err)
+static enum rc burn_entry(struct batch *b, const struct job *job, enum rc outcome, const char *why,
+                          struct err *err)
 {
+    char text[LEDGER_TEXT_MAX + 1];
+    burn_text(text, sizeof(text), outcome == RC_BURNED_CLOCK ? BURN_CLOCK : BURN_VERIFY, why);
     return ledger_add_burn(b->ledger, b->key->record.id, job->place.window, job->place.index, 1,
-                           why, b->now_s, err);
+                           text, b->now_s, err);
 }
 
 /* Receipts of the good ones and burns of the bad ones, in one sync. */
@@ -385,7 +388,7 @@ static enum rc record(struct batch *b, struct job **jobs, size_t count,
     enum rc rc = ledger_begin(b->ledger, err);
     for (size_t i = 0; i < count && rc == RC_OK; i++) {
         if (outcomes[i].rc != RC_OK) {
-            rc = burn_entry(b, jobs[i], why, err);
+            rc = burn_entry(b, jobs[i], outcomes[i].rc, why, err);
             continue;
         }
         receipt_of(b, jobs[i], &receipts[i]);
@@ -506,6 +509,19 @@ static enum rc complete_one(struct key *key, const struct world *world, void *tp
     return ledger_add_receipt(ledger, key->record.id, &receipt, signature, len, err);
 }
 
+static enum rc give_up_intent(const struct key *key, struct ledger *ledger,
+                              const struct ledger_intent *intent, int64_t now_s, struct err *err)
+{
+    char text[LEDGER_TEXT_MAX + 1];
+    if (intent->remote)
+        burn_text(text, sizeof(text), BURN_RESTART, "the process that held the reservation ended");
+    else
+        burn_text(text, sizeof(text), BURN_WINDOW,
+                  "the window was closed before the intent could be completed");
+    return ledger_add_burn(ledger, key->record.id, intent->window, intent->index, 1, text, now_s,
+                           err);
+}
+
 enum rc batch_complete_intents(struct key *key, const struct world *world, void *tpm,
                                struct ledger *ledger, struct err *err)
 {
@@ -532,11 +548,7 @@ enum rc batch_complete_intents(struct key *key, const struct world *world, void 
         if (rc == RC_OK)
             rc = ledger_begin(ledger, err);
         if (rc == RC_OK && closed)
-            rc = ledger_add_burn(ledger, key->record.id, intent.window, intent.index, 1,
-                                 intent.remote
-                                     ? "the process that held the reservation ended"
-                                     : "the window was closed before the intent could be completed",
-                                 now_s, err);
+            rc = give_up_intent(key, ledger, &intent, now_s, err);
         else if (rc == RC_OK)
             rc = complete_one(key, world, tpm, ledger, &intent, now_s, err);
         if (rc != RC_OK) {

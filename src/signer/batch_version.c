@@ -201,7 +201,7 @@ static enum rc may_step(struct batch *b, int64_t window, struct err *err)
     struct key *key = b->key;
     if (window <= key_floor(key))
         return RC_OK;
-    reserve_end_all(key, "a later window opened");
+    reserve_end_all(key, BURN_WINDOW, "a later window opened");
     enum rc rc = reserve_tidy(key, b->ledger, b->world, b->now_s, err);
     if (rc != RC_OK)
         return rc;

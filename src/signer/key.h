@@ -97,7 +97,9 @@ struct reservation {
     uint8_t c[HBS_N_MAX];
     int64_t expires_ns;     /* raw time */
     struct ots_lease lease; /* the only one for the index; zero once it is spent or ended */
-    const char *why;        /* RESERVATION_ENDED: for the burn that is not written yet; static */
+    /* RESERVATION_ENDED: for the burn that is not written yet; static */
+    enum burn_reason reason;
+    const char *why;
 };
 
 /** A receipt that may get an attestation when the answers have left. */

@@ -86,13 +86,15 @@ static size_t group_by_key(struct item **items, size_t count, struct item **grou
 }
 
 /* One request of a batch that has ended: what monitors want to know of it. */
-static void meter(struct loop *loop, const struct reply *r, int64_t took_ns)
+static void meter(struct loop *loop, const char *key, const struct reply *r, int64_t took_ns)
 {
     struct view_meters *m = &loop->meters;
+    enum plan_message mode = PLAN_RAW;
     if (r->rc == RC_OK && r->reserved)
         return; /* counted when its hash is signed */
+    if (signer_message_mode(loop->signer, key, &mode))
+        results_count(&loop->results, key, r);
     m->codes[view_code_number((enum rc)r->rc)]++;
-    m->replayed += r->rc == RC_OK && r->replayed ? 1 : 0;
     if (r->rc == RC_OK && !r->replayed)
         histogram_add(&m->commit, histogram_time_bounds_us,
                       took_ns > 0 ? (uint64_t)took_ns / 1000 : 0);
@@ -133,7 +135,7 @@ static enum rc sign_items(struct loop *loop, batch_server serve, struct item **i
             read_again(loop, grouped[i], &jobs[i]);
             continue;
         }
-        meter(loop, &grouped[i]->reply, took_ns);
+        meter(loop, grouped[i]->request.key, &grouped[i]->reply, took_ns);
         answer(loop, grouped[i], jobs[i].signature, jobs[i].signature_len);
         free(jobs[i].signature);
     }
@@ -189,7 +191,7 @@ static enum rc sign_bulk(struct loop *loop, struct item *item, struct err *err)
     int64_t took_ns = raw_ns(loop) - began_ns;
     histogram_add(&loop->meters.batch, view_batch_bounds, bulk->count);
     for (size_t i = 0; bulk_done(bulk) && i < bulk->count; i++)
-        meter(loop, &bulk->replies[i], took_ns);
+        meter(loop, item->request.key, &bulk->replies[i], took_ns);
     /* Behind a halt every job has its answer; where the look before found it, nothing was begun. */
     if (bulk_done(bulk))
         answer_bulk(loop, item, bulk);
@@ -201,12 +203,14 @@ static enum rc sign_bulk(struct loop *loop, struct item *item, struct err *err)
 }
 
 /* The signer says what is; what was since the start is counted here, since signers come and go. */
-static void add_counters(const struct loop *loop, struct view_meters *m)
+static void add_counters(const struct loop *loop, struct view_meters *m, size_t len)
 {
+    struct view_meter *keys = (struct view_meter *)(void *)(m + 1);
     m->commit = loop->meters.commit;
     m->batch = loop->meters.batch;
-    m->replayed = loop->meters.replayed;
     memcpy(m->codes, loop->meters.codes, sizeof(m->codes));
+    for (size_t i = 0; i < (len - sizeof(*m)) / sizeof(*keys); i++)
+        results_fill(&loop->results, &keys[i]);
 }
 
 /* Without a signer there is still something to tell monitors: above all that there is none. */
@@ -214,7 +218,7 @@ static void read_counters(struct loop *loop, struct item *item)
 {
     struct view_meters m = {.state = state_without_signer(loop->why.rc)};
     enum tpm_trouble trouble = tpm_trouble_of(&loop->why);
-    add_counters(loop, &m);
+    add_counters(loop, &m, sizeof(m));
     reply_init(&item->reply, &item->request);
     strcpy(item->reply.tpm_state, tpm_trouble_word(trouble));
     answer(loop, item, &m, sizeof(m));
@@ -226,7 +230,7 @@ static void read_item(struct loop *loop, struct item *item)
     size_t len = 0;
     signer_read(loop->signer, &item->request, &item->reply, &payload, &len);
     if (item->request.op == REQUEST_METERS && payload != NULL)
-        add_counters(loop, payload);
+        add_counters(loop, payload, len);
     answer(loop, item, payload, len);
     free(payload);
 }

@@ -8,6 +8,7 @@
 #ifndef SIGNER_LOOP_H
 #define SIGNER_LOOP_H
 
+#include "signer/results.h"
 #include "signer/signer.h"
 
 /** One request on its way through the core. */
@@ -62,6 +63,7 @@ struct loop {
     struct timekeeper clock;
     struct signer *signer;     /* NULL while it cannot be opened */
     struct view_meters meters; /* counters and histograms since loop_start() */
+    struct results results;    /* the same, of each key */
     struct err why;            /* then: the reason */
 
     /* What is due by the clock, however much is asked meanwhile. Raw milliseconds. */

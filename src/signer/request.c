@@ -35,6 +35,16 @@ const char *index_state_name(uint32_t state)
     return state < sizeof(names) / sizeof(names[0]) ? names[state] : "unknown";
 }
 
+const char *result_name(uint32_t result)
+{
+    static const char *const names[VIEW_RESULTS] = {[RESULT_REPLAYED] = "replayed",
+                                                    [RESULT_REFUSED] = "refused",
+                                                    [RESULT_LATER] = "later",
+                                                    [RESULT_BURNED] = "burned",
+                                                    [RESULT_HALTED] = "halted"};
+    return result < VIEW_RESULTS ? names[result] : "unknown";
+}
+
 const uint64_t view_batch_bounds[HISTOGRAM_BOUNDS] = {1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128};
 
 static const enum rc codes[] = {RC_OK,

@@ -21,6 +21,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/burn.h"
 #include "base/histogram.h"
 #include "base/lease.h"
 #include "base/rc.h"
@@ -232,6 +233,7 @@ struct view_key {
     int64_t early_window; /* the same if its start is still to come, or REQUEST_NONE */
     uint64_t epoch;       /* leases or batches that this device ever took */
     uint64_t signed_total, burned_total;
+    uint64_t burned_by[BURN_COUNT]; /* indices gone without a signature, by reason */
     uint64_t remaining_window, remaining_key;
     int64_t
         export_limit; /* highest window that may sign until an export is acknowledged, or NONE */
@@ -258,7 +260,8 @@ struct view_version {
     char version[REQUEST_VERSION_MAX + 1];
     char slot[NAME_LEN_MAX + 1];
     uint64_t window, index;
-    uint32_t state; /* enum index_state */
+    uint32_t state;  /* enum index_state */
+    uint32_t reason; /* INDEX_BURNED: enum burn_reason */
     uint8_t artifact_sha256[SHA256_LEN];
     int64_t signed_at_s;
     uint8_t id[16];
@@ -301,6 +304,8 @@ enum index_state {
 struct view_index {
     uint64_t index, window;
     uint32_t state;                        /* enum index_state */
+    uint32_t reason;                       /* INDEX_BURNED: enum burn_reason */
+    char why[REQUEST_TEXT_MAX + 1];        /* INDEX_BURNED: the ledger's words for it, or "" */
     char version[REQUEST_VERSION_MAX + 1]; /* version plans: what it is kept for */
     char slot[NAME_LEN_MAX + 1];
     uint64_t epoch; /* lease or batch that holds it, 0 if none */
@@ -362,18 +367,23 @@ struct view_meters {
     struct histogram batch;         /* requests in each batch */
     struct histogram tpm_increment; /* of a counter of the TPM, since it was opened; microseconds */
     uint64_t codes[VIEW_CODES_MAX]; /* answers to signing requests, by code */
-    uint64_t replayed;              /* of those with RC_OK: stored signatures */
 };
+
+/** What became of signing requests. Signed ones are receipts of the ledger, view_key has them. */
+enum view_result { RESULT_REPLAYED, RESULT_REFUSED, RESULT_LATER, RESULT_BURNED, RESULT_HALTED };
+#define VIEW_RESULTS (RESULT_HALTED + 1)
 
 /** The same of one key. */
 struct view_meter {
     struct view_key key;
-    uint32_t kind;  /* enum plan_kind */
+    uint64_t results[VIEW_RESULTS]; /* by enum view_result, since the signing process started */
+    uint32_t kind;                  /* enum plan_kind */
     int64_t window; /* that signs now, or did last; REQUEST_NONE: none yet. The rest is about it */
     int64_t opens_s, ends_s; /* time plans; else REQUEST_NONE */
     uint64_t capacity, used, burned;
     uint64_t burst, per_hour, window_max; /* configured limits, 0: none */
-    int64_t exhausted_s;                  /* at the rate so far, or REQUEST_NONE */
+    int64_t prepared_until;  /* highest window that needs no operator before it signs */
+    int64_t exhausted_s;     /* at the rate so far, or REQUEST_NONE */
     uint32_t unacknowledged; /* warnings that wait for an operator, and the key with them */
 };
 
@@ -381,6 +391,7 @@ struct view_meter {
 const char *service_state_name(uint32_t state);
 const char *window_state_name(uint32_t state);
 const char *index_state_name(uint32_t state);
+const char *result_name(uint32_t result); /* "replayed" */
 
 /**
  * Is this a message that the core may act on? Magic, generation, op, terminated strings, enum

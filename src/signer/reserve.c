@@ -22,10 +22,11 @@ static void forget(struct reservation *r)
     wipe(r, sizeof(*r));
 }
 
-static void end(struct key *key, struct reservation *r, const char *why)
+static void end(struct key *key, struct reservation *r, enum burn_reason reason, const char *why)
 {
     wipe(&r->lease, sizeof(r->lease));
     r->state = RESERVATION_ENDED;
+    r->reason = reason;
     r->why = why;
     log_event(LOG_LEVEL_WARNING,
               &(struct log_fields){.key = key->record.name,
@@ -42,11 +43,19 @@ static struct reservation *find(const struct key *key, enum reservation_state st
     return NULL;
 }
 
-void reserve_end_all(struct key *key, const char *why)
+void reserve_end_all(struct key *key, enum burn_reason reason, const char *why)
 {
     struct reservation *r = NULL;
     while ((r = find(key, RESERVATION_OPEN)) != NULL)
-        end(key, r, why);
+        end(key, r, reason, why);
+}
+
+uint64_t reserve_not_burned(const struct key *key)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; key->reservations != NULL && i < RESERVATIONS_MAX; i++)
+        n += key->reservations[i].state != RESERVATION_FREE ? 1 : 0;
+    return n;
 }
 
 uint64_t reserve_open_in(const struct key *key, uint64_t window)
@@ -79,9 +88,11 @@ struct reservation *reserve_of_request(const struct key *key, const char *idempo
 }
 
 static enum rc burn(struct ledger *ledger, uint32_t key, const struct ledger_reservation *r,
-                    const char *why, int64_t now_s, struct err *err)
+                    enum burn_reason reason, const char *why, int64_t now_s, struct err *err)
 {
-    return ledger_add_burn(ledger, key, r->window, r->index, 1, why, now_s, err);
+    char text[LEDGER_TEXT_MAX + 1];
+    burn_text(text, sizeof(text), reason, why);
+    return ledger_add_burn(ledger, key, r->window, r->index, 1, text, now_s, err);
 }
 
 /* Commit, or leave nothing behind: what cannot be recorded ends the work on the key. */
@@ -106,7 +117,9 @@ static enum rc burn_open(struct key *key, struct ledger *ledger, int64_t now_s, 
         after = r.seq;
         rc = ledger_begin(ledger, err);
         if (rc == RC_OK)
-            rc = commit(ledger, burn(ledger, key->record.id, &r, ENDED_BY_START, now_s, err), err);
+            rc = commit(ledger,
+                        burn(ledger, key->record.id, &r, BURN_RESTART, ENDED_BY_START, now_s, err),
+                        err);
         if (rc != RC_OK)
             return rc;
         log_event(LOG_LEVEL_WARNING,
@@ -141,7 +154,7 @@ static void expire(struct key *key, const struct world *world)
     for (size_t i = 0; i < RESERVATIONS_MAX; i++) {
         struct reservation *r = &key->reservations[i];
         if (r->state == RESERVATION_OPEN && now_ns >= r->expires_ns)
-            end(key, r, EXPIRED);
+            end(key, r, BURN_EXPIRED, EXPIRED);
     }
 }
 
@@ -159,7 +172,7 @@ enum rc reserve_tidy(struct key *key, struct ledger *ledger, const struct world 
     for (size_t i = 0; i < RESERVATIONS_MAX && rc == RC_OK; i++) {
         const struct reservation *r = &key->reservations[i];
         if (r->state == RESERVATION_ENDED)
-            rc = burn(ledger, key->record.id, &r->record, r->why, now_s, err);
+            rc = burn(ledger, key->record.id, &r->record, r->reason, r->why, now_s, err);
     }
     rc = commit(ledger, rc, err);
     struct reservation *r = NULL;
@@ -342,7 +355,7 @@ enum rc reserve_release(struct batch *b, struct job **jobs, size_t count, lease_
         rc = tell(b, jobs[i], jobs[i]->reservation, &e);
         if (rc == RC_OK)
             continue;
-        end(b->key, jobs[i]->reservation, "the answer could not be given");
+        end(b->key, jobs[i]->reservation, BURN_OTHER, "the answer could not be given");
         job_burn(jobs[i], rc, &e);
     }
     return RC_OK;
@@ -540,7 +553,7 @@ static enum rc look_at_time(struct batch *b, struct wait *wait, struct err *err)
 {
     wait->rc = batch_still_open(b, &wait->retry_after_s, &wait->err);
     if (wait->rc == RC_REFUSED_EXPIRED)
-        reserve_end_all(b->key, "its window ended before the hash came");
+        reserve_end_all(b->key, BURN_WINDOW, "its window ended before the hash came");
     return reserve_tidy(b->key, b->ledger, b->world, b->now_s, err);
 }
 

@@ -36,7 +36,7 @@ void reserve_stop(struct key *key);
  * are written by the next reserve_tidy(), or by the next start.
  * @param[in] why  Static, for people.
  */
-void reserve_end_all(struct key *key, const char *why);
+void reserve_end_all(struct key *key, enum burn_reason reason, const char *why);
 
 /**
  * End those that have expired, and write the burns of all that have ended. Not in a transaction.
@@ -44,6 +44,9 @@ void reserve_end_all(struct key *key, const char *why);
  */
 enum rc reserve_tidy(struct key *key, struct ledger *ledger, const struct world *world,
                      int64_t now_s, struct err *err) MUST_CHECK;
+
+/** Reservations whose index is neither signed nor written down as burned. */
+uint64_t reserve_not_burned(const struct key *key);
 
 /** Reservations that are open in a window. */
 uint64_t reserve_open_in(const struct key *key, uint64_t window);

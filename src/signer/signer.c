@@ -457,7 +457,7 @@ static enum rc ask_tpm_time(struct signer *s, struct err *err)
 static void end_leases(struct key *key, const char *why)
 {
     key->lease = (struct open_lease){0};
-    reserve_end_all(key, why);
+    reserve_end_all(key, BURN_CLOCK, why);
 }
 
 /* What this process holds in memory may be older than it knows: a lease, or copies of counters.

@@ -175,6 +175,28 @@ void view_next_version(const struct key *key, struct ledger *ledger, const char 
     next[0] = '\0';
 }
 
+/* Burned indices ------------------------------------------------------------------------------ */
+
+/* What the lease in hand may still sign. */
+static uint64_t in_hand(const struct key *key, int64_t now_s)
+{
+    bool over = key->lease.epoch == 0 || !may_still_sign(key, key->lease.window, now_s);
+    return over ? 0 : key->lease.count - key->lease.next;
+}
+
+/* By reason. The rests of leases have no entries: they are what was leased, and is neither signed,
+ * nor in an entry, nor still to come. */
+static void view_burns(const struct key *key, const struct ledger_totals *totals, int64_t now_s,
+                       uint64_t burned_by[BURN_COUNT])
+{
+    memcpy(burned_by, totals->burned_by, sizeof(totals->burned_by));
+    if (key->plan.kind == PLAN_VERSION)
+        return;
+    uint64_t known =
+        totals->receipts + totals->burned + in_hand(key, now_s) + reserve_not_burned(key);
+    burned_by[BURN_LEASE] = totals->leased > known ? totals->leased - known : 0;
+}
+
 /* Keys ---------------------------------------------------------------------------------------- */
 
 static uint32_t key_state(const struct key *key, struct ledger *ledger,
@@ -222,6 +244,7 @@ void view_key(const struct key *key, struct ledger *ledger, const struct key_set
     if (ledger_key_totals(ledger, key->record.id, &totals, NULL) == RC_OK) {
         v->signed_total = totals.receipts;
         v->burned_total = totals.burned;
+        view_burns(key, &totals, now_s, v->burned_by);
     }
     if (key->rc != RC_OK) {
         text_copy(v->reason, sizeof(v->reason), err_text(&key->err));
@@ -270,6 +293,10 @@ void view_meter(const struct key *key, struct ledger *ledger, const struct key_s
                              .per_hour = key->limits.per_hour,
                              .window_max = key->limits.window_max};
     view_key(key, ledger, settings, now_s, &m->key);
+    /* Seeds and trees of all windows were made with the key; an export may be due before. */
+    m->prepared_until = (int64_t)key->plan.window_count - 1;
+    if (m->key.export_limit != REQUEST_NONE && m->key.export_limit < m->prepared_until)
+        m->prepared_until = m->key.export_limit;
     m->window = m->key.open_window != REQUEST_NONE ? m->key.open_window : m->key.floor;
     struct ledger_usage usage;
     if (key->plan.window_size == 0 || m->window < 0 ||
@@ -384,12 +411,18 @@ static enum rc version_entry(const struct key *key, struct ledger *ledger, uint6
         return FAIL(err, rc, "", 0, "the ledger cannot be read");
     memcpy(v->artifact_sha256, intent.artifact_sha256, SHA256_LEN);
     v->state = reserve_of_index(key, index) != NULL ? INDEX_LEASED : INDEX_BURNED;
+    v->reason = BURN_OTHER;
     struct ledger_receipt receipt;
     rc = ledger_receipt_by_index(ledger, key->record.id, index, &receipt, NULL, NULL);
     if (rc == RC_OK) {
         v->state = INDEX_SIGNED;
         v->signed_at_s = receipt.at_s;
         memcpy(v->id, receipt.id, sizeof(v->id));
+    }
+    if (rc == RC_REFUSED_NOT_FOUND && v->state == INDEX_BURNED) {
+        char why[LEDGER_TEXT_MAX + 1];
+        rc = ledger_burn_of_index(ledger, key->record.id, index, why, NULL);
+        v->reason = burn_reason_of(why);
     }
     return rc == RC_REFUSED_NOT_FOUND ? RC_OK : rc;
 }
@@ -483,6 +516,23 @@ static uint32_t leased_state(const struct key *key, struct ledger *ledger, uint6
     return skipped ? INDEX_GIVEN_UP : INDEX_UNUSED;
 }
 
+/* Of a lease, an index without an entry is of its rest. Of a version plan, it is one whose request
+ * ended in a halt, and the next start decides. */
+static enum rc why_burned(const struct key *key, struct ledger *ledger, struct view_index *v,
+                          struct err *err)
+{
+    char why[LEDGER_TEXT_MAX + 1];
+    enum rc rc = ledger_burn_of_index(ledger, key->record.id, v->index, why, NULL);
+    if (rc != RC_OK && rc != RC_REFUSED_NOT_FOUND)
+        return FAIL(err, rc, "", 0, "the ledger cannot be read");
+    _Static_assert(sizeof(why) <= sizeof(v->why), "room for a reason");
+    text_copy(v->why, sizeof(v->why), why);
+    v->reason = rc == RC_OK                      ? burn_reason_of(why)
+                : key->plan.kind != PLAN_VERSION ? BURN_LEASE
+                                                 : BURN_OTHER;
+    return RC_OK;
+}
+
 enum rc view_index(const struct key *key, struct ledger *ledger, int64_t index, int64_t now_s,
                    struct view_index *v, struct err *err)
 {
@@ -521,9 +571,10 @@ enum rc view_index(const struct key *key, struct ledger *ledger, int64_t index, 
         v->state = version.state;
         text_copy(v->version, sizeof(v->version), version.version);
         text_copy(v->slot, sizeof(v->slot), version.slot);
-        return rc;
-    }
-    if (v->state != INDEX_SIGNED)
+        if (rc != RC_OK)
+            return rc;
+    } else if (v->state != INDEX_SIGNED) {
         v->state = leased_state(key, ledger, v->index, v->window, now_s, &v->epoch);
-    return RC_OK;
+    }
+    return v->state == INDEX_BURNED ? why_burned(key, ledger, v, err) : RC_OK;
 }

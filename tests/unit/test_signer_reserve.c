@@ -124,6 +124,8 @@ static void expect_window(uint64_t signatures, uint64_t reserved, uint64_t burne
     assert_int_equal(v.burned, burned);
 }
 
+static enum burn_reason reason; /* of the index that was asked for last */
+
 static uint32_t index_state(uint64_t index)
 {
     struct request request = {.op = REQUEST_INDEX, .key = "k", .from = (int64_t)index};
@@ -132,7 +134,12 @@ static uint32_t index_state(uint64_t index)
     size_t len = 0;
     signer_read(rig.signer, &request, &reply, &payload, &len);
     assert_int_equal(reply.rc, RC_OK);
-    uint32_t found = ((const struct view_index *)payload)->state;
+    const struct view_index *view = payload;
+    uint32_t found = view->state;
+    reason = (enum burn_reason)view->reason;
+    /* The ledger's words begin with the reason's, and are there just when it is burned. */
+    assert_true(found != INDEX_BURNED || burn_reason_of(view->why) == reason);
+    assert_int_equal(view->why[0] != '\0', found == INDEX_BURNED);
     free(payload);
     return found;
 }
@@ -349,6 +356,7 @@ static void it_expires(void **state)
         fake_clock_set(&rig.fake, START + DAY + 301);
         look();
         assert_int_equal(index_state(r.reply.signature.index), INDEX_BURNED);
+        assert_int_equal(reason, BURN_EXPIRED);
         expect_window(1, 0, 1);
         commit(&r, "artifact", RC_REFUSED_EXPIRED);
         commit(&second, "another", RC_OK);
@@ -391,6 +399,7 @@ static void it_ends_with_the_process(void **state)
         assert_int_equal(rig_key_rc(&rig, 0), RC_OK);
         commit(&r, "artifact", RC_REFUSED_EXPIRED);
         assert_int_equal(index_state(r.reply.signature.index), INDEX_BURNED);
+        assert_int_equal(reason, BURN_RESTART);
         assert_int_equal(oracle_computed(), 0);
         rig_stop(&rig);
         struct ledger *ledger = rig_ledger(&rig);
@@ -414,6 +423,8 @@ static void it_ends_with_its_window(void **state)
     static struct ask sign = {.version = "0.1.0", .text = "later"};
     rig_ask(&rig, &sign, RC_OK);
     commit(&r, "artifact", RC_REFUSED_EXPIRED);
+    assert_int_equal(index_state(r.reply.signature.index), INDEX_BURNED);
+    assert_int_equal(reason, BURN_WINDOW);
     rig_end(&rig);
 
     begin(TIME_PLAN);

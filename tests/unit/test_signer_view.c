@@ -91,6 +91,9 @@ struct sums {
     uint64_t of[INDEX_PADDING + 1];
 };
 
+/* Of all windows that were looked at: burned indices by reason. */
+static uint64_t burned_by[BURN_COUNT];
+
 static struct sums count_states(const struct view_window *w)
 {
     struct sums sums = {{0}};
@@ -99,6 +102,10 @@ static struct sums count_states(const struct view_window *w)
         assert_int_equal(v.window, w->window);
         assert_in_range(v.state, 0, INDEX_PADDING);
         sums.of[v.state]++;
+        if (v.state == INDEX_BURNED) {
+            assert_in_range(v.reason, 0, BURN_COUNT - 1);
+            burned_by[v.reason]++;
+        }
         /* Computed and yet free to use again? */
         if (oracle_has(&rig, 0, i) && v.state != INDEX_SIGNED && v.state != INDEX_BURNED)
             fail_msg("seed %" PRIu64 ": index %" PRIu64 " was computed and is called %s",
@@ -155,6 +162,10 @@ static void check_meter(const struct view_window *windows)
         expect_sum(w, "used (metrics)", m->used, w->signatures);
         expect_sum(w, "burned (metrics)", m->burned, w->burned);
     }
+    /* Of a version plan, indices that the next start decides about are in no entry yet. */
+    for (unsigned i = 0; i < BURN_COUNT; i++)
+        if (rig.plan[0].kind != PLAN_VERSION || i != BURN_OTHER)
+            expect_sum(&windows[0], burn_word(i), m->key.burned_by[i], burned_by[i]);
     free(payload);
 }
 
@@ -167,6 +178,7 @@ static void check_views(void)
     uint64_t remaining = 0;
     struct view_window *windows = read_list(&request, &reply, RC_OK, sizeof(*windows), &count);
     assert_int_equal(count, rig.plan[0].window_count);
+    memset(burned_by, 0, sizeof(burned_by));
     for (size_t i = 0; i < count; i++) {
         check_window(&windows[i]);
         signatures += windows[i].signatures;

@@ -81,8 +81,8 @@ static struct ask *one_of(const char *idem, const char *text, enum rc expected)
     return a;
 }
 
-/* Indices of the key that the ledger says are burned. */
-static uint64_t burned_total(void)
+/* Indices of the key that the ledger says are burned, all of them for one reason. */
+static uint64_t burned_total(enum burn_reason reason)
 {
     struct request request = {.op = REQUEST_KEYS, .key = "k"};
     struct reply reply;
@@ -92,6 +92,7 @@ static uint64_t burned_total(void)
     assert_int_equal(reply.rc, RC_OK);
     assert_int_equal(len, sizeof(struct view_key));
     uint64_t total = ((const struct view_key *)payload)->burned_total;
+    assert_int_equal(((const struct view_key *)payload)->burned_by[reason], total);
     free(payload);
     return total;
 }
@@ -202,7 +203,7 @@ static void case_32_window_that_ends_while_signing_burns(void **state)
         assert_int_equal(asks[i].rc, i < 2 ? RC_BURNED_CLOCK : RC_RETRY_CLOCK);
     assert_int_equal(asks[0].reply.burned_index, 0);
     assert_int_equal(oracle_computed(), 2);
-    assert_int_equal(burned_total(), 2);
+    assert_int_equal(burned_total(BURN_CLOCK), 2);
     /* The same keys again: new signatures in the new window. */
     assert_int_equal(rig_sign(&rig, asks, 5), RC_OK);
     for (size_t i = 0; i < 5; i++) {
