@@ -71,6 +71,9 @@
 #ifndef EARLY
 #define EARLY 0 /* windows of a time plan that are opened before their start */
 #endif
+#ifndef REMOTE
+#define REMOTE 0 /* reservations for remote hashes */
+#endif
 #ifndef RECOVERIES
 #define RECOVERIES 0 /* recoveries that nobody needs */
 #endif
@@ -106,6 +109,9 @@ byte replays = REPLAYS;
 byte operations = OPERATIONS;
 byte recoveries = RECOVERIES;
 byte early = EARLY;
+#if REMOTE > 0
+byte remotes = REMOTE;
+#endif
 
 byte made;                     /* devices provisioned so far */
 byte alive;                    /* of these, such whose TPM still has the key's objects */
@@ -121,6 +127,10 @@ bool over[2] = true;
 byte used[INDICES];            /* message whose signature was computed at the index; 0: none */
 byte owner[WINDOWS];           /* device that computed in the window, 1 ...; 0: none */
 byte top;                      /* highest w number in which anything was computed */
+#if REMOTE > 0
+byte told[INDICES];            /* commitment for which the index's prefix left; 0: none */
+bool dead[INDICES];            /* the reservation of the index has ended without a signature */
+#endif
 byte approved;                 /* windows that operators opened early: bit n stands for w number n */
 
 #include "world.pml"
@@ -130,6 +140,9 @@ byte approved;                 /* windows that operators opened early: bit n sta
 #include "version.pml"
 #else
 #include "window.pml"
+#endif
+#if REMOTE > 0
+#include "remote.pml"
 #endif
 #if EARLY > 0
 #include "advance.pml"

@@ -33,6 +33,12 @@ proctype device(byte slot)
     byte n, k, top_w, top_lease, top_receipt, top_intent, lowest, exported, acknowledged, newest;
     byte mark, behind_head, open;
     bool lifted, done;
+#if REMOTE > 0
+    /* The reservation that this process holds: index plus one, commitment, epoch, entry of its
+     * lease or intent; one that has ended and is not burned yet; and scratch. */
+    byte held, held_for, held_epoch, held_at, burning, found;
+    bool far;
+#endif
 
     /* What only the observer knows: which device this is, how much of the ledger clients rely on,
      * whether the disk was put back behind what A anchors, whether more than crashes happened. */
@@ -74,8 +80,14 @@ boot:
     :: else
     fi;
 #endif
+#if REMOTE > 0
+    burn_reserved();
+#endif
 #if KIND == VERSION && !defined(M_NOT_COMPLETED)
     complete_intents();
+#endif
+#if REMOTE > 0
+    check_none_open();
 #endif
     up[slot] = true;
 
@@ -83,6 +95,15 @@ ready:
 end_ready:
     do
     :: serve(); up[slot] = true
+#if REMOTE > 0
+    :: atomic { remotes > 0 && held == 0 && burning == 0 -> place(); remotes-- }
+       reserve_remote();
+       up[slot] = true
+    :: held != 0 -> sign_hash(); up[slot] = true
+    :: held != 0 -> tell_again()
+    :: held != 0 -> expire()
+    :: burning != 0 -> write_burn()
+#endif
     :: crashes > 0 -> crashes--; goto cut
     :: HEAD_MOVED -> tpm_write_a(kaw, kal, kab) /* allocate_settle(): idle moments */
 #if OPERATIONS > 0

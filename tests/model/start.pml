@@ -189,6 +189,9 @@ inline write_opened()
 /* allocate_open_window(). L keeps what an A of a window that is over has promised. */
 inline open_window(to)
 {
+#if REMOTE > 0
+    end_with_window();
+#endif
     skipping = true; /* what the windows before hold is past, whatever this ledger knows of it */
     do
     :: kw < to -> tpm_step_w()

@@ -4,6 +4,20 @@
  * one transaction, and after a crash they are completed one by one.
  */
 
+/* The intent of a reservation is open while it is held; raise_floor() ends it first. */
+#if REMOTE > 0
+#define HELD_OPEN (held != 0 && Y(open - 1) + 1 == held)
+#else
+#define HELD_OPEN false
+#endif
+
+/* The intent of a remote hash has no value to complete. */
+#ifdef M_REMOTE_COMPLETED
+#define HAS_NO_VALUE false
+#else
+#define HAS_NO_VALUE (F(open - 1) == 1)
+#endif
+
 /* look_up() and check_order(): an answer that changes nothing, or on with the request. */
 inline place()
 {
@@ -15,7 +29,7 @@ inline place()
          * that is bound is refused, and with it every bound one but the highest. */
         go = requests > 0 && idx + 1 > mark && WINDOW_OF(idx) + 1 >= lowest &&
              WINDOW_OF(idx) + 1 >= kw && WITHIN_LIMIT(WINDOW_OF(idx) + 1);
-        stuck = WINDOW_OF(idx) + 1 > kw && open != 0;
+        stuck = WINDOW_OF(idx) + 1 > kw && open != 0 && !HELD_OPEN;
         forget()
     }
     if
@@ -29,7 +43,15 @@ inline serve()
 {
     atomic { place() }
     if
-    :: WINDOW_OF(idx) + 1 > kw -> open_window(WINDOW_OF(idx) + 1)
+    :: WINDOW_OF(idx) + 1 > kw ->
+#if REMOTE > 0
+        end_with_window();
+        if
+        :: burning != 0 -> write_burn()
+        :: else
+        fi;
+#endif
+        open_window(WINDOW_OF(idx) + 1)
     :: else
     fi;
     check_recorded();
@@ -71,9 +93,9 @@ inline complete_intents()
                 idx = Y(open - 1);
                 message = Z(open - 1);
                 epoch = X(open - 1);
-                go = WINDOW_OF(idx) + 1 < lowest || WINDOW_OF(idx) + 1 < kw;
+                go = HAS_NO_VALUE || WINDOW_OF(idx) + 1 < lowest || WINDOW_OF(idx) + 1 < kw;
                 /* Only a recovery, or a disk put back, costs a version number. */
-                assert(!go || WINDOW_OF(idx) + 1 < lowest || br != 0);
+                assert(!go || HAS_NO_VALUE || WINDOW_OF(idx) + 1 < lowest || br != 0);
                 forget()
             }
         fi

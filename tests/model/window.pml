@@ -13,14 +13,32 @@
 
 #define APPROVED(wn) ((approved & (1 << (wn))) != 0)
 
+/* The receipt of this client's reservation. */
+inline look_up_signed()
+{
+    k = n + 1;
+    do
+    :: k < size -> done = done || (K(k) == RECEIPT && Y(k) == Y(n)); k++
+    :: else -> break
+    od;
+    k = 0
+}
+
 /* look_up(): the receipt of this client, remembered one window longer than its own. */
 inline look_up()
 {
+#if REMOTE > 0
+    done = held != 0 && held_for == message; /* told again, or busy */
+#endif
     n = 0;
     do
     :: n < size ->
         if
-        :: K(n) == RECEIPT && Z(n) == message && WINDOW_OF(Y(n)) + 2 >= kw -> done = true
+        :: K(n) == RECEIPT && F(n) == 0 && Z(n) == message && WINDOW_OF(Y(n)) + 2 >= kw ->
+            done = true
+#if REMOTE > 0
+        :: K(n) == RESERVED && Z(n) == message && WINDOW_OF(Y(n)) + 2 >= kw -> look_up_signed()
+#endif
         :: else
         fi;
         n++

@@ -19,13 +19,21 @@
 #define ACK     8 /* acknowledgement: x = mark + 1 */
 #define RAISE   9 /* operation-recover: x = w number of the new lowest window */
 #define ADVANCE 10 /* operation-advance-window: x = w number */
+#define RESERVED 11 /* reservation: x = epoch, y = index, z = commitment */
 
-#define ENTRY(k, x, y, z) ((k) | ((x) << 4) | ((y) << 9) | ((z) << 14) | (br << 16))
+/* An intent or a receipt of a remote hash says so. */
+#if REMOTE > 0
+#define FAR (far << 18)
+#else
+#define FAR 0
+#endif
+#define ENTRY(k, x, y, z) ((k) | ((x) << 4) | ((y) << 9) | ((z) << 14) | (br << 16) | FAR)
 #define K(n)  (e[n] & 15)
 #define X(n)  ((e[n] >> 4) & 31)
 #define Y(n)  ((e[n] >> 9) & 31)
 #define Z(n)  ((e[n] >> 14) & 3)
 #define BR(n) ((e[n] >> 16) & 3)
+#define F(n)  ((e[n] >> 18) & 1)
 
 #define HEAD_BRANCH (size == 0 -> 0 : BR(size - 1))
 #define HEAD_KNOWN  (apos == 0 || (apos <= size && BR(apos - 1) == abr))
@@ -287,6 +295,10 @@ inline compute(idx, message)
 #endif
     assert(owner[WINDOW_OF(idx)] == 0 || owner[WINDOW_OF(idx)] == me);
     owner[WINDOW_OF(idx)] = me;
+#if REMOTE > 0
+    /* What was reserved for a remote hash signs one, while its reservation lives, or nothing. */
+    assert(!dead[idx] && (told[idx] != 0) == far);
+#endif
     assert(WINDOW_OF(idx) + 1 >= top);
     top = WINDOW_OF(idx) + 1
 }
@@ -304,6 +316,10 @@ inline release(idx, message, epoch)
 
 inline forget_memory()
 {
+#if REMOTE > 0
+    end_reserved();
+    burning = 0; far = false; found = 0;
+#endif
     kw = 0; kl = 0; kaw = 0; kal = 0; kab = 0; kae = 0; approving = 0; step = 0;
     idx = 0; message = 0; epoch = 0; from = 0; least = 0; reserved = 0; lifting = 0;
     lease_epoch = 0; lease_first = 0; lease_next = 0; to = 0; reading = 0; computed = 0;
