@@ -67,13 +67,14 @@ static enum cli_exit feed(struct hbs_verifier *v, enum plan_message message,
     return code;
 }
 
+static const char next[] =
+    "do not use the file; check that file, signature and key belong together (and, where the "
+    "key signs digests, give --plan or --message), or fetch them again";
+
 enum cli_exit check_file(const struct hbs_public *key, const uint8_t *sig, size_t sig_len,
                          enum plan_message message, const struct input *input,
                          const struct out *out, uint64_t *index, struct cli_fault *fault)
 {
-    static const char next[] =
-        "do not use the file; check that file, signature and key belong together (and, where the "
-        "key signs digests, give --plan or --message), or fetch them again";
     *index = 0;
     struct err err = {0};
     struct hbs_verifier v CLEANUP(hbs_verify_close) = {0};
@@ -84,6 +85,22 @@ enum cli_exit check_file(const struct hbs_public *key, const uint8_t *sig, size_
         return code;
     if (hbs_verify_finish(&v, &err) != RC_OK)
         return cli_fault_rc(fault, &err, "the signature is not of this file by this key", next);
+    *index = hbs_verify_index(&v);
+    return CLI_OK;
+}
+
+enum cli_exit check_bytes(const struct hbs_public *key, const uint8_t *sig, size_t sig_len,
+                          const uint8_t *message, size_t len, uint64_t *index,
+                          struct cli_fault *fault)
+{
+    *index = 0;
+    struct err err = {0};
+    struct hbs_verifier v CLEANUP(hbs_verify_close) = {0};
+    if (hbs_verify_open(&v, key, sig, sig_len, &err) != RC_OK)
+        return cli_fault_rc(fault, &err, "not a signature by this key", next);
+    hbs_verify_update(&v, message, len);
+    if (hbs_verify_finish(&v, &err) != RC_OK)
+        return cli_fault_rc(fault, &err, "the signature is not of this digest by this key", next);
     *index = hbs_verify_index(&v);
     return CLI_OK;
 }

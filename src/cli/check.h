@@ -46,4 +46,9 @@ enum cli_exit check_file(const struct hbs_public *key, const uint8_t *sig, size_
                          const struct out *out, uint64_t *index,
                          struct cli_fault *fault) MUST_CHECK;
 
+/** The same over bytes that are at hand: a digest. */
+enum cli_exit check_bytes(const struct hbs_public *key, const uint8_t *sig, size_t sig_len,
+                          const uint8_t *message, size_t len, uint64_t *index,
+                          struct cli_fault *fault) MUST_CHECK;
+
 #endif

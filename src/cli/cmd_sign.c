@@ -17,44 +17,11 @@
 #include "cli/check.h"
 #include "cli/cli.h"
 #include "cli/client.h"
-#include "cli/remote.h"
 #include "cli/save.h"
+#include "cli/sign_request.h"
 #include "hbs/spki.h"
 
-#define PATH_TEXT_MAX 4096
-#define IDEMPOTENCY_MAX 128
 #define RECEIPT_MAX (1024 * 1024)
-
-struct sign_job {
-    struct cli *cli;
-    struct client client;
-    struct input input;
-    /* the command line */
-    const char *key;
-    const char *version; /* or NULL */
-    const char *slot;    /* or NULL */
-    bool force;
-    bool preview;
-    bool remote;
-    bool idempotency_given;
-    char idempotency[IDEMPOTENCY_MAX + 1]; /* "" if none is sent */
-    char sig_path[PATH_TEXT_MAX];
-    char receipt_path[PATH_TEXT_MAX];
-    /* the key */
-    enum plan_message message;
-    enum plan_kind kind;
-    struct hbs_public public;
-    /* the artifact */
-    uint8_t digest[DIGEST_LEN_MAX];
-    uint64_t size;
-    /* the answer */
-    struct answer answer;
-    char id[40];
-    uint64_t window, index;
-    uint8_t *sig;
-    size_t sig_len;
-    bool sig_written, receipt_written; /* false: the same bytes were there already */
-};
 
 static void job_free(struct sign_job *job)
 {
@@ -114,6 +81,18 @@ static enum cli_exit read_idempotency(struct sign_job *job, struct cli_fault *fa
                      "--idempotency-key cannot be sent");
     (void)snprintf(job->idempotency, sizeof(job->idempotency), "%s", given);
     job->idempotency_given = true;
+    return CLI_OK;
+}
+
+static enum cli_exit read_digest(struct sign_job *job, struct cli_fault *fault)
+{
+    const char *given = args_value(&job->cli->args, "sha256");
+    if (given == NULL)
+        return CLI_OK;
+    if (!hex_decode(job->digest, SHA256_LEN, given))
+        return FAULT(fault, CLI_USAGE, "give the 64 hexadecimal digits that sha256sum prints",
+                     "--sha256 %.80s is no SHA-256", given);
+    job->digest_given = true;
     return CLI_OK;
 }
 
@@ -197,6 +176,29 @@ static enum cli_exit read_key(struct sign_job *job, const json_t *key, struct cl
     return CLI_OK;
 }
 
+/* The file is not read at all where the plan signs its SHA-256, and that is known. */
+static bool needs_file(const struct sign_job *job)
+{
+    return !job->digest_given || job->message != PLAN_SHA256;
+}
+
+static enum cli_exit digest_file(struct sign_job *job, struct cli_fault *fault)
+{
+    if (job->digest_given && sign_digest_kind(job) != DIGEST_SHA256)
+        return FAULT(fault, CLI_USAGE, "leave --sha256 out", "key %s signs %s, not SHA-256",
+                     job->key, digest_name(sign_digest_kind(job)));
+    if (!needs_file(job))
+        return CLI_OK;
+    if (job->digest_given)
+        return open_file(job, fault);
+    enum cli_exit code = input_digest(&job->input, &job->cli->out, sign_digest_kind(job),
+                                      job->digest, &job->size, fault);
+    if (code == CLI_OK && job->size != job->input.size)
+        code = FAULT(fault, CLI_USAGE, "repeat when nobody is writing to it",
+                     "%.300s changed while it was hashed", job->input.path);
+    return code;
+}
+
 static enum cli_exit fetch_key(struct sign_job *job, struct cli_fault *fault)
 {
     char request[CLIENT_URL_MAX] = "";
@@ -231,161 +233,6 @@ static enum cli_exit look_at_results(struct sign_job *job, struct cli_fault *fau
     return CLI_OK;
 }
 
-/* The request -----------------------------------------------------------------------------------
- */
-
-static enum cli_exit odd_answer(const char *what, struct cli_fault *fault)
-{
-    return FAULT(fault, CLI_INTERNAL, "compare tidemark --version with the service's",
-                 "the service's answer has %s", what);
-}
-
-static enum digest_kind digest_kind_of(const struct sign_job *job)
-{
-    return job->message == PLAN_RAW ? DIGEST_SHA256 : check_digest_kind(job->message);
-}
-
-static void choose_idempotency(struct sign_job *job)
-{
-    if (job->kind == PLAN_VERSION || job->idempotency_given)
-        return;
-    uint8_t random[16];
-    random_bytes(random, sizeof(random));
-    hex_encode(job->idempotency, random, sizeof(random));
-}
-
-static enum cli_exit post_file(struct sign_job *job, const char *idempotency_header,
-                               struct cli_fault *fault)
-{
-    char path[CLIENT_URL_MAX] = "", encoded[BASE64_SIZE(32)], digest_header[100];
-    client_path_add(path, "/v1/keys/", job->key);
-    if (job->version != NULL)
-        client_path_add(path, "/signatures?version=", job->version);
-    else
-        client_path_add(path, "/signatures?window=", "current");
-    if (job->slot != NULL)
-        client_path_add(path, "&slot=", job->slot);
-    base64_encode(encoded, job->digest, 32);
-    (void)snprintf(digest_header, sizeof(digest_header), "Content-Digest: sha-256=:%s:", encoded);
-    struct upload upload = {.input = &job->input, .out = &job->cli->out};
-    upload.headers[0] = "Content-Type: application/octet-stream";
-    upload.headers[1] = digest_header;
-    upload.headers[2] = idempotency_header;
-    return client_post(&job->client, path, &upload, &job->answer, fault);
-}
-
-static void free_chars(char **p)
-{
-    free(*p);
-}
-
-/* @param[in] operation  "/signatures" or "/signatures:preview". */
-static enum cli_exit post_digest(struct sign_job *job, const char *operation,
-                                 const char *idempotency_header, struct cli_fault *fault)
-{
-    enum digest_kind kind = digest_kind_of(job);
-    char path[CLIENT_URL_MAX] = "", hex[HEX_SIZE(DIGEST_LEN_MAX)];
-    client_path_add(path, "/v1/keys/", job->key);
-    client_path_add(path, operation, "");
-    hex_encode(hex, job->digest, digest_len(kind));
-    json_t *o = json_pack("{s{ss}}", "digest", digest_name(kind), hex);
-    bool ok = o != NULL;
-    if (job->version != NULL)
-        ok = ok && json_object_set_new(o, "version", json_string(job->version)) == 0;
-    else
-        ok = ok && json_object_set_new(o, "window", json_string("current")) == 0;
-    if (job->slot != NULL)
-        ok = ok && json_object_set_new(o, "slot", json_string(job->slot)) == 0;
-    char *text CLEANUP(free_chars) = ok ? json_dumps(o, JSON_COMPACT) : NULL;
-    json_decref(o);
-    if (text == NULL)
-        return FAULT(fault, CLI_USAGE, "check the command line for odd characters",
-                     "--version or --slot cannot be sent");
-    struct upload upload = {.text = text};
-    upload.headers[0] = "Content-Type: application/json";
-    upload.headers[1] = idempotency_header;
-    return client_post(&job->client, path, &upload, &job->answer, fault);
-}
-
-/* "refused: 4.2.1 kernel is bound to sha256:9f86... (2026-12-08, ci-88123); next free version: ..."
- */
-static enum cli_exit refuse_bound(const struct sign_job *job, struct cli_fault *fault)
-{
-    const json_t *json = job->answer.json, *bound = json_object_get(json, "bound_to");
-    char sha[72], at[24], by[80], next[80];
-    member_text(bound, "artifact_sha256", sha, sizeof(sha));
-    if (sha[0] == '\0')
-        return CLI_OK; /* another shape than we know: answer_check() prints what there is */
-    member_text(bound, "signed_at", at, sizeof(at));
-    member_text(bound, "request_id", by, sizeof(by));
-    member_text(json, "next_version", next, sizeof(next));
-    char when[120] = "", after[120] = "";
-    if (at[0] != '\0')
-        (void)snprintf(when, sizeof(when), " (%.10s%s%s)", at, by[0] != '\0' ? ", " : "", by);
-    if (next[0] != '\0')
-        (void)snprintf(after, sizeof(after), "; next free version: %s", next);
-    (void)snprintf(fault->problem, sizeof(fault->problem), "version-already-signed");
-    return FAULT(fault, CLI_REFUSED,
-                 next[0] != '\0' ? NULL : "sign it under another version: tidemark versions",
-                 "refused: %s%s%s is bound to sha256:%s%s%s", job->version,
-                 job->slot != NULL ? " " : "", job->slot != NULL ? job->slot : "", sha, when,
-                 after);
-}
-
-/* The file stays here: its digest goes first, and then the hash that the reservation asks for. */
-static enum cli_exit post_remote(struct sign_job *job, const char *sent, struct cli_fault *fault)
-{
-    char path[CLIENT_URL_MAX] = "", hex[HEX_SIZE(REMOTE_HASH_MAX)], id[40];
-    char body[HEX_SIZE(REMOTE_HASH_MAX) + 16];
-    enum cli_exit code = post_digest(job, "/reservations", sent, fault);
-    bool good = job->answer.status == 200 || job->answer.status == 201;
-    /* A refusal, or a signature that was made before. */
-    if (code != CLI_OK || !good || json_object_get(job->answer.json, "signature") != NULL)
-        return code;
-    member_text(job->answer.json, "id", id, sizeof(id));
-    if (!name_valid(id))
-        return odd_answer("no usable \"id\"", fault);
-    code = remote_hash(job->answer.json, &job->input, &job->cli->out, hex, fault);
-    if (code != CLI_OK)
-        return code;
-    client_path_add(path, "/v1/keys/", job->key);
-    client_path_add(path, "/reservations/", id);
-    client_path_add(path, "/signature", "");
-    (void)snprintf(body, sizeof(body), "{\"hash\":\"%s\"}", hex);
-    struct upload upload = {.text = body, .headers = {"Content-Type: application/json"}};
-    answer_free(&job->answer);
-    return client_post(&job->client, path, &upload, &job->answer, fault);
-}
-
-static enum cli_exit post(struct sign_job *job, const char *sent, struct cli_fault *fault)
-{
-    if (job->remote)
-        return post_remote(job, sent, fault);
-    if (job->preview)
-        return post_digest(job, "/signatures:preview", sent, fault);
-    return job->message == PLAN_RAW ? post_file(job, sent, fault)
-                                    : post_digest(job, "/signatures", sent, fault);
-}
-
-static enum cli_exit request(struct sign_job *job, struct cli_fault *fault)
-{
-    if (!job->preview)
-        choose_idempotency(job);
-    char header[IDEMPOTENCY_MAX + 24] = "";
-    if (job->idempotency[0] != '\0')
-        (void)snprintf(header, sizeof(header), "Idempotency-Key: %s", job->idempotency);
-    const char *sent = header[0] != '\0' ? header : NULL;
-    enum cli_exit code = post(job, sent, fault);
-    if (code != CLI_OK)
-        return code;
-    if (job->answer.status == 409) {
-        code = refuse_bound(job, fault);
-        if (code != CLI_OK)
-            return code;
-    }
-    return answer_check(&job->answer, client_now_s(&job->client), fault);
-}
-
 /* The answer ------------------------------------------------------------------------------------
  */
 
@@ -393,7 +240,7 @@ static enum cli_exit read_answer(struct sign_job *job, struct cli_fault *fault)
 {
     const json_t *json = job->answer.json;
     if (json == NULL)
-        return odd_answer("no JSON", fault);
+        return sign_odd_answer("no JSON", fault);
     enum cli_exit code = member_need_u64(json, "index", &job->index, fault);
     if (code == CLI_OK)
         code = member_need_u64(json, "window", &job->window, fault);
@@ -401,14 +248,14 @@ static enum cli_exit read_answer(struct sign_job *job, struct cli_fault *fault)
         return code;
     member_text(json, "id", job->id, sizeof(job->id));
     if (!name_valid(job->id))
-        return odd_answer("no usable \"id\"", fault);
+        return sign_odd_answer("no usable \"id\"", fault);
     const char *text = json_string_value(json_object_get(json, "signature"));
     job->sig = malloc(HSS_SIG_LEN_MAX);
     if (job->sig == NULL)
         return FAULT(fault, CLI_INTERNAL, "free some memory and repeat", "out of memory");
     if (text == NULL ||
         !base64_decode(job->sig, HSS_SIG_LEN_MAX, &job->sig_len, text, strlen(text)))
-        return odd_answer("no usable \"signature\"", fault);
+        return sign_odd_answer("no usable \"signature\"", fault);
     return CLI_OK;
 }
 
@@ -417,8 +264,11 @@ static enum cli_exit check_answer(struct sign_job *job, struct cli_fault *fault)
 {
     uint64_t index = 0;
     struct cli_fault inner = {0};
-    enum cli_exit code = check_file(&job->public, job->sig, job->sig_len, job->message, &job->input,
-                                    &job->cli->out, &index, &inner);
+    enum cli_exit code = needs_file(job)
+                             ? check_file(&job->public, job->sig, job->sig_len, job->message,
+                                          &job->input, &job->cli->out, &index, &inner)
+                             : check_bytes(&job->public, job->sig, job->sig_len, job->digest,
+                                           SHA256_LEN, &index, &inner);
     if (code == CLI_NO)
         return FAULT(fault, CLI_NO,
                      "check that nobody wrote to the file meanwhile; if not, call the operator",
@@ -449,7 +299,7 @@ static enum cli_exit write_results(struct sign_job *job, struct answer *receipt,
     if (code == CLI_OK)
         code = answer_check(receipt, client_now_s(&job->client), fault);
     if (code == CLI_OK && (receipt->len == 0 || receipt->len > RECEIPT_MAX))
-        code = odd_answer("no usable receipt", fault);
+        code = sign_odd_answer("no usable receipt", fault);
     if (code == CLI_OK)
         code = save_write(job->receipt_path, receipt->body, receipt->len, job->force,
                           &job->receipt_written, fault);
@@ -495,7 +345,7 @@ static enum cli_exit print_preview(const struct sign_job *job, struct cli_fault 
     uint64_t window = 0, index = 0;
     int64_t at = 0;
     if (json == NULL)
-        return odd_answer("no JSON", fault);
+        return sign_odd_answer("no JSON", fault);
     if (out->json)
         return json_print(json, fault);
     enum cli_exit code = member_need_u64(json, "window", &window, fault);
@@ -571,7 +421,9 @@ static enum cli_exit prepare(struct sign_job *job, struct cli_fault *fault)
     if (code == CLI_OK && !job->preview)
         code = name_results(job, fault);
     if (code == CLI_OK)
-        code = open_file(job, fault);
+        code = read_digest(job, fault);
+    if (code == CLI_OK && !job->digest_given)
+        code = open_file(job, fault); /* before the service is asked for anything */
     if (code == CLI_OK)
         code = client_open(&job->client, job->cli, fault);
     if (code == CLI_OK)
@@ -579,11 +431,7 @@ static enum cli_exit prepare(struct sign_job *job, struct cli_fault *fault)
     if (code == CLI_OK && !job->preview)
         code = look_at_results(job, fault);
     if (code == CLI_OK)
-        code = input_digest(&job->input, &job->cli->out, digest_kind_of(job), job->digest,
-                            &job->size, fault);
-    if (code == CLI_OK && job->size != job->input.size)
-        code = FAULT(fault, CLI_USAGE, "repeat when nobody is writing to it",
-                     "%.300s changed while it was hashed", job->input.path);
+        code = digest_file(job, fault);
     return code;
 }
 
@@ -594,7 +442,7 @@ enum cli_exit cmd_sign(struct cli *cli, struct cli_fault *fault)
     if (code != CLI_OK)
         return code;
     struct answer receipt CLEANUP(answer_free) = {0};
-    code = request(&job, fault);
+    code = sign_request(&job, fault);
     if (job.preview) {
         print_warnings(&job);
         return code == CLI_OK ? print_preview(&job, fault) : code;

@@ -330,8 +330,17 @@ static void add_state(struct out_table *table, const json_t *window, int64_t now
     out_table_cell(table, colour, "%s", state);
 }
 
-static void add_window(struct out_table *table, const json_t *window, bool timed, int64_t now,
-                       bool ascii)
+/* Some window waits for hashes that are made elsewhere: only then is there a column for it. */
+static bool any_reserved(const json_t *windows)
+{
+    for (size_t i = 0; i < json_array_size(windows); i++)
+        if (member_count(json_array_get(windows, i), "reserved") > 0)
+            return true;
+    return false;
+}
+
+static void add_window(struct out_table *table, const json_t *window, bool timed, bool reserved,
+                       int64_t now, bool ascii)
 {
     char label[64], state[20], bar[OUT_BAR_SIZE];
     uint64_t used = member_count(window, "signed"), usable = member_count(window, "usable");
@@ -347,8 +356,9 @@ static void add_window(struct out_table *table, const json_t *window, bool timed
         if (strcmp(full + 11, "00:00:00Z") != 0)
             (void)snprintf(label, sizeof(label), "%.10s %.5s", full, full + 11);
     }
-    /* Burned indices are gone as well: the bar shows how full the window is. */
-    out_bar(bar, used + burned, usable, BAR_CELLS, ascii);
+    /* Burned and reserved indices are gone as well: the bar shows how full the window is. */
+    uint64_t waiting = member_count(window, "reserved");
+    out_bar(bar, used + burned + waiting, usable, BAR_CELLS, ascii);
     bool open = strcmp(state, "open") == 0, scarce = open && left * 10 <= usable;
     out_table_cell(table, OUT_PLAIN, "%" PRIu64, member_count(window, "window"));
     out_table_cell(table, OUT_PLAIN, "%s", label);
@@ -358,6 +368,8 @@ static void add_window(struct out_table *table, const json_t *window, bool timed
         out_table_cell(table, OUT_WARN, "%" PRIu64 " left", left);
     else
         out_table_cell(table, OUT_PLAIN, "%s", "");
+    if (reserved)
+        out_table_cell(table, OUT_PLAIN, "%" PRIu64, waiting);
     out_table_cell(table, burned > 0 ? OUT_WARN : OUT_PLAIN, "%" PRIu64, burned);
     add_state(table, window, now);
 }
@@ -367,18 +379,20 @@ static enum cli_exit print_windows(const struct cli *cli, const json_t *windows,
 {
     const json_t *first = json_array_get(windows, 0);
     int64_t opens = 0;
-    bool timed = member_time(first, "opens", &opens);
+    bool timed = member_time(first, "opens", &opens), reserved = any_reserved(windows);
     struct out_table table CLEANUP(out_table_free) = {0};
-    out_table_init(&table, "rllrlrl");
+    out_table_init(&table, reserved ? "rllrlrrl" : "rllrlrl");
     out_table_cell(&table, OUT_BOLD, "window");
     out_table_cell(&table, OUT_BOLD, "%s", timed ? "opens" : "label");
     out_table_cell(&table, OUT_BOLD, "used / %" PRIu64, member_count(first, "usable"));
     out_table_cell(&table, OUT_BOLD, "%s", "");
     out_table_cell(&table, OUT_BOLD, "%s", "");
+    if (reserved)
+        out_table_cell(&table, OUT_BOLD, "reserved");
     out_table_cell(&table, OUT_BOLD, "burned");
     out_table_cell(&table, OUT_BOLD, "state");
     for (size_t i = 0; i < json_array_size(windows); i++)
-        add_window(&table, json_array_get(windows, i), timed, now_s(cli), cli->out.ascii);
+        add_window(&table, json_array_get(windows, i), timed, reserved, now_s(cli), cli->out.ascii);
     return print_table(cli, &table, fault);
 }
 
@@ -440,8 +454,9 @@ enum cli_exit cmd_windows(struct cli *cli, struct cli_fault *fault)
 
 static void add_version(struct out_table *table, const json_t *version)
 {
-    char name[80], slot[NAME_LEN_MAX + 1], state[20], sha[72], when[OUT_SHORT] = "";
+    char name[80], slot[NAME_LEN_MAX + 1], state[20], sha[72], reason[20], when[OUT_SHORT] = "";
     int64_t at = 0;
+    member_text(version, "reason", reason, sizeof(reason)); /* of a burned one */
     member_text(version, "version", name, sizeof(name));
     member_text(version, "slot", slot, sizeof(slot));
     member_text(version, "state", state, sizeof(state));
@@ -453,7 +468,11 @@ static void add_version(struct out_table *table, const json_t *version)
     out_table_cell(table, OUT_PLAIN, "%s", slot);
     out_table_cell(table, OUT_PLAIN, "%" PRIu64, member_count(version, "window"));
     out_table_cell(table, OUT_PLAIN, "%" PRIu64, member_count(version, "index"));
-    out_table_cell(table, made ? OUT_GOOD : burned ? OUT_WARN : OUT_DIM, "%s", state);
+    out_table_cell(table,
+                   made     ? OUT_GOOD
+                   : burned ? OUT_WARN
+                            : OUT_DIM,
+                   "%s%s%s", state, reason[0] != '\0' ? ": " : "", reason);
     out_table_cell(table, OUT_PLAIN, "%s", when);
     out_table_cell(table, OUT_PLAIN, "%s%.16s", sha[0] != '\0' ? "sha256:" : "", sha);
 }

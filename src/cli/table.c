@@ -125,6 +125,7 @@ static const struct cli_option sign_options[] = {
     {"preview", NULL, "ask what would happen; uses and writes nothing", WORDS_NONE, NULL},
     {"remote", NULL, "hash the file here and upload only the hash, if the plan allows it",
      WORDS_NONE, NULL},
+    {"sha256", "HEX", "SHA-256 of the file, if it is known: one read less", WORDS_NONE, NULL},
     {"public", "FILE", "check against this public key, not the service's", WORDS_FILE, NULL},
     {"out", "FILE", "signature file; default FILE.sig", WORDS_FILE, NULL},
     OPTION_FORCE,
@@ -338,7 +339,10 @@ static const struct cli_command commands[] = {
          "With --remote the file stays here: its SHA-256 reserves an index, and the hash that is "
          "signed is made\nhere, in a second read. What is stopped in between costs the index, and "
          "with it the version, when\nthe reservation expires; the same command again before that "
-         "goes on with it.",
+         "goes on with it.\n\n"
+         "With --sha256 the file is not hashed first. Where the plan signs SHA-256 digests it is "
+         "not read at all\nand need not be here: it only names the results. Elsewhere a digest of "
+         "another file is found out\nbefore anything is signed.",
      .example = "tidemark sign router.bin --key router-fw --version 4.2.1 --slot kernel\n"
                 "tidemark sign image.img --key nightly --window current",
      .options = sign_options,

@@ -37,6 +37,11 @@ static const char shake_plan[] =
 static const char plain_plan[] =
     PLAN("plain", "lms", "'LMS_SHA256_M24_H5','LMOTS_SHA256_N24_W4'", "", VERSIONS);
 
+static const char digest_plan[] =
+    "{'tidemark_plan':1,'key':'digest','profile':'rfc','scheme':'lms',"
+    "'parameters':['LMS_SHA256_M24_H5','LMOTS_SHA256_N24_W4'],'message':'sha256',"
+    "'assignment':" VERSIONS "}";
+
 static struct clocks clocks;
 static struct service service;
 
@@ -49,6 +54,7 @@ static int start(void **state)
     service_key(&service, xmss_plan);
     service_key(&service, shake_plan);
     service_key(&service, plain_plan);
+    service_key(&service, digest_plan);
     service_start(&service);
     return 0;
 }
@@ -256,6 +262,38 @@ static void test_command(void **state)
     sign_remotely("shake", "--window current", "artifact", 0);
     expect_verified("shake", "artifact", 0);
     sign_remotely("plain", "--version 1.0", "artifact", 3);
+    /* What waits for its hash has a column, and only then. */
+    struct kept kept;
+    assert_int_equal(service_client(&service, out, "windows --key fw"), 0);
+    assert_null(strstr(out, "reserved"));
+    assert_int_equal(reserve(&kept, "fw", "\"version\":\"1.1\"", NULL), 201);
+    assert_int_equal(service_client(&service, out, "windows --key fw"), 0);
+    assert_non_null(strstr(out, "reserved"));
+    assert_int_equal(commit(&kept, ARTIFACT), 201);
+    /* The digest is known; one of another file is found out, and the right one goes on. */
+    char known[200], hex[HEX_SIZE(SHA256_LEN)];
+    uint8_t sha256[SHA256_LEN];
+    digest_buffer(DIGEST_SHA256, sha256, ARTIFACT, strlen(ARTIFACT));
+    hex_encode(hex, sha256, sizeof(sha256));
+    (void)snprintf(known, sizeof(known), "--version 1.2 --sha256 %s", hex);
+    sign_remotely("fw", known, "other", 2);
+    sign_remotely("fw", known, "artifact", 0);
+    expect_verified("fw", "artifact", 0);
+    sign_remotely("fw", "--version 1.3 --sha256 12", "artifact", 2);
+    /* Where the digest is what is signed, the file is elsewhere. */
+    assert_int_equal(service_client(&service, out,
+                                    "sign --key digest --version 1.0 --sha256 %s '%s/elsewhere'",
+                                    hex, lab_dir()),
+                     0);
+    assert_int_equal(
+        service_client(&service, NULL, "key public digest --out '%s/digest.pem'", lab_dir()), 0);
+    char public[LAB_PATH + 32];
+    (void)snprintf(public, sizeof(public), "%s/digest.pem", lab_dir());
+    assert_int_equal(
+        service_verify(&service, out, public,
+                       "verify '%s/artifact' --sig '%s/elsewhere.sig' --message sha256", lab_dir(),
+                       lab_dir()),
+        0);
     assert_int_equal(service_client(&service, out,
                                     "sign --remote --preview --key fw --version 1.1 '%s/artifact'",
                                     lab_dir()),
