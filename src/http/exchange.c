@@ -88,6 +88,10 @@ void exchange_expect_body(struct exchange *x, bool sha512)
     else if (spool_open(&x->spool, len, x->in_spool > 0 ? 0 : len, config->spool_dirfd, sha512,
                         &err) != RC_OK)
         exchange_problem(x, PROBLEM_SPOOL_FULL, "%s", err_text(&err));
+    else if (x->in_spool > REQUEST_UPLOAD_MIN && budget_take(&x->front->memory, SPOOL_GATHER)) {
+        x->in_memory += SPOOL_GATHER;
+        spool_gather(&x->spool);
+    }
 }
 
 static void give_room(struct exchange *x)

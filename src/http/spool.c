@@ -15,6 +15,7 @@ void spool_close(struct spool *spool)
 {
     fd_close(&spool->fd);
     free(spool->bytes);
+    free(spool->gathered);
     digest_close(&spool->sha256);
     digest_close(&spool->sha512);
     *spool = SPOOL_CLOSED;
@@ -52,13 +53,51 @@ enum rc spool_open(struct spool *spool, uint64_t expected, uint64_t memory_max, 
     return rc;
 }
 
+void spool_gather(struct spool *spool)
+{
+    MUST(!spool->in_memory);
+    MUST(spool->len == 0);
+    spool->gathered = malloc(SPOOL_GATHER);
+}
+
+/* Behind the gathered bytes, and all of them into the file when there are enough, or no more. */
+static bool gather(struct spool *spool, const uint8_t *data, size_t len)
+{
+    uint64_t start = spool->len - spool->waiting; /* of what is not in the file */
+    while (len > 0) {
+        size_t room = SPOOL_GATHER - spool->waiting;
+        size_t part = len < room ? len : room;
+        memcpy(spool->gathered + spool->waiting, data, part);
+        spool->waiting += part;
+        data += part;
+        len -= part;
+        bool last = start + spool->waiting == spool->expected;
+        if (spool->waiting < SPOOL_GATHER && !last)
+            return true;
+        if (!pwrite_full(spool->fd, spool->gathered, spool->waiting, (off_t)start))
+            return false;
+        start += spool->waiting;
+        spool->waiting = 0;
+    }
+    return true;
+}
+
+/* To the end of what there is. */
+static bool store(struct spool *spool, const void *data, size_t len)
+{
+    if (spool->gathered != NULL)
+        return gather(spool, data, len);
+    if (spool->bytes == NULL)
+        return pwrite_full(spool->fd, data, len, (off_t)spool->len);
+    memcpy(spool->bytes + spool->len, data, len);
+    return true;
+}
+
 enum rc spool_write(struct spool *spool, const void *data, size_t len, struct err *err)
 {
     if (len > spool->expected - spool->len)
         return FAIL(err, RC_REFUSED_TOO_LARGE, "", 0, "more bytes than Content-Length says");
-    if (spool->bytes != NULL)
-        memcpy(spool->bytes + spool->len, data, len);
-    else if (!pwrite_full(spool->fd, data, len, (off_t)spool->len))
+    if (!store(spool, data, len))
         return FAIL(err, RC_RETRY_SYSTEM, "errno", errno, "cannot store the body: %s",
                     strerror(errno));
     spool->len += len;

@@ -3,8 +3,9 @@
  *
  * The smallest bodies lie in plain memory and go to the core in the message of their request, small
  * ones in a sealed memory file, large ones in a nameless file of the spool folder, which vanishes
- * with its last handle: a broken upload leaves nothing behind. SHA-256 runs along (and SHA-512, if
- * the client promised one).
+ * with its last handle: a broken upload leaves nothing behind. What comes in pieces of some KiB is
+ * gathered before it is written there, if there is memory for that. SHA-256 runs along (and
+ * SHA-512, if the client promised one).
  *
  * Uses: base, signer/request.h. A struct spool belongs to one thread.
  */
@@ -18,10 +19,14 @@
 #include "base/rc.h"
 #include "http/fields.h"
 
+#define SPOOL_GATHER ((size_t)256 * 1024) /* bytes of a file that are written at once */
+
 struct spool {
     int fd;         /* -1 when closed, or where the bytes are here */
     uint8_t *bytes; /* or NULL; malloc'ed */
     bool in_memory;
+    uint8_t *gathered; /* SPOOL_GATHER, of which the last few bytes are not written; or NULL */
+    size_t waiting;    /* so many */
     uint64_t expected; /* bytes that Content-Length promised */
     uint64_t len;      /* bytes that arrived */
     struct digest sha256;
@@ -44,7 +49,13 @@ enum rc spool_open(struct spool *spool, uint64_t expected, uint64_t memory_max, 
                    bool sha512, struct err *err) MUST_CHECK;
 
 /**
- * Append bytes.
+ * Gather what is appended from now on, and write it in large pieces: a file system takes those much
+ * faster. For a spool in a file to which nothing was appended. Without memory nothing changes.
+ */
+void spool_gather(struct spool *spool);
+
+/**
+ * Append bytes. The last ones that were promised bring all of it into the file.
  * @retval RC_REFUSED_TOO_LARGE  More than was promised.
  * @retval RC_RETRY_SYSTEM       No room; err->native is the errno. The spool holds a part only.
  */

@@ -323,11 +323,13 @@ static void test_upload_curl(void **state)
     curl_easy_setopt(curl, CURLOPT_DEBUGFUNCTION, saw_continue);
     curl_easy_setopt(curl, CURLOPT_DEBUGDATA, &continued);
     curl_easy_setopt(curl, CURLOPT_VERBOSE, 1L);
-    curl_easy_setopt(curl, CURLOPT_TIMEOUT, 20L);
+    curl_easy_setopt(curl, CURLOPT_TIMEOUT, 120L);
+    uint32_t announced = rig_count(&rig, REQUEST_UPLOAD);
     assert_int_equal(curl_easy_perform(curl), CURLE_OK);
     curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
     assert_int_equal(status, 201);
     assert_true(continued);
+    assert_int_equal(rig_count(&rig, REQUEST_UPLOAD), announced + 1);
     struct rig_request r = rig_last(&rig);
     assert_int_equal(r.body_len, len);
     assert_memory_equal(r.sha256, sha256, 32);

@@ -1003,6 +1003,45 @@ static void test_spool_file(void **state)
     assert_int_equal(rmdir(dir), 0);
 }
 
+/* Large pieces for the file system, and all of it is there with the last byte. */
+static void test_spool_gathers(void **state)
+{
+    (void)state;
+    static uint8_t text[3 * SPOOL_GATHER], back[3 * SPOOL_GATHER];
+    const size_t lens[] = {1, SPOOL_GATHER - 1, SPOOL_GATHER, SPOOL_GATHER + 1, sizeof(text)};
+    const size_t pieces[] = {SPOOL_GATHER / 9, SPOOL_GATHER, sizeof(text)};
+    char dir[] = "/tmp/tidemark-spool-XXXXXX";
+    assert_non_null(mkdtemp(dir));
+    int dirfd CLEANUP(fd_close) = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    for (size_t i = 0; i < sizeof(text); i++)
+        text[i] = (uint8_t)(i * 7 + i / 256);
+    for (size_t i = 0; i < sizeof(lens) / sizeof(lens[0]) * 3; i++) {
+        struct spool s CLEANUP(spool_close) = SPOOL_CLOSED;
+        const struct content_digest promised = {0};
+        size_t len = lens[i / 3];
+        uint8_t sha256[32], want[32];
+        struct stat status;
+        assert_int_equal(spool_open(&s, len, 0, dirfd, false, NULL), RC_OK);
+        spool_gather(&s);
+        for (size_t at = 0; at < len; at += pieces[i % 3]) {
+            size_t left = len - at;
+            size_t piece = left < pieces[i % 3] ? left : pieces[i % 3];
+            assert_int_equal(spool_write(&s, text + at, piece, NULL), RC_OK);
+            assert_int_equal(fstat(s.fd, &status), 0);
+            assert_true(s.len - (uint64_t)status.st_size < SPOOL_GATHER);
+        }
+        assert_int_equal(spool_write(&s, "d", 1, NULL), RC_REFUSED_TOO_LARGE);
+        assert_int_equal(spool_finish(&s, &promised, sha256, NULL), RC_OK);
+        digest_buffer(DIGEST_SHA256, want, text, len);
+        assert_memory_equal(sha256, want, 32);
+        assert_int_equal(fstat(s.fd, &status), 0);
+        assert_int_equal(status.st_size, len);
+        assert_true(spool_read(&s, back));
+        assert_memory_equal(back, text, len);
+    }
+    assert_int_equal(rmdir(dir), 0);
+}
+
 static void test_spool_refuses(void **state)
 {
     (void)state;
@@ -1151,6 +1190,7 @@ int main(void)
         cmocka_unit_test(test_spool_bytes),
         cmocka_unit_test(test_spool_memory),
         cmocka_unit_test(test_spool_file),
+        cmocka_unit_test(test_spool_gathers),
         cmocka_unit_test(test_spool_refuses),
         cmocka_unit_test(test_openapi_routes),
         cmocka_unit_test(test_openapi_problems),
