@@ -461,8 +461,7 @@ static void answer_meters(struct rig *rig, const struct request *request)
                                  .clock_offset_us = -35,
                                  .tpm_median_us = 18000,
                                  .tpm_p90_us = 21000,
-                                 .tpm_max_us = 40000,
-                                 .replayed = 2};
+                                 .tpm_max_us = 40000};
     histogram_add(&m.all.commit, histogram_time_bounds_us, 1500);
     histogram_add(&m.all.commit, histogram_time_bounds_us, 9000000);
     histogram_add(&m.all.batch, view_batch_bounds, 2);
