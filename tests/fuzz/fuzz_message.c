@@ -4,11 +4,11 @@
  * The first byte chooses: 'q' a request, 'b' a batch (the next byte: how many items), as the core
  * checks them; 's' a reply about state, 'k' a key, 'c' the clock, 'w' a window, 'v' a version, 'i'
  * an index, 'g' a signature, 'r' a preview, 'p' a problem, 'f' a forecast, 'n' a warning, 'm' what
- * monitors are told (the next byte: of how many keys): as the front prints them. The struct is zero
- * but for what makes it one of its kind; then come patches: two bytes of place, one of length, and
- * the bytes. Beside not crashing: what the core takes has texts that end, and what the front prints
- * is JSON, or lines of metrics. Run: tests/fuzz/fuzz_message -max_len=4096 CORPUS
- * tests/fuzz/message
+ * monitors are told (the next byte: of how many keys), 'o' a reservation: as the front prints them.
+ * The struct is zero but for what makes it one of its kind; then come patches: two bytes of place,
+ * one of length, and the bytes. Beside not crashing: what the core takes has texts that end, and
+ * what the front prints is JSON, or lines of metrics. Run: tests/fuzz/fuzz_message -max_len=4096
+ * CORPUS tests/fuzz/message
  */
 #include <ctype.h>
 #include <jansson.h>
@@ -78,6 +78,13 @@ static void try_request(const uint8_t *data, size_t len)
     MUST(r.op != REQUEST_ATTEST || r.nonce_len <= sizeof(r.nonce));
     MUST(r.op != REQUEST_SIGN || (handle || behind > 0) == (r.body == REQUEST_BODY_BYTES));
     MUST(behind == 0 || (!handle && behind == r.body_len));
+    if (r.op == REQUEST_RESERVE || r.op == REQUEST_COMMIT) {
+        MUST(!handle && behind == 0);
+        MUST(token_valid(r.idempotency_key, REQUEST_TEXT_MAX));
+        MUST(token_valid(r.requester, REQUEST_TEXT_MAX));
+    }
+    MUST(r.op != REQUEST_RESERVE || r.digest_kind == DIGEST_SHA256);
+    MUST(r.op != REQUEST_COMMIT || (r.hash_len >= 1 && r.hash_len <= sizeof(r.digest)));
 }
 
 /* What the core reads of a batch: the message, which is good, and the items in a file, which are
@@ -129,6 +136,8 @@ static void try_reply(char kind, const uint8_t *data, size_t len)
         print_signature(&j, &r, &facts, "AAAA");
     else if (kind == 'r')
         print_preview(&j, &r, &facts);
+    else if (kind == 'o')
+        print_reservation(&j, &r, "AAAA");
     else
         problem_print(&j, problem_get(problem_of_rc((enum rc)r.rc)), r.text, "id", &r);
     is_json(&j);
@@ -263,7 +272,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         try_request(data, len);
     else if (kind == 'b')
         try_batch(data, len);
-    else if (kind == 's' || kind == 'g' || kind == 'r' || kind == 'p')
+    else if (kind == 's' || kind == 'g' || kind == 'r' || kind == 'p' || kind == 'o')
         try_reply(kind, data, len);
     else if (kind == 'k')
         try_key(data, len);

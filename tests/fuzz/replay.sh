@@ -7,6 +7,7 @@ for source in "$here"/fuzz_*.c; do
     name=${name#fuzz_}
     case $name in
     ledger | tpm) count=8 ;; # a database for each input, and a cryptographic session
+    answer) count=40 ;;      # signatures are checked, and files written
     peer) count=30 ;;        # keys and certificates are checked
     attest) count=160 ;;     # signatures are checked
     *) count=400 ;;

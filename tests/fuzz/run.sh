@@ -91,7 +91,7 @@ for name in "$@"; do
     [ $ended = 0 ] || break
     case $name in
     hbs | verify) longest=20000 ;;
-    files | tpm | attest | peer) longest=8192 ;;
+    answer | files | tpm | attest | peer) longest=8192 ;;
     ledger) longest=256 ;;
     chrony) longest=160 ;;
     *) longest=4096 ;;
