@@ -361,6 +361,9 @@ static const struct {
      "no lease and no intent covers the index of this reservation"},
     {"SELECT r.seq FROM receipt AS r WHERE (length(r.caller_hash) > 0) IS NOT EXISTS"
      " (SELECT 1 FROM reservation AS v WHERE v.key = r.key AND v.idx = r.idx AND v.seq < r.seq"
+     " AND (v.intent = 0 OR EXISTS (SELECT 1 FROM binding AS b WHERE b.seq = v.intent)))"
+     " OR length(r.caller_hash) > 0 AND NOT EXISTS"
+     " (SELECT 1 FROM reservation AS v WHERE v.key = r.key AND v.idx = r.idx AND v.seq < r.seq"
      " AND v.epoch = r.epoch AND v.artifact_sha256 = r.artifact_sha256"
      " AND (v.intent = 0 OR EXISTS (SELECT 1 FROM binding AS b WHERE b.seq = v.intent)))",
      "a hash that the caller made, and no other, is signed for a reservation"},

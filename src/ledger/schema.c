@@ -228,6 +228,8 @@ static const char *const schema[] = {
         REFUSE("it is burned", BURNED("NEW.idx", "NEW.idx + 1"))
         REFUSE("a hash that the caller made, and no other, is signed for a reservation",
                "(length(NEW.caller_hash) > 0) IS NOT EXISTS (SELECT 1 FROM reservation AS v"
+               " WHERE " RESERVED("v", "NEW.key", "NEW.idx") ")"
+               " OR length(NEW.caller_hash) > 0 AND NOT EXISTS (SELECT 1 FROM reservation AS v"
                " WHERE " RESERVED("v", "NEW.key", "NEW.idx") " AND v.epoch = NEW.epoch"
                " AND v.artifact_sha256 = NEW.artifact_sha256)")
     " END",

@@ -9,8 +9,8 @@
  * column, type, length, value). Beside not crashing: a ledger that opens says what it said before,
  * every entry of it, and one that does not says why. Nobody who changes a row and cannot make
  * SHA-256 collide is believed. And whatever is asked for in whatever order, no index is leased,
- * bound or signed twice, as a table beside the ledger says, and what was written can be opened
- * again. Run: tests/fuzz/fuzz_ledger -max_len=256 CORPUS tests/fuzz/ledger
+ * bound, reserved or signed twice, as a table beside the ledger says, and what was written can be
+ * opened again. Run: tests/fuzz/fuzz_ledger -max_len=256 CORPUS tests/fuzz/ledger
  */
 #include <sqlite3.h>
 #include <stdio.h>
@@ -41,9 +41,9 @@ static char *entries[ENTRIES_MAX]; /* what it says */
 static uint64_t entry_count;
 static char path[160];
 
-static const char *const tables[] = {"entry",   "key",   "device", "floor",       "window",
-                                     "branch",  "lease", "intent", "binding",     "void",
-                                     "receipt", "burn",  "note",   "attest_keys", "attestation"};
+static const char *const tables[] = {
+    "entry",   "key",  "device",  "floor", "window", "branch",      "lease",       "intent",
+    "binding", "void", "receipt", "burn",  "note",   "attest_keys", "attestation", "reservation"};
 
 /* The template -------------------------------------------------------------------------------- */
 
@@ -71,6 +71,8 @@ static void fill(struct ledger *l)
     struct ledger_receipt r = {.epoch = 5, .window = 9, .index = 901, .at_s = AT_S};
     struct ledger_intent first = sample_intent(10, "4.2.0"), second = sample_intent(11, "4.2.1");
     struct ledger_branch branch = {.window = 9, .first = 896, .record_len = 5};
+    struct ledger_reservation reservation = {
+        .epoch = 5, .window = 9, .index = 900, .expires_s = AT_S + 60, .at_s = AT_S};
     struct attest_keys keys = {0};
     uint64_t lifted = 0;
     MUST(ledger_begin(l, NULL) == RC_OK);
@@ -87,6 +89,7 @@ static void fill(struct ledger *l)
     MUST(ledger_raise_min_window(l, 1, 8, "recovered", AT_S, NULL) == RC_OK);
     MUST(ledger_add_attest_keys(l, 1, &keys, AT_S, NULL) == RC_OK);
     MUST(ledger_add_attestation(l, 1, r.seq, "{\"a\":1}", AT_S, NULL) == RC_OK);
+    MUST(ledger_add_reservation(l, 1, &reservation, NULL) == RC_OK);
     MUST(ledger_commit(l, NULL) == RC_OK);
 }
 
@@ -235,7 +238,7 @@ static void change_rows(const uint8_t *data, size_t len)
 
 /* What has become of an index, as far as the ledger's answers say. */
 struct fate {
-    bool leased, bound, receipt, burned;
+    bool leased, bound, reserved, receipt, burned;
     uint64_t intent; /* number of the entry that binds it */
 };
 static struct fate fates[INDICES];
@@ -248,6 +251,7 @@ static void begin_fates(void)
         fates[i - FIRST].leased = true;
     for (size_t i = 902; i < 916; i++)
         fates[i - FIRST].burned = true;
+    fates[900 - FIRST].reserved = true;
     fates[901 - FIRST].receipt = true;
 }
 
@@ -288,6 +292,8 @@ static enum rc ask_intent(struct ledger *l, const uint8_t op[8])
     intent.epoch = op[2] % 8;
     intent.window = window_of(op[3] % INDICES);
     intent.artifact_sha256[0] = op[6] % 2;
+    if (op[7] % 2 != 0) /* the caller will make the hash */
+        intent.value_len = 0;
     enum rc rc = ledger_add_intent(l, 1, &intent, NULL);
     if (rc == RC_OK) {
         MUST(!fate->leased && !fate->bound && !fate->burned && !fate->receipt && intent.seq > 0);
@@ -295,6 +301,41 @@ static enum rc ask_intent(struct ledger *l, const uint8_t op[8])
         fate->intent = intent.seq;
     }
     return rc;
+}
+
+static enum rc ask_reservation(struct ledger *l, const uint8_t op[8])
+{
+    struct fate *fate = &fates[op[3] % INDICES];
+    struct ledger_reservation r = {.epoch = op[2] % 8,
+                                   .window = window_of(op[3] % INDICES),
+                                   .index = FIRST + op[3] % INDICES,
+                                   .intent = op[7] % 2 != 0 ? fate->intent : op[5] % 2,
+                                   .expires_s = AT_S + op[1],
+                                   .at_s = AT_S};
+    r.artifact_sha256[0] = op[6] % 2;
+    enum rc rc = ledger_add_reservation(l, 1, &r, NULL);
+    if (rc == RC_OK) {
+        MUST(!fate->reserved && !fate->receipt && !fate->burned);
+        MUST(r.intent == 0 ? fate->leased : fate->bound && r.intent == fate->intent);
+        fate->reserved = true;
+    }
+    return rc;
+}
+
+/* Those that wait for a hash are those that a start finds and burns: no more, no fewer. */
+static void look_for_open(struct ledger *l)
+{
+    struct ledger_reservation r = {0};
+    size_t open = 0;
+    for (size_t i = 0; i < INDICES; i++)
+        open += fates[i].reserved && !fates[i].receipt && !fates[i].burned ? 1 : 0;
+    while (ledger_next_open_reservation(l, 1, r.seq, &r, NULL) == RC_OK) {
+        MUST(open > 0 && r.index >= FIRST && r.index < FIRST + INDICES);
+        const struct fate *fate = &fates[r.index - FIRST];
+        MUST(fate->reserved && !fate->receipt && !fate->burned);
+        open--;
+    }
+    MUST(open == 0);
 }
 
 static enum rc ask_receipt(struct ledger *l, const uint8_t op[8])
@@ -305,11 +346,13 @@ static enum rc ask_receipt(struct ledger *l, const uint8_t op[8])
                                .at_s = AT_S};
     struct fate *fate = &fates[op[3] % INDICES];
     r.artifact_sha256[0] = op[6] % 2;
+    r.caller_hash_len = op[4] % 2 != 0 ? 24 : 0;
     if (op[7] % 2 != 0) /* else of a lease, which knows no versions */
         (void)snprintf(r.version, sizeof(r.version), "5.%u", op[5] % 8U);
     enum rc rc = ledger_add_receipt(l, 1, &r, op, 8, NULL);
     if (rc == RC_OK) {
         MUST(!fate->receipt && !fate->burned && (fate->leased || fate->bound));
+        MUST(fate->reserved == (r.caller_hash_len > 0));
         fate->receipt = true;
     }
     return rc;
@@ -336,6 +379,7 @@ static enum rc ask_void(struct ledger *l, const uint8_t op[8])
         if (!fate->bound || fate->intent <= behind || fate->receipt || fate->burned)
             continue;
         fate->bound = false;
+        fate->reserved = false;
         found++;
     }
     MUST(rc != RC_OK || found == lifted);
@@ -364,7 +408,7 @@ static enum rc ask_other(struct ledger *l, const uint8_t op[8])
 static void ask(struct ledger *l, const uint8_t op[8])
 {
     static enum rc (*const asks[])(struct ledger *, const uint8_t[8]) = {
-        ask_lease, ask_intent, ask_receipt, ask_burn, ask_void, ask_other};
+        ask_lease, ask_intent, ask_receipt, ask_burn, ask_void, ask_other, ask_reservation};
     uint64_t before = ledger_size(l);
     MUST(ledger_begin(l, NULL) == RC_OK);
     enum rc rc = asks[op[0] % (sizeof(asks) / sizeof(asks[0]))](l, op);
@@ -386,6 +430,7 @@ static void ask_all(const uint8_t *data, size_t len)
     begin_fates();
     for (size_t i = 0; i < ASKED_MAX && len >= 8; i++, data += 8, len -= 8)
         ask(l, data);
+    look_for_open(l);
     uint64_t size = ledger_size(l);
     ledger_close(&l);
     MUST(ledger_open(&l, &options, NULL) == RC_OK);

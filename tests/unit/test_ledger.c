@@ -1161,6 +1161,8 @@ static void test_reservations_of_leases(void **state)
     /* The caller's hash for a reservation, and for nothing else. */
     struct ledger_receipt receipt = leased_receipt(&lease, 900, "");
     GIVES(RC_HALT_INVARIANT, add_receipt(f, &receipt));
+    receipt.artifact_sha256[0] ^= 1;
+    GIVES(RC_HALT_INVARIANT, add_receipt(f, &receipt)); /* nor of anything else, made here */
     receipt = remote_receipt(&lease, 903);
     GIVES(RC_HALT_INVARIANT, add_receipt(f, &receipt));
     receipt = remote_receipt(&lease, 900);
@@ -2069,6 +2071,22 @@ static void test_receipt_without_reservation_is_found(void **state)
     found_as(f, trigger, "entry 4: no lease and no binding covers the index");
 }
 
+static void test_reserved_index_signed_for_another_is_found(void **state)
+{
+    struct fixture *f = *state;
+    start(f);
+    char *trigger = without("receipt_reserved");
+    begin(f);
+    struct ledger_lease lease = sample_lease(5, 0);
+    OK(ledger_add_lease(f->l, 1, &lease, AT_S, &f->err));
+    struct ledger_reservation reservation = leased_reservation(&lease, 900);
+    OK(ledger_add_reservation(f->l, 1, &reservation, &f->err));
+    struct ledger_receipt r = leased_receipt(&lease, 900, "");
+    r.artifact_sha256[0] ^= 1;
+    OK(add_receipt(f, &r));
+    found_as(f, trigger, "entry 5: a hash that the caller made, and no other");
+}
+
 static void test_overlapping_leases_are_found(void **state)
 {
     struct fixture *f = *state;
@@ -2656,6 +2674,7 @@ int main(void)
         TEST(test_tables_refuse_changes),
         TEST(test_tampering_is_found),
         TEST(test_receipt_without_reservation_is_found),
+        TEST(test_reserved_index_signed_for_another_is_found),
         TEST(test_overlapping_leases_are_found),
         TEST(test_void_but_bound_is_found),
         TEST(test_bit_flips),
