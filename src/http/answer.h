@@ -15,7 +15,7 @@
 #include "http/problem.h"
 #include "signer/request.h"
 
-#define ANSWER_HEADERS_MAX 20
+#define ANSWER_HEADERS_MAX 24
 
 /* Said in every answer of a service whose TPM is virtual (DESIGN section 6 rule 11). */
 #define ANSWER_VIRTUAL_TPM                                                                         \

@@ -212,9 +212,13 @@ void sign_start(struct exchange *x)
 /* The answer -------------------------------------------------------------------------------------
  */
 
-static void bare_headers(struct answer *a, const struct signature_view *s)
+/* What the JSON form says, but for the key's parameters, which may be many and are the same for
+ * each signature, and for what is left, where the answer may be kept. */
+static void bare_headers(struct answer *a, const struct reply *made, enum plan_scheme scheme)
 {
+    const struct signature_view *s = &made->signature;
     char hex[HEX_SIZE(SHA256_LEN)];
+    char at[RFC3339_SIZE];
     answer_header(a, "Tidemark-Key", "%s", s->key);
     answer_header(a, "Tidemark-Index", "%" PRIu64, s->index);
     answer_header(a, "Tidemark-Window", "%" PRIu64, s->window);
@@ -228,6 +232,15 @@ static void bare_headers(struct answer *a, const struct signature_view *s)
     answer_header(a, "Tidemark-Plan-SHA256", "%s", hex);
     hex_encode(hex, s->id, sizeof(s->id));
     answer_header(a, "Tidemark-Signature-Id", "%s", hex);
+    answer_header(a, "Tidemark-Scheme", "%s", plan_scheme_name(scheme));
+    rfc3339_print(at, s->signed_at_s);
+    answer_header(a, "Tidemark-Signed-At", "%s", at);
+    answer_header(a, "Tidemark-Receipt",
+                  "log_index=%" PRIu64 ", checkpoint_size=%" PRIu64 ", epoch=%" PRIu64,
+                  s->log_index, s->checkpoint_size, s->epoch);
+    if (made->op != REQUEST_SIGNATURE)
+        answer_header(a, "Tidemark-Remaining", "window=%" PRIu64 ", key=%" PRIu64,
+                      s->remaining_window, s->remaining_key);
 }
 
 static void signature_json(struct exchange *x, unsigned status)
@@ -259,7 +272,7 @@ static void signature_answer(struct exchange *x)
         memcpy(copy, x->signature, x->signature_len);
         answer_bytes(&x->answer, status, "application/octet-stream", (char *)copy,
                      x->signature_len);
-        bare_headers(&x->answer, s);
+        bare_headers(&x->answer, &x->made, x->facts.scheme);
     } else {
         signature_json(x, status);
     }

@@ -180,6 +180,10 @@ static void test_sign_bare(void **state)
     check_header(&a, "Tidemark-Slot", "kernel");
     check_header(&a, "Tidemark-Artifact-SHA256", HEX_ABC);
     check_header(&a, "Tidemark-Signature-Id", ID);
+    check_header(&a, "Tidemark-Scheme", "lms");
+    check_header(&a, "Tidemark-Signed-At", "2026-12-08T09:36:00Z");
+    check_header(&a, "Tidemark-Receipt", "log_index=20117, checkpoint_size=20118, epoch=881");
+    check_header(&a, "Tidemark-Remaining", "window=1007, key=646475");
     char hex[65];
     hex_encode(hex, rig.plan_sha256[0], 32);
     check_header(&a, "Tidemark-Plan-SHA256", hex);
@@ -546,6 +550,8 @@ static void test_stored_signature(void **state)
                          " HTTP/1.1\r\nHost: x\r\nAccept: application/octet-stream\r\n\r\n");
     assert_int_equal(bare.len, sizeof(want));
     assert_memory_equal(bare.body, want, sizeof(want));
+    check_header(&bare, "Tidemark-Receipt", "log_index=20117, checkpoint_size=20118, epoch=881");
+    assert_null(answered_header(&bare, "Tidemark-Remaining")); /* it changes */
     struct answered receipt CLEANUP(answered_free) = client_get(&rig, SIGNATURES "/" ID "/receipt");
     assert_string_equal(receipt.body, "{\"kind\":\"receipt\"}");
     struct answered none CLEANUP(answered_free) =
