@@ -333,17 +333,38 @@ void look_at_truth(struct bench *b)
         fail_look(b, "the truth");
 }
 
-void until(struct bench *b, enum clk_mode mode)
+static bool in_mode(const struct bench *b, uint32_t mode)
+{
+    return b->v.mode == (enum clk_mode)mode;
+}
+
+static bool has_reason(const struct bench *b, uint32_t reason)
+{
+    return (b->r.reasons & reason) != 0;
+}
+
+static void look_until(struct bench *b, bool (*is_so)(const struct bench *b, uint32_t what),
+                       uint32_t what, const char *name)
 {
     int64_t begin = raw_now_ns();
     for (;;) {
         look_at_truth(b);
-        if (b->v.mode == mode)
+        if (is_so(b, what))
             return;
         if (raw_now_ns() - begin > b->patience_ms * MS)
-            fail_look(b, clk_mode_name(mode));
+            fail_look(b, name);
         pause_ms(LOOK_MS);
     }
+}
+
+void until(struct bench *b, enum clk_mode mode)
+{
+    look_until(b, in_mode, (uint32_t)mode, clk_mode_name(mode));
+}
+
+void until_reason(struct bench *b, uint32_t reason)
+{
+    look_until(b, has_reason, reason, clk_reason_text(reason));
 }
 
 void stays_right(struct bench *b, unsigned looks)
@@ -368,6 +389,6 @@ void stays_shut(struct bench *b, unsigned looks)
 
 void expect_reason(const struct bench *b, uint32_t reason)
 {
-    if ((b->r.reasons & reason) == 0)
+    if (!has_reason(b, reason))
         fail_look(b, clk_reason_text(reason));
 }

@@ -101,6 +101,10 @@ void look_at_truth(struct bench *b);
 /** Look at the truth ten times a second until the machine is in this mode. */
 void until(struct bench *b, enum clk_mode mode);
 
+/** The same, until this is among the reasons: where chronyd may take one more update in between,
+ * the first reason is not always the lasting one. */
+void until_reason(struct bench *b, uint32_t reason);
+
 /** Look at the truth so often: one could sign each time. */
 void stays_right(struct bench *b, unsigned looks);
 
