@@ -10,6 +10,7 @@
 #define NS_PER_S INT64_C(1000000000)
 #define NS_PER_MS INT64_C(1000000)
 #define NS_PER_US INT64_C(1000)
+#define MS_PER_S INT64_C(1000)
 #define SERVICE 0 /* the chain of the service as a whole */
 
 /* The past ------------------------------------------------------------------------------------- */
@@ -119,15 +120,17 @@ enum rc clockbook_disrupted(struct clockbook *book, const char *why, int64_t now
 
 /* People --------------------------------------------------------------------------------------- */
 
-/* What the evidence claims is the time now; the jump goes on with it. */
+/* What the evidence claims is the time now; the jump goes on with it. Bad evidence is no time, and
+ * the host's own clock may not have jumped: accepting costs at least what was claimed then. */
 static void count_losses(const struct clockbook *book, struct view_clock *v)
 {
+    int64_t now_s = v->latest_ms / MS_PER_S;
+    int64_t claimed_s = now_s > v->jump_to_s ? now_s : v->jump_to_s;
     for (size_t i = 0; i < book->key_count && v->key_count < REQUEST_CLOCK_KEYS_MAX; i++) {
         const struct key *key = &book->keys[i];
         uint64_t windows = 0;
         uint64_t one_time_keys = 0;
-        view_clock_loss(key, book->ledger, v->jump_from_s, v->latest_ms / 1000, &windows,
-                        &one_time_keys);
+        view_clock_loss(key, book->ledger, v->jump_from_s, claimed_s, &windows, &one_time_keys);
         if (windows == 0)
             continue;
         text_copy(v->keys[v->key_count].name, sizeof(v->keys[0].name), key->record.name);

@@ -201,6 +201,23 @@ static void case_16_jump_is_latched_and_stored(void **state)
     }
 }
 
+/* Nothing is known of the time but that it was claimed: a host that starts again with its own
+ * clock, and no chronyd yet. */
+static void case_16_jump_costs_what_it_did_without_evidence(void **state)
+{
+    (void)state;
+    (void)jumped();
+    uint64_t one_time_keys = view.one_time_keys;
+    process_ends(false);
+    fake_clock_step(&rig.fake, now_s() - 3 * DAY);
+    rig.fake.reasons = CLK_REASON(CLK_NO_REPLY);
+    process_starts();
+    assert_int_equal(seconds(5), RC_OK);
+    expect_state("quarantine-fwd");
+    assert_int_equal(view.windows, 3);
+    assert_int_equal(view.one_time_keys, one_time_keys - 3); /* the lease died with the process */
+}
+
 static void case_16_jump_survives_a_lost_file(void **state)
 {
     (void)state;
@@ -520,6 +537,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(case_16_jump_is_latched_and_stored, end),
+        cmocka_unit_test_teardown(case_16_jump_costs_what_it_did_without_evidence, end),
         cmocka_unit_test_teardown(case_16_jump_survives_a_lost_file, end),
         cmocka_unit_test_teardown(case_13_jump_that_is_withdrawn_costs_nothing, end),
         cmocka_unit_test_teardown(case_14_wrong_words_change_nothing, end),
