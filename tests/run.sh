@@ -39,6 +39,8 @@ ALWAYS=red expect 1 2 tests/integration/test_broken
 [ "$(grep -c alone: red)" = 2 ] || { cat red; bad=1; }
 expect 1 1 tests/integration/test_service_kill
 expect 1 1 tests/integration/test_service_rollback
+expect 1 1 tests/integration/test_tpm_lock
+expect 0 2 tests/integration/test_clock
 expect 1 1 tests/unit/test_waits
 SAYS='==1==ERROR: AddressSanitizer: heap-use-after-free' expect 1 1 tests/integration/test_sanitizer
 SAYS='x.c:1:2: runtime error: signed integer overflow' expect 1 1 tests/integration/test_undefined
