@@ -71,14 +71,6 @@ struct batch {
 enum rc batch_sign(struct batch *batch, struct job *jobs, size_t count, struct err *err) MUST_CHECK;
 
 /**
- * Version plans, at start: complete every anchored intent that has no receipt from what it
- * recorded: the same bytes, no artifact needed. An intent whose window was closed is given up (its
- * binding stays). Does nothing for other plans.
- */
-enum rc batch_complete_intents(struct key *key, const struct world *world, void *tpm,
-                               struct ledger *ledger, struct err *err) MUST_CHECK;
-
-/**
  * Open a pass for the index that a request is likely to sign at. Takes, moves and asks for nothing;
  * leaves the pass closed where the index cannot be told, or its window or tree is not open yet.
  * @param[in,out] pass  Closed before; artifact_pass_close() it.

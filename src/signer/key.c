@@ -13,7 +13,7 @@
 #include "base/log.h"
 #include "base/secmem.h"
 #include "signer/allocate.h"
-#include "signer/batch.h"
+#include "signer/complete.h"
 #include "signer/limits.h"
 #include "signer/reserve.h"
 #include "signer/scheme.h"
@@ -483,7 +483,7 @@ void key_open(struct key *key, const struct ledger_key *record, int state_dirfd,
         key->rc = reserve_start(
             key, ledger, world->time->real_ns(world->time->ctx) / INT64_C(1000000000), &key->err);
     if (key->rc == RC_OK)
-        key->rc = batch_complete_intents(key, world, tpm, ledger, &key->err);
+        key->rc = complete_intents(key, world, tpm, ledger, &key->err);
     if (key->rc == RC_OK)
         key->rc = destroy_closed(key, &key->err);
     if (key->rc == RC_OK)

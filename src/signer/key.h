@@ -175,7 +175,7 @@ uint64_t key_writes_of_a(const struct key *key);
 
 /**
  * Load a key and run its start: plan against its hash, node file, TPM objects, then start_decide()
- * until it is done, then completion of anchored intents (batch.h).
+ * until it is done, then completion of anchored intents (complete.h).
  *
  * Never fails as a call: key->rc and key->err hold the outcome.
  *

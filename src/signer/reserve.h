@@ -22,7 +22,7 @@
 #include "signer/batch.h"
 
 /**
- * At the start of a key, before batch_complete_intents(): burn what earlier processes left open.
+ * At the start of a key, before complete_intents(): burn what earlier processes left open.
  * @retval RC_HALT_…, RC_RETRY_SYSTEM  Ledger or memory; the key cannot sign.
  */
 enum rc reserve_start(struct key *key, struct ledger *ledger, int64_t now_s,

@@ -1,6 +1,6 @@
 /*
  * version: a request of a strict version plan, and the completion of intents at start
- * (batch_version.c, batch_complete_intents()). A batch is one request: its intents stand or fall in
+ * (batch_version.c, complete_intents()). A batch is one request: its intents stand or fall in
  * one transaction, and after a crash they are completed one by one.
  */
 
@@ -79,7 +79,7 @@ inline burn_intent()
     sync()
 }
 
-/* batch_complete_intents() */
+/* complete_intents() */
 inline complete_intents()
 {
     do
