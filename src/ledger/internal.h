@@ -1,16 +1,17 @@
 /*
  * ledger/internal: what the files of this module share. Nobody else includes it.
  *
- * schema.c   tables, triggers, settings, the text of every statement
- * ledger.c   open, close, transactions, what happens after a failure
- * entry.c    one entry as canonical JSON
- * append.c   ledger_add_…()
- * rows.c     rows back into structs
- * query.c    look-ups: keys, intents, receipts, reservations, branches
- * usage.c    what became of the indices of windows and leases
- * note.c     notes, entries as they stand, attestations
- * tally.c    what windows and callers have used, counted once and then kept up
- * check.c    everything that ledger_open() verifies
+ * schema.c      tables, triggers, settings
+ * statements.c  the text of every statement
+ * ledger.c      open, close, transactions, what happens after a failure
+ * entry.c       one entry as canonical JSON
+ * append.c      ledger_add_…()
+ * rows.c        rows back into structs
+ * query.c       look-ups: keys, intents, receipts, reservations, branches
+ * usage.c       what became of the indices of windows and leases
+ * note.c        notes, entries as they stand, attestations
+ * tally.c       what windows and callers have used, counted once and then kept up
+ * check.c       everything that ledger_open() verifies
  */
 #ifndef LEDGER_INTERNAL_H
 #define LEDGER_INTERNAL_H
@@ -26,7 +27,7 @@
 #define LEDGER_WAL_FRAMES_DUE 500             /* then ledger_tidy() empties the WAL */
 #define LEDGER_WAL_FRAMES_MAX 1000            /* and then ledger_commit() does */
 
-/* Text of the statements: schema.c. Prepared once, when the ledger is opened. */
+/* Text of the statements: statements.c. Prepared once, when the ledger is opened. */
 enum stmt {
     STMT_BEGIN,
     STMT_COMMIT,
@@ -274,7 +275,7 @@ void entry_hash(uint8_t hash[SHA256_LEN], const char *json, size_t len);
 void receipt_id(uint8_t id[LEDGER_ID_LEN], const uint8_t key_id[KEY_ID_LEN], uint64_t index);
 
 /* Rows back into structs (rows.c) ---------------------------------------------------------- */
-/* Columns in the order of the COLUMNS_ macros of schema.c. */
+/* Columns in the order of the COLUMNS_ macros of statements.c. */
 
 void row_key(struct row *r, struct ledger_key *key);
 void row_device(struct row *r, struct ledger_key *key);
@@ -327,7 +328,7 @@ void tally_reservation(struct tallies *tallies, uint32_t key,
 /** Are all that are kept as the tables say (query.c)? @retval RC_HALT_LEDGER  No. */
 enum rc tally_check(struct ledger *l, struct err *err) MUST_CHECK;
 
-/* Schema and settings (schema.c) --------------------------------------------------------------- */
+/* Text of the statements (statements.c) -------------------------------------------------------- */
 
 extern const char *const ledger_sql[STMT_COUNT];
 
@@ -350,6 +351,15 @@ enum table {
     TABLE_COUNT
 };
 extern const char *const ledger_cursor_sql[TABLE_COUNT];
+
+/* What a trigger refuses and what a question leaves out is the same thing, said once. */
+
+/* The reservation of a remote hash that is not void: of a window's lease, or of a bound intent. */
+#define NOT_VOID(v)                                                                                \
+    "(" v ".intent = 0 OR EXISTS (SELECT 1 FROM binding AS w WHERE w.seq = " v ".intent))"
+#define RESERVED(v, key, index) v ".key = " key " AND " v ".idx = " index " AND " NOT_VOID(v)
+
+/* Schema and settings (schema.c) --------------------------------------------------------------- */
 
 /**
  * Set everything in the order that survives a power cut, look whose database it is, and make the

@@ -65,7 +65,7 @@ void row_blob(struct row *r, uint8_t *out, size_t len)
         r->bad = true;
 }
 
-/* Rows; the order of the columns is that of the COLUMNS_ macros in schema.c. */
+/* Rows; the order of the columns is that of the COLUMNS_ macros in statements.c. */
 
 void row_key(struct row *r, struct ledger_key *key)
 {
