@@ -581,6 +581,16 @@ static void follow_it(struct follow *follow)
     assert_false(artifact_pass_is_open(&items[0].pass));
 }
 
+/* All of item 0 is there before anything of it was read. */
+static void begin_arrived(struct follow **follow)
+{
+    begin(VERSION_PLAN, NULL);
+    assert_int_equal(follow_open(follow, NULL), RC_OK);
+    announce();
+    arrive(0, sizeof(long_text));
+    follow_it(*follow);
+}
+
 /* Then the request itself, and what is left to be read. */
 static enum rc take_rest(struct follow *follow)
 {
@@ -637,11 +647,7 @@ static void test_followed_to_the_end(void **state)
 {
     (void)state;
     struct follow *follow CLEANUP(follow_close) = NULL;
-    begin(VERSION_PLAN, NULL);
-    assert_int_equal(follow_open(&follow, NULL), RC_OK);
-    announce();
-    arrive(0, sizeof(long_text));
-    follow_it(follow);
+    begin_arrived(&follow);
     assert_int_equal(follow_turn(follow), FOLLOW_STEP);
     assert_int_equal(follow_turn(follow), FOLLOW_STEP);
     assert_int_equal(follow_turn(follow), 17);
@@ -656,11 +662,7 @@ static void test_followed_others(void **state)
 {
     (void)state;
     struct follow *follow CLEANUP(follow_close) = NULL;
-    begin(VERSION_PLAN, NULL);
-    assert_int_equal(follow_open(&follow, NULL), RC_OK);
-    announce();
-    arrive(0, sizeof(long_text));
-    follow_it(follow);
+    begin_arrived(&follow);
     int other CLEANUP(fd_close) = memfd_create("other", MFD_CLOEXEC);
     assert_true(pwrite_full(other, long_text, sizeof(long_text), 0));
     struct request r = items[0].request;

@@ -102,6 +102,27 @@ static void commit(const struct ask *reserved, const char *text, enum rc expecte
     commit_as(reserved, NULL, text, &ask, expected);
 }
 
+/* The hash that was signed before: the same bytes. */
+static void commit_again(const struct ask *reserved, const struct ask *first)
+{
+    static struct ask again;
+    commit_as(reserved, NULL, "artifact", &again, RC_OK);
+    assert_true(again.replayed);
+    assert_int_equal(again.len, first->len);
+    assert_memory_equal(again.signature, first->signature, first->len);
+}
+
+/* The request that was made before: the same reservation, which is still open. */
+static void told_again(const struct ask *first, const char *what)
+{
+    static struct ask again;
+    reserve(&again, what, "artifact", RC_OK);
+    assert_true(again.replayed && again.reply.reserved);
+    assert_int_equal(again.len, first->len);
+    assert_memory_equal(again.signature, first->signature, first->len);
+    assert_int_equal(again.reply.expires_s, first->reply.expires_s);
+}
+
 static struct view_window window_zero(void)
 {
     struct request request = {.op = REQUEST_WINDOWS, .key = "k", .from = 0, .to = 0};
@@ -187,15 +208,11 @@ static void hash_is_signed_once(void **state)
         assert_int_equal(index_state(first.index), INDEX_SIGNED);
         expect_window(1, 0, 0);
         /* The same hash: the same bytes. Another one: never. */
-        commit_as(&r, NULL, "artifact", &again, RC_OK);
-        assert_true(again.replayed);
-        assert_memory_equal(again.signature, first.signature, first.len);
+        commit_again(&r, &first);
         commit(&r, "another artifact", RC_REFUSED_OTHER_HASH);
         rig_reopen(&rig);
         commit(&r, "another artifact", RC_REFUSED_OTHER_HASH);
-        commit_as(&r, NULL, "artifact", &again, RC_OK);
-        assert_true(again.replayed);
-        assert_memory_equal(again.signature, first.signature, first.len);
+        commit_again(&r, &first);
         /* Who asks for a reservation again, or for a signature, is given what is signed. */
         reserve(&again, by_version() ? "0.0.0" : "a", "artifact", RC_OK);
         assert_true(again.replayed && !again.reply.reserved);
@@ -244,11 +261,7 @@ static void same_request_gets_the_same_reservation(void **state)
         begin(plans[i]);
         const char *what = by_version() ? "0.0.0" : "a";
         reserve(&r, what, "artifact", RC_OK);
-        reserve(&again, what, "artifact", RC_OK);
-        assert_true(again.replayed && again.reply.reserved);
-        assert_int_equal(again.len, r.len);
-        assert_memory_equal(again.signature, r.signature, r.len);
-        assert_int_equal(again.reply.expires_s, r.reply.expires_s);
+        told_again(&r, what);
         /* Another artifact, another caller, or somebody who wants it signed here. */
         reserve(&again, what, "another", by_version() ? RC_REFUSED_BOUND : RC_REFUSED_IDEM_REUSED);
         (void)reserve_as(&again, "other", what, "artifact");
@@ -562,9 +575,7 @@ static void busy_tpm_tells_it_later(void **state)
     (void)reserve_as(&again, NULL, "a", "artifact");
     assert_int_equal(rc_class(again.rc), RC_CLASS_RETRY);
     assert_false(again.reply.reserved);
-    reserve(&again, "a", "artifact", RC_OK);
-    assert_true(again.replayed && again.reply.reserved);
-    assert_memory_equal(again.signature, r.signature, r.len);
+    told_again(&r, "a");
     commit(&r, "artifact", RC_OK);
 }
 
