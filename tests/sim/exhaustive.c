@@ -18,8 +18,8 @@
  *
  * Options: exhaustive [-d DEPTH] [-a] [-x] [-v] [SCRIPT...]: cuts in one life, 1 to 4; -a: second
  * cuts everywhere, and disks put back at every depth; -x: moments are the same only if their bytes
- * are; scripts or plans by the beginning of their names. Without: depth 2, or 1 with
- * TIDEMARK_QUICK.
+ * are; scripts or plans by the beginning of their names. Without: depth 2, and 1 where the TPM
+ * loses writes, where clients hash for themselves, and everywhere with TIDEMARK_QUICK.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -46,7 +46,7 @@
 #define QUICK 5
 
 static struct {
-    unsigned depth, lossy_depth, workers;
+    unsigned depth, shallow_depth, workers;
     bool everywhere, exact, verbose, quick;
     char **only;
     int only_count;
@@ -360,7 +360,7 @@ static void run_plan(void **state)
     const struct life_plan *plan = *state;
     struct life life;
     lossy_plan = plan->lossy;
-    depth_of_plan = plan->lossy ? options.lossy_depth : options.depth;
+    depth_of_plan = plan->lossy || plan->remote ? options.shallow_depth : options.depth;
     count->violations++; /* until it has come to its end */
     for (unsigned i = 0; life_script(&life, plan, i); i++) {
         static char name[sizeof(life.name)];
@@ -446,9 +446,9 @@ static void report(const struct counts *c)
            " fates=%" PRIu64 " partial=%" PRIu64 " covered=%" PRIu64 " total=%" PRIu64
            " (%.1f %%) states=%" PRIu64 " lives=%" PRIu64 " put_back_refused=%" PRIu64
            " put_back_harmless=%" PRIu64 " reuses=%" PRIu64 " violations=%" PRIu64 "\n",
-           c->plans, c->scripts, options.depth, options.lossy_depth, c->total, c->fates, c->partial,
-           c->covered, c->total, percent, c->states, c->lives, c->refused, c->harmless, c->reuses,
-           c->violations);
+           c->plans, c->scripts, options.depth, options.shallow_depth, c->total, c->fates,
+           c->partial, c->covered, c->total, percent, c->states, c->lives, c->refused, c->harmless,
+           c->reuses, c->violations);
 }
 
 static struct counts sum_up(const struct counts *counts)
@@ -484,7 +484,7 @@ static bool read_options(int argc, char **argv)
         options.verbose = options.verbose || opt == 'v';
     }
     options.depth = depth > 0 ? (unsigned)depth : options.quick ? 1 : 2;
-    options.lossy_depth = depth > 0 ? (unsigned)depth : 1;
+    options.shallow_depth = depth > 0 ? (unsigned)depth : 1;
     options.workers = (unsigned)workers;
     options.only = argv + optind;
     options.only_count = argc - optind;

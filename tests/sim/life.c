@@ -1,5 +1,4 @@
-#include "sim/life.h"
-
+/* life: how a life begins, how it goes on from any moment, and how it is judged. */
 #include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,215 +9,11 @@
 
 #include <cmocka.h>
 
-#include "signer/advance.h"
-#include "signer/backup.h"
 #include "signer/clockfile.h"
 #include "signer/recover.h"
+#include "sim/life_inside.h"
 
-#define DAY INT64_C(86400)
-#define WEEK (7 * DAY)
-#define START INT64_C(1796515200) /* 2026-12-06T00:00:00Z */
-#define NS_PER_S INT64_C(1000000000)
-#define TRIES_MAX 8
 #define USABLE 4
-#define LAST_WINDOW 7
-
-static struct {
-    const struct life *life;
-    struct rig *rig;
-    struct progress now;
-    unsigned crashes;
-    struct answer expected[MOMENT_ACTS][MOMENT_ASKS];
-    struct ask asks[MOMENT_ASKS];
-    uint64_t refused, harmless;
-} live;
-
-/* Asking -----------------------------------------------------------------------------------------
- */
-
-static bool by_version(void)
-{
-    return live.rig->plan[0].kind == PLAN_VERSION;
-}
-
-static bool by_clock(void)
-{
-    return live.rig->plan[0].kind == PLAN_TIME;
-}
-
-static int64_t in_window(unsigned window)
-{
-    return START + window * WEEK + DAY;
-}
-
-static unsigned window_of_clock(void)
-{
-    return (unsigned)((live.rig->fake.now_ns / NS_PER_S - START) / WEEK);
-}
-
-static void clear(struct ask *a)
-{
-    memset(a, 0, offsetof(struct ask, signature));
-}
-
-/* Request '1' or '2' of the life. */
-static void request(struct ask *a, char which)
-{
-    unsigned n = (unsigned)(which - '1');
-    clear(a);
-    a->version = by_version() ? live.life->versions[n] : NULL;
-    a->slot = by_version() ? "a" : NULL;
-    a->idem = by_version() ? NULL : (n == 0 ? "first" : "second");
-    a->text = n == 0 ? "one" : "two";
-}
-
-static enum rc open_signer(void)
-{
-    enum rc rc = rig_open(live.rig);
-    return rc == RC_OK ? rig_key_rc(live.rig, 0) : rc;
-}
-
-static void must_open(void)
-{
-    enum rc rc = open_signer();
-    if (rc != RC_OK)
-        fail_msg("%s: the key does not sign: %s", live.life->name, rc_name(rc));
-}
-
-/* Does the TPM say that window 7 may be used before its start? */
-static bool opened_early(void)
-{
-    struct anchor_record a;
-    return anchor_record_decode(&a, live.rig->fake.tpm->nv[0].a) && a.early_window == LAST_WINDOW;
-}
-
-/* A full window is no end while there is another; then it is, and it must be true. */
-static bool waits_for_window(const struct ask *a)
-{
-    return a->rc == RC_RETRY_WINDOW_FULL && by_clock() && window_of_clock() < LAST_WINDOW;
-}
-
-static bool is_final(const struct ask *a)
-{
-    return a->rc == RC_OK || rc_class(a->rc) == RC_CLASS_REFUSED ||
-           (a->rc == RC_RETRY_WINDOW_FULL && !waits_for_window(a));
-}
-
-/* A signature lies in the window in which it was made; while a batch is on its way that can be two
- * of them, one after the other. */
-static void check_window(const struct ask *a, unsigned began)
-{
-    if (a->rc != RC_OK || a->replayed)
-        return;
-    bool wrong = opened_early() ? a->window != LAST_WINDOW
-                                : a->window < began || a->window > window_of_clock();
-    if (by_clock() && wrong)
-        fail_msg("%s: signed in window %" PRIu64 ", but it is %u", live.life->name, a->window,
-                 window_of_clock());
-    assert_in_range(a->window, LIFE_FIRST_WINDOW, LAST_WINDOW);
-}
-
-static void keep_answer(struct answer *answer, const struct ask *a)
-{
-    *answer = (struct answer){.final = is_final(a), .rc = (int32_t)a->rc};
-    if (a->rc != RC_OK)
-        return;
-    answer->index = a->index;
-    digest_buffer(DIGEST_SHA256, answer->signature, a->signature, a->len);
-}
-
-/* Those who have no final answer yet ask, together. @return how many. */
-static size_t ask_round(unsigned act)
-{
-    const char *which = live.life->acts[act].asks;
-    struct answer *to[MOMENT_ASKS];
-    size_t n = 0;
-    for (size_t i = 0; which[i] != '\0'; i++) {
-        if (live.now.answers[act][i].final)
-            continue;
-        to[n] = &live.now.answers[act][i];
-        request(&live.asks[n++], which[i]);
-    }
-    if (n == 0)
-        return 0;
-    unsigned began = window_of_clock();
-    enum rc rc = rig_sign(live.rig, live.asks, n);
-    if (rc != RC_OK)
-        fail_msg("%s: %s: %s", live.life->name, rc_name(rc), err_text(&live.rig->err));
-    for (size_t i = 0; i < n; i++) {
-        check_window(&live.asks[i], began);
-        keep_answer(to[i], &live.asks[i]);
-    }
-    bool wait = false;
-    for (size_t i = 0; i < n; i++)
-        wait = wait || waits_for_window(&live.asks[i]);
-    if (!wait)
-        return n;
-    fake_clock_set(&live.rig->fake, in_window(LAST_WINDOW));
-    fake_clock_change_at(&live.rig->fake, 0, 0, 0);
-    return n;
-}
-
-/* What `backup check` left of an export that covers window 7; before the life begins. */
-static const uint8_t export_sha256[SHA256_LEN] = {0xe1};
-
-static void acknowledge(void)
-{
-    struct err err = {0};
-    char name[LEDGER_TEXT_MAX + 1];
-    backup_name(name, export_sha256, "in the safe");
-    struct ledger *ledger = rig_ledger(live.rig);
-    assert_int_equal(ledger_begin(ledger, &err), RC_OK);
-    assert_int_equal(ledger_add_note(ledger, live.rig->record[0].id, LEDGER_ACKNOWLEDGEMENT,
-                                     "backup-export", name, LAST_WINDOW, START, &err),
-                     RC_OK);
-    assert_int_equal(ledger_commit(ledger, &err), RC_OK);
-    ledger_close(&ledger);
-}
-
-/* The operator runs the command, and behind a crash runs it again. Once it is window 7 by the
- * clock there is nothing to be early for. */
-static void open_early(void)
-{
-    struct rig *rig = live.rig;
-    struct err err = {0};
-    struct advance_plan plan;
-    void *tpm = NULL;
-    struct advance_statement s = {
-        .window = LAST_WINDOW, .reason = "in a hurry", .virtual_policy = VIRTUAL_DEMO};
-    memcpy(s.export_sha256, export_sha256, SHA256_LEN);
-    if (window_of_clock() >= LAST_WINDOW)
-        return;
-    rig_stop(rig);
-    struct ledger *ledger = rig_ledger(rig);
-    struct key *key = rig_load_key(rig, 0, ledger, &tpm);
-    enum rc rc = advance_window_plan(key, &rig->fake.world, ledger, &s, &plan, &err);
-    if (rc == RC_OK)
-        rc = advance_window(key, &rig->fake.world, tpm, ledger, &plan, NULL, &err);
-    rig_unload_key(rig, key, &tpm);
-    ledger_close(&ledger);
-    if (rc != RC_OK)
-        fail_msg("%s: opened early: %s: %s", live.life->name, rc_name(rc), err_text(&err));
-    must_open();
-}
-
-static void play_act(unsigned act, bool begun)
-{
-    const struct life_act *a = &live.life->acts[act];
-    if (a->early_before)
-        open_early();
-    if (a->restart_before && !begun) {
-        rig_stop(live.rig);
-        must_open();
-    }
-    if (by_clock() && a->window > window_of_clock())
-        fake_clock_set(&live.rig->fake, in_window(a->window));
-    fake_clock_change_at(&live.rig->fake, begun ? 0 : a->change_at, WEEK, 0);
-    for (unsigned try = 0; try < TRIES_MAX; try++)
-        if (ask_round(act) == 0)
-            return;
-    fail_msg("%s: act %u: no end of asking: %s", live.life->name, act, rc_name(live.asks[0].rc));
-}
 
 /* Judging ----------------------------------------------------------------------------------------
  */
@@ -230,6 +25,10 @@ static void check_answer(unsigned act, unsigned i, bool key_is_full)
     if (a->rc == e->rc)
         return;
     bool full = a->rc == RC_RETRY_WINDOW_FULL || a->rc == RC_REFUSED_EXHAUSTED;
+    /* A version whose reservation died in a crash. */
+    if (life_by_version() && live.life->plan->remote && live.crashes > 0 &&
+        a->rc == RC_REFUSED_SPENT)
+        return;
     if (!full || !key_is_full || live.life->plan->lease == 0 || live.crashes == 0)
         fail_msg("%s: act %u, request %u: %s instead of %s", live.life->name, act, i,
                  rc_name((enum rc)a->rc), rc_name((enum rc)e->rc));
@@ -246,7 +45,7 @@ static void check_replayed(unsigned act, unsigned i)
         return;
     assert_memory_not_equal(a->signature, none, sizeof(none));
     size_t before = oracle_computed();
-    request(&again, live.life->acts[act].asks[i]);
+    life_request(&again, live.life->acts[act].asks[i]);
     rig_ask(live.rig, &again, RC_OK);
     digest_buffer(DIGEST_SHA256, hash, again.signature, again.len);
     assert_true(again.replayed);
@@ -281,7 +80,7 @@ static bool check_sums(unsigned signed_now)
         remaining += v[i].window >= LIFE_FIRST_WINDOW ? v[i].remaining : 0;
         rests += v[i].signatures > 0 ? 1 : 0;
         assert_int_equal(v[i].signatures + v[i].burned + v[i].given_up + v[i].remaining,
-                         v[i].usable);
+                         v[i].usable); /* and nothing is reserved any more */
     }
     free(v);
     rests += live.life->prior + (live.life->acts[1].restart_before ? 1 : 0);
@@ -289,6 +88,8 @@ static bool check_sums(unsigned signed_now)
     uint64_t bound = live.life->plan->lease * (live.crashes + rests);
     if (live.life->acts[0].change_at > 0)
         bound += live.life->plan->lease;
+    if (live.life->plan->remote) /* an open reservation each, and one that a later window ended */
+        bound += live.crashes + 1;
     if (burned > bound)
         fail_msg("%s: %" PRIu64 " indices burned in %u crashes", live.life->name, burned,
                  live.crashes);
@@ -296,20 +97,56 @@ static bool check_sums(unsigned signed_now)
     return remaining == 0;
 }
 
-/* Whatever was computed is in the books. */
-static void check_computed(void)
+static uint32_t state_of(uint64_t index)
+{
+    struct request r = {.op = REQUEST_INDEX, .from = (int64_t)index};
+    size_t len = 0;
+    struct view_index *v = read_payload(&r, &len);
+    uint32_t state = v->state;
+    free(v);
+    return state;
+}
+
+/* Whatever was computed is in the books, and so is whatever a prefix was given away for. */
+static void check_books(void)
 {
     for (uint64_t i = 0; i < MOMENT_WINDOWS * (uint64_t)USABLE; i++) {
-        if (!oracle_has(live.rig, 0, i))
+        bool told = (live.now.told >> i & 1) != 0;
+        if (!told && !oracle_has(live.rig, 0, i))
             continue;
-        struct request r = {.op = REQUEST_INDEX, .from = (int64_t)i};
-        size_t len = 0;
-        struct view_index *v = read_payload(&r, &len);
-        if (v->state != INDEX_SIGNED && v->state != INDEX_BURNED)
-            fail_msg("%s: index %" PRIu64 " was computed and the books say %u", live.life->name, i,
-                     v->state);
-        free(v);
+        uint32_t state = state_of(i);
+        if (state != INDEX_SIGNED && state != INDEX_BURNED)
+            fail_msg("%s: index %" PRIu64 " was computed or reserved and the books say %u",
+                     live.life->name, i, state);
     }
+}
+
+/* Reserved by a process that is gone, and not computed by it. */
+static uint64_t given_away(const struct moment *from)
+{
+    uint64_t away = from->crashes > 0 ? from->progress.told : 0;
+    for (uint64_t i = 0; i < MOMENT_WINDOWS * (uint64_t)USABLE; i++)
+        if (oracle_has(live.rig, 0, i))
+            away &= ~(UINT64_C(1) << i);
+    return away;
+}
+
+static void check_given_away(uint64_t away)
+{
+    for (uint64_t i = 0; i < MOMENT_WINDOWS * (uint64_t)USABLE; i++)
+        if ((away >> i & 1) != 0 && oracle_has(live.rig, 0, i))
+            fail_msg("%s: index %" PRIu64 ", reserved by an earlier process, was computed",
+                     live.life->name, i);
+}
+
+/* No reservation is open behind its process. The signer is closed. */
+static void check_all_ended(void)
+{
+    struct ledger_reservation r;
+    struct ledger *ledger = rig_ledger(live.rig);
+    assert_int_equal(ledger_next_open_reservation(ledger, live.rig->record[0].id, 0, &r, NULL),
+                     RC_REFUSED_NOT_FOUND);
+    ledger_close(&ledger);
 }
 
 /* Different requests that were signed. */
@@ -319,7 +156,7 @@ static unsigned count_signed(void)
     for (unsigned act = 0; act < live.life->act_count; act++)
         for (unsigned i = 0; live.life->acts[act].asks[i] != '\0'; i++)
             if (live.now.answers[act][i].rc == RC_OK)
-                got[live.life->acts[act].asks[i] - '1'] = true;
+                got[life_number(live.life->acts[act].asks[i])] = true;
     return (got[0] ? 1U : 0U) + (got[1] ? 1U : 0U);
 }
 
@@ -332,9 +169,11 @@ static void judge(bool compare)
                 check_answer(act, i, full);
             check_replayed(act, i);
         }
-    check_computed();
+    check_books();
     oracle_check();
     rig_stop(live.rig);
+    if (live.life->plan->remote)
+        check_all_ended();
 }
 
 /* A disk put back ---------------------------------------------------------------------------------
@@ -347,14 +186,14 @@ static bool provoke_with(struct ask *a)
     if (rig_sign(live.rig, a, 1) == RC_OK)
         return true;
     rig_crash(live.rig);
-    return open_signer() == RC_OK;
+    return life_open() == RC_OK;
 }
 
 static void provoke(void)
 {
     static struct ask a;
     for (unsigned i = 0; i < 4; i++) {
-        request(&a, i % 2 == 0 ? '1' : '2');
+        life_request(&a, i % 2 == 0 ? '1' : '2');
         a.text = i < 2 ? "other bytes" : a.text;
         if (!provoke_with(&a))
             return;
@@ -368,12 +207,12 @@ static void sign_fresh(const struct recover_plan *plan)
     char version[VERSION_LEN_MAX + 1];
     char slot[NAME_LEN_MAX + 1];
     const struct plan *p = &live.rig->plan[0];
-    if (by_clock())
+    if (life_by_clock())
         fake_clock_set(&live.rig->fake, plan->opens_s + DAY);
-    clear(&a);
+    life_clear(&a);
     a.text = "fresh";
-    a.idem = by_version() ? NULL : "fresh";
-    if (by_version()) {
+    a.idem = life_by_version() ? NULL : "fresh";
+    if (life_by_version()) {
         assert_int_equal(plan_version_of_index(p,
                                                plan_window_first(p, (uint64_t)plan->start_window),
                                                version, slot, &err),
@@ -418,7 +257,7 @@ static void recover(void)
     if (rc == RC_REFUSED_EXHAUSTED)
         return; /* window 7 was the last */
     assert_int_equal(rc, RC_OK);
-    must_open();
+    life_must_open();
     sign_fresh(&plan);
     provoke();
 }
@@ -431,7 +270,7 @@ static void tell(void (*hook)(void))
 
 static void with_old_disk(void (*started)(void))
 {
-    enum rc rc = open_signer();
+    enum rc rc = life_open();
     tell(started);
     if (rc == RC_OK) {
         live.harmless++;
@@ -469,25 +308,22 @@ static void prior(unsigned n)
 {
     static const char *const idems[] = {"prior-0", "prior-1"};
     static struct ask a;
-    clear(&a);
+    life_clear(&a);
     a.text = "before";
-    if (by_version()) {
-        a.version = strcmp(live.life->plan->name, "strict") == 0 ||
-                            strcmp(live.life->plan->name, "strict-lossy") == 0
-                        ? "1.2.0"
-                        : "6.0.0";
+    if (life_by_version()) {
+        a.version = strncmp(live.life->plan->name, "strict", 6) == 0 ? "1.2.0" : "6.0.0";
         a.slot = "b";
     } else {
         a.idem = idems[n];
     }
-    must_open();
+    life_must_open();
     rig_ask(live.rig, &a, RC_OK);
     rig_stop(live.rig);
 }
 
 unsigned life_window_of_clock(void)
 {
-    return by_clock() ? window_of_clock() : LAST_WINDOW + 1;
+    return life_by_clock() ? life_clock() : LAST_WINDOW + 1;
 }
 
 void life_begin(const struct life *life, struct rig *rig, bool exact, struct moment *first)
@@ -496,13 +332,13 @@ void life_begin(const struct life *life, struct rig *rig, bool exact, struct mom
     live.rig = rig;
     live.crashes = 0;
     oracle_reset();
-    rig_make(rig, in_window(LIFE_FIRST_WINDOW), 1);
+    rig_make(rig, life_in_window(LIFE_FIRST_WINDOW), 1);
     rig_add_key(rig, life->plan->json, LIFE_FIRST_WINDOW);
     rig->fake.tpm->identity.keeps_writes = !life->plan->lossy;
     for (unsigned i = 0; i < life->prior; i++)
         prior(i);
     if (life->acts[1].early_before)
-        acknowledge();
+        life_acknowledge();
     struct progress none = {.now_ns = rig->fake.now_ns};
     crashvfs_power_on(rig->disk);
     moment_world(rig, life->plan->lossy, exact);
@@ -514,21 +350,24 @@ static void live_on(const struct moment *from, const struct life_hooks *hooks)
     live.now = from->progress;
     live.crashes = from->crashes;
     moment_put(from);
+    uint64_t away = given_away(from);
     /* The clock's own notes are no part of a moment: a life begins with what A tells it. */
     (void)unlinkat(live.rig->config.state_dirfd, CLOCKFILE_NAME, 0);
     tell(hooks->opening);
     if (from->rolled_back) {
         with_old_disk(hooks->started);
         tell(hooks->ended);
+        check_given_away(away);
         return;
     }
-    must_open();
+    life_must_open();
     tell(hooks->started);
     for (unsigned act = from->progress.act; act < live.life->act_count; act++) {
-        play_act(act, act == from->progress.act && from->crashes > 0);
+        life_play(act, act == from->progress.act && from->crashes > 0);
         live.now.act = act + 1;
     }
     tell(hooks->ended);
+    check_given_away(away);
 }
 
 void life_expect(const struct moment *first)

@@ -25,6 +25,7 @@ struct life_plan {
     const char *name;
     const char *json;
     bool lossy;
+    bool remote;    /* its requests may hash for themselves */
     unsigned lease; /* indices of one lease; 0: a version plan */
 };
 
@@ -34,7 +35,9 @@ struct life_act {
     bool restart_before; /* an orderly stop and start */
     bool early_before;   /* a stop, window 7 opened before its start, and a start */
     unsigned change_at;  /* at this reading of the clock it goes on into window 7; 0: never */
-    char asks[MOMENT_ASKS + 1]; /* which: '1' or '2', or "11" for one of them twice */
+    /* Which: '1' or '2', or "11" for one of them twice; 'r' is '1' whose client hashes for itself:
+     * it reserves before the others are signed, and comes back behind them. */
+    char asks[MOMENT_ASKS + 1];
 };
 
 struct life {

@@ -5,30 +5,36 @@
 #include "sim/life.h"
 
 #define STRICT                                                                                     \
-    RIG_PLAN("k", "raw",                                                                           \
-             "{'kind':'version','format':'major.minor.patch','sizes':{'minor':4,'patch':2},"       \
-             "'slots':['a','b'],'window':'minor','order':'strict','max_jump':8}")
+    "{'kind':'version','format':'major.minor.patch','sizes':{'minor':4,'patch':2},"                \
+    "'slots':['a','b'],'window':'minor','order':'strict','max_jump':8}"
 /* Each window is a line of its own, so that both stay open side by side. */
 #define PER_LINE                                                                                   \
-    RIG_PLAN("k", "raw",                                                                           \
-             "{'kind':'version','format':'major.minor.patch','sizes':{'minor':1,'patch':2},"       \
-             "'slots':['a','b'],'window':'minor','order':'per-line','max_jump':8}")
+    "{'kind':'version','format':'major.minor.patch','sizes':{'minor':1,'patch':2},"                \
+    "'slots':['a','b'],'window':'minor','order':'per-line','max_jump':8}"
 #define TIME                                                                                       \
-    RIG_PLAN("k", "raw",                                                                           \
-             "{'kind':'time','start':'2026-12-06T00:00:00Z','window':'P7D',"                       \
-             "'signatures_per_window':4,'lease_size':2,'seal':true}")
-#define INTERVAL                                                                                   \
-    RIG_PLAN("k", "raw", "{'kind':'interval','signatures_per_window':4,'lease_size':2,'seal':true}")
+    "{'kind':'time','start':'2026-12-06T00:00:00Z','window':'P7D','signatures_per_window':4,"      \
+    "'lease_size':2,'seal':true}"
+#define INTERVAL "{'kind':'interval','signatures_per_window':4,'lease_size':2,'seal':true}"
+
+#define HERE(assignment) RIG_PLAN("k", "raw", assignment)
+#define REMOTE(assignment)                                                                         \
+    "{'tidemark_plan':1,'key':'k','profile':'rfc','scheme':'lms','parameters':"                    \
+    "['LMS_SHA256_M24_H5','LMOTS_SHA256_N24_W2'],'message':'raw',"                                 \
+    "'remote_hashing':{'expires_s':300,'open_per_caller':3},'assignment':" assignment "}"
 
 const struct life_plan life_plans[] = {
-    {.name = "time", .json = TIME, .lease = 2},
-    {.name = "interval", .json = INTERVAL, .lease = 2},
-    {.name = "strict", .json = STRICT},
-    {.name = "per-line", .json = PER_LINE},
-    {.name = "time-lossy", .json = TIME, .lease = 2, .lossy = true},
-    {.name = "interval-lossy", .json = INTERVAL, .lease = 2, .lossy = true},
-    {.name = "strict-lossy", .json = STRICT, .lossy = true},
-    {.name = "per-line-lossy", .json = PER_LINE, .lossy = true},
+    {.name = "time", .json = HERE(TIME), .lease = 2},
+    {.name = "interval", .json = HERE(INTERVAL), .lease = 2},
+    {.name = "strict", .json = HERE(STRICT)},
+    {.name = "per-line", .json = HERE(PER_LINE)},
+    {.name = "time-lossy", .json = HERE(TIME), .lease = 2, .lossy = true},
+    {.name = "interval-lossy", .json = HERE(INTERVAL), .lease = 2, .lossy = true},
+    {.name = "strict-lossy", .json = HERE(STRICT), .lossy = true},
+    {.name = "per-line-lossy", .json = HERE(PER_LINE), .lossy = true},
+    {.name = "time-remote", .json = REMOTE(TIME), .remote = true, .lease = 2},
+    {.name = "interval-remote", .json = REMOTE(INTERVAL), .remote = true, .lease = 2},
+    {.name = "strict-remote", .json = REMOTE(STRICT), .remote = true},
+    {.name = "per-line-remote", .json = REMOTE(PER_LINE), .remote = true},
 };
 const size_t life_plan_count = sizeof(life_plans) / sizeof(life_plans[0]);
 
@@ -39,6 +45,7 @@ static const struct form {
     const char *asks[MOMENT_ACTS];
     bool restart;
     bool version_only;
+    bool remote;
 } forms[] = {
     {.name = "together", .asks = {"12"}},
     {.name = "one-after-the-other", .asks = {"1", "2"}},
@@ -47,6 +54,12 @@ static const struct form {
     {.name = "stop-between", .asks = {"1", "2"}, .restart = true},
     {.name = "together-turned", .asks = {"21"}, .version_only = true},
     {.name = "turned", .asks = {"2", "1"}, .version_only = true},
+    {.name = "remote", .asks = {"r"}, .remote = true},
+    {.name = "remote-around", .asks = {"r2"}, .remote = true},
+    {.name = "remote-beside-itself", .asks = {"r1"}, .remote = true},
+    {.name = "remote-retry", .asks = {"r", "r"}, .remote = true},
+    {.name = "remote-then-other", .asks = {"r", "2"}, .remote = true},
+    {.name = "other-then-remote", .asks = {"2", "r"}, .restart = true, .remote = true},
 };
 #define FORMS (sizeof(forms) / sizeof(forms[0]))
 
@@ -104,10 +117,10 @@ static const struct place *places_of(const struct life_plan *plan, size_t *count
 /* Two windows need two acts, or two versions; a clock that moves meanwhile needs one act only. */
 static bool makes_sense(const struct life_plan *plan, const struct form *f, const struct place *p)
 {
-    if (plan->lease > 0 && f->version_only)
+    if ((plan->lease > 0 && f->version_only) || plan->remote != f->remote)
         return false;
     if (p->change_at > 0)
-        return strcmp(f->name, "together") == 0;
+        return strcmp(f->name, f->remote ? "remote-around" : "together") == 0;
     return (p->windows[0] == p->windows[1] && !p->early) || f->asks[1] != NULL;
 }
 
@@ -131,7 +144,7 @@ bool life_script(struct life *life, const struct life_plan *plan, unsigned numbe
     size_t places = 0;
     const struct place *place = places_of(plan, &places);
     unsigned priors = strncmp(plan->name, "interval", 8) == 0 ? 3 : 2;
-    for (unsigned prior = 0; prior < priors; prior++)
+    for (unsigned prior = plan->remote ? priors - 1 : 0; prior < priors; prior++)
         for (size_t p = 0; p < places; p++)
             for (size_t f = 0; f < FORMS; f++) {
                 if (!makes_sense(plan, &forms[f], &place[p]) || number-- > 0)

@@ -240,8 +240,12 @@ static void add_answers(struct hash128 *hash, const struct progress *p)
     for (size_t i = 0; i < MOMENT_ACTS; i++)
         for (size_t k = 0; k < MOMENT_ASKS; k++) {
             const struct answer *a = &p->answers[i][k];
-            uint64_t words[3] = {a->final, (uint64_t)a->rc, a->index};
+            const struct held *held = &a->held;
+            uint64_t words[] = {a->final,    (uint64_t)a->rc, a->index,
+                                held->known, held->index,     held->w};
             hash128_add(hash, words, sizeof(words));
+            hash128_add(hash, held->id, sizeof(held->id));
+            hash128_add(hash, held->prefix, held->prefix_len);
             hash128_add(hash, a->signature, sizeof(a->signature));
         }
 }
@@ -260,7 +264,8 @@ struct hash128 moment_key_with(const struct moment *m, struct hash128 disk)
     add_nv(&hash, &m->nv);
     add_oracle(&hash, m);
     hash128_add(&hash, &m->rolled_back, sizeof(m->rolled_back));
-    /* What the clients were told plays no part in what happens to a disk that was put back. */
+    hash128_add(&hash, &m->progress.told, sizeof(m->progress.told));
+    /* What else clients were told plays no part in what happens to a disk that was put back. */
     if (!m->rolled_back)
         add_answers(&hash, &m->progress);
     return hash;

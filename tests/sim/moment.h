@@ -23,6 +23,7 @@
 #ifndef TESTS_SIM_MOMENT_H
 #define TESTS_SIM_MOMENT_H
 
+#include "hbs/branch.h"
 #include "lib/signer_rig.h"
 #include "signer/seeds.h"
 #include "sim/pages.h"
@@ -34,8 +35,19 @@
 #define MOMENT_SEEN 16
 #define MOMENT_STORY 400
 
+/** What a client that hashes its own artifact was told when an index was reserved for it. */
+struct held {
+    bool known;
+    uint64_t index;
+    uint64_t w; /* of the TPM at that time */
+    uint8_t id[LEDGER_ID_LEN];
+    uint8_t prefix[HBS_PREFIX_MAX];
+    size_t prefix_len;
+};
+
 /** What a client has been told about one request. */
 struct answer {
+    struct held held;
     bool final; /* it will not ask again, but for a replay */
     int32_t rc;
     uint64_t index;
@@ -46,6 +58,7 @@ struct answer {
 struct progress {
     unsigned act; /* acts that are over */
     int64_t now_ns;
+    uint64_t told; /* a bit for each index whose prefix has left */
     struct answer answers[MOMENT_ACTS][MOMENT_ASKS];
 };
 
