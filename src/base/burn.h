@@ -2,7 +2,8 @@
  * burn: why one-time keys are gone without a signature, as a closed list that monitors count by.
  *
  * The ledger's entry "burn" begins with the word of its reason; views and metrics say the same
- * word. Uses: nothing. Any thread.
+ * word. What they call burned is the sum over all reasons, the rests of leases (BURN_LEASE) too.
+ * Uses: nothing. Any thread.
  */
 #ifndef BASE_BURN_H
 #define BASE_BURN_H

@@ -17,7 +17,7 @@ enum rc sign_place(struct request *request, const char *version, const char *slo
 {
     if ((version == NULL) == (window == NULL))
         return FAIL(err, RC_REFUSED_INPUT, "", 0,
-                    "say where to sign: version=… (and slot=…), or window=current");
+                    "say where to sign: version=V (and slot=NAME), or window=current");
     if (window != NULL && (strcmp(window, "current") != 0 || slot != NULL))
         return FAIL(err, RC_REFUSED_INPUT, "", 0,
                     "window can only be 'current', and goes without a slot");
@@ -42,7 +42,7 @@ static enum rc take_digest(struct request *request, const json_t *digest, struct
     json_t *value;
     if (!json_is_object(digest) || json_object_size(digest) != 1)
         return FAIL(err, RC_REFUSED_INPUT, "", 0,
-                    "digest must be an object with one member, such as {\"sha256\": \"…\"}");
+                    "digest must be an object with one member, such as {\"sha256\": \"HEX\"}");
     json_object_foreach((json_t *)(uintptr_t)digest, name, value)
     {
         if (!digest_by_name(&kind, name))

@@ -97,7 +97,7 @@ static enum rc check_export(const struct key *key, struct ledger *ledger,
                                      "backup-export", hex, &mark, &e);
     if (rc == RC_REFUSED_NOT_FOUND)
         return FAIL(err, RC_REFUSED_EXPORT, "", 0,
-                    "no export with the digest %.16s… was acknowledged on this device: run "
+                    "no export with the digest %.16s... was acknowledged on this device: run "
                     "'tidemark backup check' on it",
                     hex);
     if (rc != RC_OK)

@@ -73,7 +73,7 @@ static enum rc place(struct batch *b, struct job *job, struct err *err)
     const struct request *r = job->request;
     if (r->by != REQUEST_BY_VERSION)
         return FAIL(err, RC_REFUSED_OUTSIDE_PLAN, "", 0,
-                    "this key signs by version: ask for version=…");
+                    "this key signs by version: ask for version=V");
     enum rc rc = plan_place_version(&b->key->plan, r->version, r->slot, &job->place, err);
     if (rc != RC_OK)
         return rc;

@@ -232,8 +232,8 @@ struct view_key {
     int64_t open_window;  /* time plans: the window that may sign now, or REQUEST_NONE */
     int64_t early_window; /* the same if its start is still to come, or REQUEST_NONE */
     uint64_t epoch;       /* leases or batches that this device ever took */
-    uint64_t signed_total, burned_total;
-    uint64_t burned_by[BURN_COUNT]; /* indices gone without a signature, by reason */
+    uint64_t signed_total, burned_total; /* burned: all of burned_by */
+    uint64_t burned_by[BURN_COUNT];      /* indices gone without a signature, by reason */
     uint64_t remaining_window, remaining_key;
     int64_t
         export_limit; /* highest window that may sign until an export is acknowledged, or NONE */

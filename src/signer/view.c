@@ -184,17 +184,20 @@ static uint64_t in_hand(const struct key *key, int64_t now_s)
     return over ? 0 : key->lease.count - key->lease.next;
 }
 
-/* By reason. The rests of leases have no entries: they are what was leased, and is neither signed,
- * nor in an entry, nor still to come. */
+/* By reason, and in all. The rests of leases have no entries: they are what was leased, and is
+ * neither signed, nor in an entry, nor still to come. */
 static void view_burns(const struct key *key, const struct ledger_totals *totals, int64_t now_s,
-                       uint64_t burned_by[BURN_COUNT])
+                       struct view_key *v)
 {
-    memcpy(burned_by, totals->burned_by, sizeof(totals->burned_by));
-    if (key->plan.kind == PLAN_VERSION)
-        return;
-    uint64_t known =
-        totals->receipts + totals->burned + in_hand(key, now_s) + reserve_not_burned(key);
-    burned_by[BURN_LEASE] = totals->leased > known ? totals->leased - known : 0;
+    _Static_assert(sizeof(v->burned_by) == sizeof(totals->burned_by), "the same reasons");
+    memcpy(v->burned_by, totals->burned_by, sizeof(v->burned_by));
+    if (key->plan.kind != PLAN_VERSION) {
+        uint64_t known =
+            totals->receipts + totals->burned + in_hand(key, now_s) + reserve_not_burned(key);
+        v->burned_by[BURN_LEASE] = totals->leased > known ? totals->leased - known : 0;
+    }
+    for (unsigned i = 0; i < BURN_COUNT; i++)
+        v->burned_total += v->burned_by[i];
 }
 
 /* Keys ---------------------------------------------------------------------------------------- */
@@ -243,8 +246,7 @@ void view_key(const struct key *key, struct ledger *ledger, const struct key_set
     struct ledger_totals totals = {0};
     if (ledger_key_totals(ledger, key->record.id, &totals, NULL) == RC_OK) {
         v->signed_total = totals.receipts;
-        v->burned_total = totals.burned;
-        view_burns(key, &totals, now_s, v->burned_by);
+        view_burns(key, &totals, now_s, v);
     }
     if (key->rc != RC_OK) {
         text_copy(v->reason, sizeof(v->reason), err_text(&key->err));

@@ -146,6 +146,18 @@ static void check_key(uint64_t signatures, uint64_t remaining)
     free(v);
 }
 
+static uint64_t burned_forecast(void)
+{
+    struct request request = {.op = REQUEST_FORECAST};
+    struct reply reply;
+    size_t count = 0;
+    struct view_forecast *v = read_list(&request, &reply, RC_OK, sizeof(*v), &count);
+    assert_int_equal(count, 1);
+    uint64_t total = v->burned_total;
+    free(v);
+    return total;
+}
+
 /* Monitors are told the same of the window that they are told about. */
 static void check_meter(const struct view_window *windows)
 {
@@ -163,9 +175,14 @@ static void check_meter(const struct view_window *windows)
         expect_sum(w, "burned (metrics)", m->burned, w->burned);
     }
     /* Of a version plan, indices that the next start decides about are in no entry yet. */
-    for (unsigned i = 0; i < BURN_COUNT; i++)
+    uint64_t burned = 0;
+    for (unsigned i = 0; i < BURN_COUNT; i++) {
+        burned += m->key.burned_by[i];
         if (rig.plan[0].kind != PLAN_VERSION || i != BURN_OTHER)
             expect_sum(&windows[0], burn_word(i), m->key.burned_by[i], burned_by[i]);
+    }
+    expect_sum(&windows[0], "burned (key)", m->key.burned_total, burned);
+    expect_sum(&windows[0], "burned (forecast)", burned_forecast(), burned);
     free(payload);
 }
 
