@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "cli/cli.h"
 #include "cli/client.h"
+#include "cli/keyform.h"
 #include "cli/save.h"
 
 static enum cli_exit check_key_name(const char *key, struct cli_fault *fault)
@@ -108,21 +109,11 @@ static void free_chars(char **p)
     free(*p);
 }
 
-static bool has_control(const struct answer *answer)
-{
-    for (size_t i = 0; i < answer->len; i++) {
-        unsigned char c = (unsigned char)answer->body[i];
-        if ((c < 0x20 && c != '\n' && c != '\r' && c != '\t') || c > 0x7e)
-            return true;
-    }
-    return false;
-}
-
 /* With --json: {"key", "format", "encoding": "text" or "base64", "data"}. */
 static enum cli_exit print_public_json(const char *key, const char *format,
                                        const struct answer *answer, struct cli_fault *fault)
 {
-    bool binary = has_control(answer);
+    bool binary = keyform_binary(format);
     char *encoded CLEANUP(free_chars) = malloc(BASE64_SIZE(answer->len));
     if (encoded == NULL)
         return FAULT(fault, CLI_INTERNAL, "free some memory and repeat", "out of memory");
@@ -134,9 +125,10 @@ static enum cli_exit print_public_json(const char *key, const char *format,
     return code;
 }
 
-static enum cli_exit print_public(const struct answer *answer, struct cli_fault *fault)
+static enum cli_exit print_public(const struct answer *answer, const char *format,
+                                  struct cli_fault *fault)
 {
-    if (has_control(answer) && isatty(STDOUT_FILENO) == 1)
+    if (keyform_binary(format) && isatty(STDOUT_FILENO) == 1)
         return FAULT(fault, CLI_USAGE, "give --out FILE, or --format spki-pem",
                      "a binary key is not printed on a terminal");
     if (fwrite(answer->body, 1, answer->len, stdout) != answer->len)
@@ -149,14 +141,14 @@ static enum cli_exit give_public(const struct cli *cli, const struct answer *ans
                                  const char *format, struct cli_fault *fault)
 {
     const char *key = cli->args.operands[0], *out = args_value(&cli->args, "out");
-    if (answer->len == 0)
-        return FAULT(fault, CLI_INTERNAL, "compare tidemark --version with the service's",
-                     "the service sent an empty key");
+    enum cli_exit code = keyform_check(format, answer->body, answer->len, fault);
+    if (code != CLI_OK)
+        return code;
     if (out == NULL)
         return cli->out.json ? print_public_json(key, format, answer, fault)
-                             : print_public(answer, fault);
+                             : print_public(answer, format, fault);
     bool force = args_switch(&cli->args, "force");
-    enum cli_exit code = save_write(out, answer->body, answer->len, force, NULL, fault);
+    code = save_write(out, answer->body, answer->len, force, NULL, fault);
     if (code != CLI_OK)
         return code;
     char path[300];

@@ -17,6 +17,7 @@
 #include "base/bytes.h"
 #include "base/digest.h"
 #include "base/secmem.h"
+#include "hbs/spki.h"
 #include "http/problem.h" /* the list alone; nothing of http is linked */
 #include "lib/command.h"
 #include "lib/fake_service.h"
@@ -52,6 +53,7 @@ struct script {
 static struct command c;
 static struct fake_service service;
 static struct script script;
+static char public_pem[SPKI_PEM_MAX]; /* of script.key */
 
 static void expect(int code, const char *out, const char *err)
 {
@@ -183,7 +185,7 @@ static void handle(void *ctx, const struct fake_request *request, struct fake_an
     else if (strstr(request->target, "/receipt") != NULL)
         fake_text(answer, 200, "%s", RECEIPT);
     else if (strstr(request->target, "/public?format=spki-pem") != NULL) {
-        fake_text(answer, 200, "-----BEGIN PUBLIC KEY-----\n");
+        fake_text(answer, 200, "%s", public_pem);
         strcpy(answer->type, "application/x-pem-file");
     } else if (strstr(request->target, "/public?format=spki-der") != NULL ||
                strstr(request->target, "/public?format=raw") != NULL) {
@@ -201,6 +203,7 @@ static int setup_group(void **state)
     struct err err = {0};
     assert_int_equal(base_init(&err), RC_OK);
     small_key_make(&script.key, 7);
+    spki_pem_print(public_pem, HBS_SCHEME_HSS, script.key.raw, script.key.raw_len);
     fake_start(&service, NULL, handle, NULL);
     char url[60];
     (void)snprintf(url, sizeof(url), "http://127.0.0.1:%u", (unsigned)service.port);
@@ -803,7 +806,7 @@ static void test_key_public(void **state)
     (void)state;
     size_t len = 0;
     command_run(&c, NULL, "./tidemark key public router-fw");
-    assert_string_equal(c.out, "-----BEGIN PUBLIC KEY-----\n");
+    assert_string_equal(c.out, public_pem);
     command_run(&c, NULL, "./tidemark key public router-fw --format raw --out @k.pub");
     expect(0, "wrote", "");
     const char *data = command_read("k.pub", &len);
@@ -813,11 +816,60 @@ static void test_key_public(void **state)
     expect(2, "", "holds something else");
     command_run(&c, NULL, "./tidemark key public router-fw --out @k.pub --force");
     expect(0, "wrote", "");
-    assert_string_equal(command_read("k.pub", &len), "-----BEGIN PUBLIC KEY-----\n");
+    assert_string_equal(command_read("k.pub", &len), public_pem);
     command_run(&c, NULL, "./tidemark key public router-fw --format raw --json");
     expect(0, "\"encoding\": \"base64\"", "");
     command_run(&c, NULL, "./tidemark key public router-fw --format raw");
     assert_int_equal(c.out_len, script.key.raw_len);
+}
+
+/* What is no public key in the form that was asked for is neither printed nor written. */
+static void expect_no_key(const char *format, const void *body, size_t len)
+{
+    script.instead_of = "/public?format=";
+    script.status = 200;
+    script.type = "application/octet-stream";
+    script.body = body;
+    script.body_len = len;
+    static const char *const ways[] = {"", " --json", " --out @none.pub"};
+    for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
+        char line[200];
+        (void)snprintf(line, sizeof(line), "./tidemark key public router-fw --format %s%s", format,
+                       ways[i]);
+        command_run(&c, NULL, line);
+        expect(9, "", "no public key in the form");
+        assert_int_equal(i == 1 ? 0 : c.out_len, 0);
+    }
+    assert_int_not_equal(access(command_path("none.pub"), F_OK), 0);
+    script.instead_of = NULL;
+}
+
+static void test_key_public_refused(void **state)
+{
+    (void)state;
+    char text[2 * SPKI_PEM_MAX];
+    uint8_t bytes[HBS_PUB_LEN_MAX + 32];
+    const uint8_t *raw = script.key.raw;
+    size_t len = script.key.raw_len;
+    int line = (int)strcspn(public_pem, "\n");
+    (void)snprintf(text, sizeof(text), "%.*s\r%s", line, public_pem, public_pem + line);
+    expect_no_key("spki-pem", text, strlen(text));
+    (void)snprintf(text, sizeof(text), "\rnot what it looks like\033[2J%s", public_pem);
+    expect_no_key("spki-pem", text, strlen(text));
+    (void)snprintf(text, sizeof(text), "%sand more\n", public_pem);
+    expect_no_key("spki-pem", text, strlen(text));
+    expect_no_key("spki-pem", raw, len);
+    expect_no_key("raw", public_pem, strlen(public_pem));
+    expect_no_key("raw", "<html>a proxy</html>", 20);
+    expect_no_key("xdr", raw, len - 1);
+    expect_no_key("spki-der", raw, len);
+    static const uint8_t head[] = {0xa3, 0x01, 0x05, 0x03, 0x38, 0x2d, 0x20, 0x58};
+    memcpy(bytes, head, sizeof(head));
+    bytes[sizeof(head)] = (uint8_t)(len - 1);
+    memcpy(bytes + sizeof(head) + 1, raw, len);
+    expect_no_key("cose", bytes, sizeof(head) + 1 + len);
+    expect_no_key("c-header", "static const unsigned char k[2] = { 0x00, 0x01, };\n", 51);
+    expect_no_key("c-header", "{", 1);
 }
 
 static const char windows_page[] =
@@ -1033,6 +1085,7 @@ int main(void)
         TEST(test_addresses),
         TEST(test_key_show),
         TEST(test_key_public),
+        TEST(test_key_public_refused),
         TEST(test_windows),
         TEST(test_windows_range_and_pages),
         TEST(test_versions),
