@@ -163,6 +163,7 @@ struct exchange {
     bool read_failed;
     struct out_progress progress;
     char error[CURL_ERROR_SIZE];
+    long connect_errno; /* why no connection was made, or 0 */
 };
 
 void answer_free(struct answer *answer)
@@ -329,6 +330,9 @@ static enum cli_exit broken(const struct client *client, const struct exchange *
                      "answer from %s is not HTTP: %s", client->where, text);
     case CURLE_COULDNT_CONNECT:
     case CURLE_COULDNT_RESOLVE_HOST:
+        /* Of a socket libcurl speaks as of port 80 of localhost. */
+        if (client->socket[0] != '\0' && x->connect_errno != 0)
+            text = strerror((int)x->connect_errno);
         return FAULT(fault, CLI_NETWORK,
                      "check that the service runs (systemctl status tidemarkd), or give --url or "
                      "--socket",
@@ -408,6 +412,7 @@ static enum cli_exit exchange(struct client *client, const char *path, const str
     if (upload != NULL && upload->input != NULL)
         out_progress_end(&x.progress, x.sent);
     (void)curl_easy_getinfo(c, CURLINFO_RESPONSE_CODE, &answer->status);
+    (void)curl_easy_getinfo(c, CURLINFO_OS_ERRNO, &x.connect_errno);
     /* A service that refuses early closes while we still send: what it said counts. */
     bool refused_early = result == CURLE_SEND_ERROR && answer->status >= 400 && answer->len > 0;
     if (result != CURLE_OK && !refused_early)

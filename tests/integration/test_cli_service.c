@@ -773,7 +773,7 @@ static void test_addresses(void **state)
     command_run(&c, NULL, "./tidemark key show router-fw");
     expect(7, "", "cannot reach the service at socket");
     command_run(&c, NULL, "./tidemark key show router-fw --socket @none");
-    expect(7, "", "cannot reach");
+    expect(7, "", "/none: No such file or directory");
     assert_int_equal(unsetenv("TIDEMARK_SOCKET"), 0);
     command_run(&c, NULL, "./tidemark key show router-fw --url http://127.0.0.1:1/");
     expect(7, "", "cannot reach the service at http://127.0.0.1:1:");
