@@ -9,11 +9,9 @@
 
 #include <cmocka.h>
 
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -28,17 +26,6 @@ static const char plan[] =
 
 static struct clocks clocks;
 static uint16_t port;
-
-/* A port that nobody has; somebody could take it before the service does, and then it says so. */
-static uint16_t free_port(void)
-{
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t len = sizeof(address);
-    int fd CLEANUP(fd_close) = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &len), 0);
-    return ntohs(address.sin_port);
-}
 
 static void make(struct service *s)
 {
@@ -100,7 +87,7 @@ static void test_access(void **state)
     (void)state;
     struct service s;
     char out[TOOL_OUT];
-    port = free_port();
+    port = lab_free_port();
     make(&s);
     assert_int_equal(service_tool(&s, out, "--check-config"), 2); /* no key and no certificate */
     assert_non_null(strstr(out, "tls.certificate_file"));

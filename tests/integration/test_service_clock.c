@@ -35,17 +35,6 @@ static int64_t now_s(void)
     return now.tv_sec + clocks.shift_s;
 }
 
-/* A port that nobody has; somebody could take it before the service does, and then it says so. */
-static uint16_t free_port(void)
-{
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t len = sizeof(address);
-    int fd CLEANUP(fd_close) = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &len), 0);
-    return ntohs(address.sin_port);
-}
-
 /* Windows of a day; now is the middle of window 1. */
 static void make(struct service *s, uint16_t port)
 {
@@ -205,7 +194,7 @@ static void test_jump_while_down(void **state)
     char line[32];
     char out[TOOL_OUT];
     uint64_t id = 0, again = 0, windows = 0;
-    uint16_t port = free_port();
+    uint16_t port = lab_free_port();
     make(&s, port);
     wait_sign_window(&s, &a, "nightly", "before", "before", 201);
     assert_int_equal(answer_number(&a, "window"), 1);

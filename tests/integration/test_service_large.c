@@ -2,9 +2,10 @@
  * test_service_large [-g GIB]: an artifact that no memory should hold, through HTTP into the whole
  * service: signed rightly, while others are served, and neither front nor core grows with it.
  *
- * 64 MiB in make check. With -g that many GiB, and times beside those of dd to the same disk, with
- * their ratio, and of one pass of SHA-256, for docs/evidence.md. The artifact is a sparse file with
- * a few bytes in it: reading it costs nothing, and what the service stores of it is not sparse.
+ * Over the socket, and over TLS 1.3. 64 MiB in make check. With -g that many GiB, and times beside
+ * those of dd to the same disk, with their ratio, and of one pass of SHA-256, for docs/evidence.md.
+ * The artifact is a sparse file with a few bytes in it: reading it costs nothing, and what the
+ * service stores of it is not sparse.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -28,6 +29,7 @@
 #include "base/text.h"
 #include "hbs/public.h"
 #include "hbs/verify.h"
+#include "lib/certs.h"
 #include "lib/service.h"
 
 #define MIB (UINT64_C(1) << 20)
@@ -51,8 +53,10 @@ static struct clocks clocks;
 static struct service service;
 static const uint8_t *artifact; /* mapped */
 static uint8_t sha256[SHA256_LEN];
-static int64_t upload_ms[2], dd_ms[2]; /* what it took, version and interval plan; before, behind */
+/* What it took: version plan, interval plan, version plan over TLS; before, behind. */
+static int64_t upload_ms[3], dd_ms[2];
 static unsigned upload_count, dd_count;
+static uint16_t tls_port;
 
 /* What windows and trees need is there before anything is measured. */
 static void sign_first(const char *headers, const char *where)
@@ -69,13 +73,34 @@ static void sign_first(const char *headers, const char *where)
     assert_true(status == 201 || status == 200);
 }
 
+static void make_service(void)
+{
+    const char *d = lab_dir();
+    char tls[4 * LAB_PATH];
+    char identities[256];
+    certs_make(d, "ca", NULL, &(struct cert_options){.issuer = true});
+    certs_make(d, "server", "ca", &(struct cert_options){.server = true});
+    certs_make(d, "ci", "ca", &(struct cert_options){.uri = "spiffe://example.org/ci"});
+    tls_port = lab_free_port();
+    (void)snprintf(tls, sizeof(tls),
+                   "'address':'127.0.0.1','port':%u,'certificate_file':'%s/server.pem',"
+                   "'key_file':'%s/server.key','trust_file':'%s/ca.pem'",
+                   tls_port, d, d, d);
+    (void)snprintf(identities, sizeof(identities),
+                   "'all':{'match':[{'uid':%u},{'spiffe':'spiffe://example.org/ci'}],"
+                   "'roles':['signer','auditor']}",
+                   (unsigned)geteuid());
+    service_make(&service, "large", &clocks,
+                 &(struct service_options){
+                     .http = "'body_max':1099511627776", .tls = tls, .identities = identities});
+}
+
 static int make(void **state)
 {
     (void)state;
-    static const struct service_options options = {.http = "'body_max':1099511627776"};
     char path[LAB_PATH];
     clocks_start(&clocks, "large", false);
-    service_make(&service, "large", &clocks, &options);
+    make_service();
     service_key(&service, version_plan);
     service_key(&service, interval_plan);
     service_start(&service);
@@ -210,7 +235,7 @@ static void check_upload(const char *name, const char *headers, const char *wher
     int64_t began = lab_now_ms();
     upload(&a, headers, where, 201);
     int64_t took = lab_now_ms() - began;
-    upload_ms[upload_count++ % 2] = took;
+    upload_ms[upload_count++ % 3] = took;
     atomic_store(&other.stop, true);
     (void)pthread_join(thread, NULL);
     uint64_t front_after = peak_kib("front"), core_after = peak_kib("core");
@@ -243,6 +268,54 @@ static void test_interval(void **state)
                  "/v1/keys/builds/signatures?window=current", "builds", HBS_SCHEME_XMSS);
 }
 
+/* @return false: the service ended it, and may have said why. */
+static bool send_all(struct certs_client *c, const void *data, size_t len)
+{
+    for (size_t at = 0; at < len;) {
+        ssize_t sent = gnutls_record_send(c->session, (const uint8_t *)data + at, len - at);
+        if (sent < 0)
+            return false;
+        at += (size_t)sent;
+    }
+    return true;
+}
+
+/* The service decrypts what it hashes and stores. */
+static void test_tls(void **state)
+{
+    (void)state;
+    char text[300];
+    struct certs_client c;
+    int status = 0;
+    uint64_t front = peak_kib("front"), core = peak_kib("core");
+    int64_t began = 0;
+    for (int i = 0; i < TRIES && status != 201 && status != 200; i++) {
+        assert_true(certs_connect(&c, tls_port, lab_dir(), "ca", "ci", CERTS_TLS13));
+        (void)snprintf(text, sizeof(text),
+                       "POST /v1/keys/fw/signatures?version=1.6 HTTP/1.1\r\nHost: localhost\r\n"
+                       "Content-Type: application/octet-stream\r\nContent-Length: %" PRIu64
+                       "\r\n\r\n",
+                       size);
+        began = lab_now_ms();
+        if (send_all(&c, text, strlen(text)))
+            (void)send_all(&c, artifact, size);
+        status = certs_ask(&c, "", text, sizeof(text));
+        certs_close(&c);
+    }
+    if (status != 201 && status != 200)
+        fail_msg("over TLS: %d: %s", status, text);
+    int64_t took = lab_now_ms() - began;
+    upload_ms[upload_count++ % 3] = took;
+    print_message("version plan over TLS: %" PRIu64 " MiB in %.1f s\n", size / MIB,
+                  (double)took / 1000);
+    assert_true(growth(front, peak_kib("front")) < GROWTH_KIB);
+    assert_true(growth(core, peak_kib("core")) < GROWTH_KIB);
+    struct answer a;
+    upload(&a, NULL, "/v1/keys/fw/signatures?version=1.6", 200);
+    check_signature(&a, "fw", HBS_SCHEME_HSS);
+    client_done(&a);
+}
+
 /* The same bytes to the same disk, by a program that does nothing else. */
 static void test_dd(void **state)
 {
@@ -262,8 +335,9 @@ static void test_ratio(void **state)
 {
     (void)state;
     double dd = (double)(dd_ms[0] + dd_ms[1]) / 2;
-    print_message("ratio to dd (mean of both): version plan %.2f, interval plan %.2f\n",
-                  (double)upload_ms[0] / dd, (double)upload_ms[1] / dd);
+    print_message(
+        "ratio to dd (mean of both): version plan %.2f, interval plan %.2f, over TLS %.2f\n",
+        (double)upload_ms[0] / dd, (double)upload_ms[1] / dd, (double)upload_ms[2] / dd);
 }
 
 int main(int argc, char **argv)
@@ -271,10 +345,11 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_version),
         cmocka_unit_test(test_interval),
+        cmocka_unit_test(test_tls),
     };
     const struct CMUnitTest measured[] = {
-        cmocka_unit_test(test_dd), cmocka_unit_test(test_version), cmocka_unit_test(test_interval),
-        cmocka_unit_test(test_dd), cmocka_unit_test(test_ratio),
+        cmocka_unit_test(test_dd),  cmocka_unit_test(test_version), cmocka_unit_test(test_interval),
+        cmocka_unit_test(test_tls), cmocka_unit_test(test_dd),      cmocka_unit_test(test_ratio),
     };
     uint64_t gib = 0;
     by_hand = argc == 3 && strcmp(argv[1], "-g") == 0 && text_to_u64(&gib, argv[2], 64) && gib > 0;

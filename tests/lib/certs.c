@@ -246,7 +246,7 @@ int certs_ask(struct certs_client *c, const char *request, char *out, size_t siz
     static char text[ROOM * 4];
     size_t len = 0;
     text[0] = '\0';
-    if (gnutls_record_send(c->session, request, strlen(request)) < 0)
+    if (request[0] != '\0' && gnutls_record_send(c->session, request, strlen(request)) < 0)
         return 0;
     while (!complete(text, len) && len + 1 < sizeof(text)) {
         ssize_t got = receive(c, text + len, sizeof(text) - len - 1);

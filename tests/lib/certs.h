@@ -51,6 +51,7 @@ bool certs_connect(struct certs_client *c, uint16_t port, const char *dir, const
 
 /**
  * Send text and read an answer.
+ * @param[in]  request  "": it was sent already.
  * @param[out] out  Start of the answer, NUL-terminated, or NULL.
  * @return HTTP status, 0 if the connection ended instead.
  */

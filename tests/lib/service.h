@@ -49,6 +49,10 @@ const char *lab_dir(void);
 int64_t lab_now_ms(void);
 void lab_sleep_ms(unsigned ms);
 
+/** A TCP port that nobody has; somebody could take it before the service does, and then it says so.
+ */
+uint16_t lab_free_port(void);
+
 /** Run a command line through the shell; its exit status, or -1. */
 int lab_shell(const char *format, ...) PRINTF_LIKE(1, 2);
 

@@ -406,18 +406,6 @@ static void sign_first_ones(void)
 /* The service -----------------------------------------------------------------------------------
  */
 
-static uint16_t free_port(void)
-{
-    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t len = sizeof(at);
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_true(fd >= 0);
-    assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof(at)), 0);
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &len), 0);
-    (void)close(fd);
-    return ntohs(at.sin_port);
-}
-
 static void make_certificates(void)
 {
     const char *dir = lab_dir();
@@ -434,8 +422,8 @@ static void make_certificates(void)
 static void make_service(void)
 {
     static char http[400], tls[500], identities[600], plan[400];
-    tcp_port = free_port();
-    tls_port = free_port();
+    tcp_port = lab_free_port();
+    tls_port = lab_free_port();
     (void)snprintf(http, sizeof(http),
                    "'tcp_address':'127.0.0.1','tcp_port':%u,'header_deadline_s':3,"
                    "'body_deadline_s':60,'connections_max':150,'peer_connections':145,"
