@@ -37,6 +37,13 @@
 #define TRIES 5                /* a busy machine may be between two states of its clock */
 #define GROWTH_KIB (48 * 1024) /* less than the artifact, though sanitizers keep freed memory */
 
+/* GnuTLS takes memory for each record, and a sanitizer keeps 256 MiB of what is freed. */
+#ifdef TIDEMARK_SANITIZED
+#define TLS_GROWTH_KIB (512 * 1024)
+#else
+#define TLS_GROWTH_KIB GROWTH_KIB
+#endif
+
 static const char version_plan[] =
     "{'tidemark_plan':1,'key':'fw','profile':'sp800-208','scheme':'lms',"
     "'parameters':['LMS_SHA256_M24_H10','LMOTS_SHA256_N24_W4'],"
@@ -308,7 +315,7 @@ static void test_tls(void **state)
     upload_ms[upload_count++ % 3] = took;
     print_message("version plan over TLS: %" PRIu64 " MiB in %.1f s\n", size / MIB,
                   (double)took / 1000);
-    assert_true(growth(front, peak_kib("front")) < GROWTH_KIB);
+    assert_true(growth(front, peak_kib("front")) < TLS_GROWTH_KIB);
     assert_true(growth(core, peak_kib("core")) < GROWTH_KIB);
     struct answer a;
     upload(&a, NULL, "/v1/keys/fw/signatures?version=1.6", 200);
