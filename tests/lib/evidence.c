@@ -525,13 +525,16 @@ uint64_t must_sign_window(const struct service *s, struct evidence *e, const cha
     return must_be_new(e, key, idempotency_key, artifact, &a);
 }
 
-void wait_sign_window(const struct service *s, struct answer *a, const char *key,
-                      const char *idempotency_key, const char *artifact, long status)
+uint64_t wait_sign_window(const struct service *s, struct answer *a, const char *key,
+                          const char *idempotency_key, const char *artifact, long status)
 {
+    uint64_t burned = 0;
     for (int64_t until = lab_now_ms() + CLOCK_WAIT_MS;; lab_sleep_ms(100)) {
         if (sign_window(s, a, key, idempotency_key, artifact) == status)
-            return;
+            return burned;
         if (lab_now_ms() < until) {
+            if (a->status == 500 && strcmp(answer_text(a, "type"), "/problems/index-burned") == 0)
+                burned++;
             client_done(a);
             continue;
         }

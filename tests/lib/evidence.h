@@ -110,8 +110,12 @@ uint64_t must_sign_version(const struct service *s, struct evidence *e, const ch
 uint64_t must_sign_window(const struct service *s, struct evidence *e, const char *key,
                           const char *idempotency_key, const char *artifact);
 
-/** Wait until a window request is answered with this status, e.g. 201 behind a clock's warm-up. */
-void wait_sign_window(const struct service *s, struct answer *a, const char *key,
-                      const char *idempotency_key, const char *artifact, long status);
+/**
+ * Wait until a window request is answered with this status, e.g. 201 behind a clock's warm-up.
+ * @return How many indices were burned meanwhile: a clock that has just been moved may still become
+ * unsafe behind a signature, and then the next try has the next index.
+ */
+uint64_t wait_sign_window(const struct service *s, struct answer *a, const char *key,
+                          const char *idempotency_key, const char *artifact, long status);
 
 #endif
