@@ -17,7 +17,7 @@
 #define MIX_A UINT64_C(0xff51afd7ed558ccd)
 #define MIX_B UINT64_C(0xc4ceb9fe1a85ec53)
 
-/* Both are one to one in the word and in what was there, so one changed word is never lost. */
+/* One to one in the word and in what was there, so one changed word is never lost. */
 static uint64_t mix(uint64_t lane, uint64_t word, uint64_t by)
 {
     lane = (lane ^ word) * by;
