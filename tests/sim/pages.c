@@ -95,7 +95,7 @@ static bool header_is_good(const uint8_t *wal, size_t len, struct sums *sums)
 /* The log that was scanned last, with the sums behind each of its frames: the next one mostly
  * begins with the same frames. */
 static struct {
-    uint8_t wal[FRAMES_MAX * FRAME_MAX];
+    uint8_t wal[PAGES_WAL_HEADER + FRAMES_MAX * FRAME_MAX];
     struct sums sums[FRAMES_MAX];
     size_t frames;
 } last;
