@@ -458,13 +458,14 @@ static void test_window_ends_while_signing(void **state)
     struct late late = {.s = &s};
     uint64_t first = 0;
     uint64_t window = 0;
+    uint64_t burned = 0; /* besides the one that this is about */
     /* A signer that was about to ask the TPM for its time when it stopped looks at the clock only
      * when it goes on; then nothing is burned, and the next try may come between the two looks. */
     for (unsigned i = 0; i < TRIES && late.answer.status != 500; i++) {
         char name[32];
         client_done(&late.answer);
         (void)snprintf(name, sizeof(name), "first-%u", i);
-        wait_sign_window(&s, &a, "nightly", name, name, 201);
+        burned += wait_sign_window(&s, &a, "nightly", name, name, 201);
         assert_true(evidence_take(&e, "nightly", name, name, &a));
         first = (uint64_t)answer_number(&a, "index");
         window = (uint64_t)answer_number(&a, "window");
@@ -482,16 +483,17 @@ static void test_window_ends_while_signing(void **state)
     client_done(&late.answer);
 
     /* The same request again gets an index of the next window. */
-    uint64_t burned = wait_sign_window(&s, &a, "nightly", "late", "late", 201);
+    uint64_t skipped = wait_sign_window(&s, &a, "nightly", "late", "late", 201);
     assert_true(evidence_take(&e, "nightly", "late", "late", &a));
-    assert_int_equal(answer_number(&a, "index"), (window + 1) * SIZE + burned);
+    assert_int_equal(answer_number(&a, "index"), (window + 1) * SIZE + skipped);
+    burned += skipped;
     client_done(&a);
     check_evidence(&s, &e);
     service_stop(&s);
     struct audit audit;
     struct ledger *ledger = service_ledger(&s);
     assert_int_equal(audit_ledger(&audit, ledger, "nightly"), 0);
-    assert_int_equal(audit.burns, 1);
+    assert_int_equal(audit.burns, 1 + burned);
     assert_true(audit.at[first + 1].burned);
     assert_false(audit.at[first + 1].signed_);
     audit_free(&audit);
