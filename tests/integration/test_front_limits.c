@@ -415,18 +415,27 @@ static int start_full_memory(void **state)
     return 0;
 }
 
-/* An answer that is too much for the memory that others have left. */
+/* An answer that is too much for the memory that others have left. What the answer before took is
+ * given back a moment behind it, and a body that comes sooner goes to the disk. */
 static void test_answers_budget(void **state)
 {
     (void)state;
     check_works();
     struct answered before CLEANUP(answered_free) = client_get(&rig, "/v1/keys/" RIG_VERSION_KEY);
     assert_int_equal(before.status, 200);
-    int held CLEANUP(fd_close) = half_upload("7900");
-    struct answered a CLEANUP(answered_free) = client_get(&rig, "/v1/keys/" RIG_VERSION_KEY);
-    check_refused(&a, 503, "busy");
-    check_works(); /* a signature is never refused for this: its index is spent */
-    assert_false(client_closed(held, 0));
+    for (int ms = 0; ms < PATIENCE_MS; ms += 10) {
+        int held CLEANUP(fd_close) = half_upload("7900");
+        struct answered a CLEANUP(answered_free) = client_get(&rig, "/v1/keys/" RIG_VERSION_KEY);
+        if (a.status == 503) {
+            check_refused(&a, 503, "busy");
+            check_works(); /* a signature is never refused for this: its index is spent */
+            assert_false(client_closed(held, 0));
+            return;
+        }
+        assert_int_equal(a.status, 200);
+        (void)usleep(10 * 1000);
+    }
+    fail_msg("no answer was too much");
 }
 
 static int start_pace(void **state)
