@@ -37,6 +37,8 @@ expect 0 2 tests/integration/test_waits
 grep -q "run again alone: ./tests/integration/test_waits" red || { cat red; bad=1; }
 ALWAYS=red expect 1 2 tests/integration/test_broken
 [ "$(grep -c alone: red)" = 2 ] || { cat red; bad=1; }
+SAYS=$(echo '[  ERROR   ] --- 0x2 != 0x1' && seq 40) expect 0 2 tests/integration/test_logs
+grep -qF -- '--- 0x2 != 0x1' red || { cat red; bad=1; }
 expect 1 1 tests/integration/test_service_kill
 expect 1 1 tests/integration/test_service_rollback
 expect 1 1 tests/integration/test_tpm_lock
