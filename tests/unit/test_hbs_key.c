@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "base/bytes.h"
+#include "base/file.h"
 #include "base/secmem.h"
 #include "hbs/branch.h"
 #include "hbs/hss.h"
@@ -107,7 +108,6 @@ void __wrap_xmss_tree_sign(struct ots_lease *lease, const struct xmss_tree *tree
 
 struct made {
     const struct shape *shape;
-    char dir[64];
     int dirfd;
     bool one_secret; /* the same for all windows */
     struct hbs_key key;
@@ -117,6 +117,12 @@ struct made {
 };
 
 static struct made m; /* one at a time: the signature is large */
+
+/* Each is made once, since its trees take long, and read again by every test that wants it. */
+static struct kept {
+    char dir[64]; /* empty: not made yet */
+    struct hbs_key key;
+} kept[SHAPES][2];
 
 static enum rc secret_of(void *ctx, uint64_t window, struct window_secret *secret, struct err *err)
 {
@@ -134,15 +140,12 @@ static struct window_secret window_of(uint64_t index)
     return secret;
 }
 
-static void unmake(void)
+static void put_away(void)
 {
     hbs_branch_close(&m.branch);
     hbs_nodes_close(&m.nodes);
-    if (m.dirfd >= 0) {
-        (void)unlinkat(m.dirfd, NODES, 0);
+    if (m.dirfd >= 0)
         (void)close(m.dirfd);
-        (void)rmdir(m.dir);
-    }
     m = (struct made){.dirfd = -1};
 }
 
@@ -150,26 +153,52 @@ static int teardown(void **state)
 {
     (void)state;
     leaves_until_damage = 0;
-    unmake();
+    put_away();
     return 0;
+}
+
+static int remove_all(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < 2 * SHAPES; i++) {
+        char path[sizeof(kept[0][0].dir) + sizeof(NODES)];
+        const char *dir = kept[i / 2][i % 2].dir;
+        (void)snprintf(path, sizeof(path), "%s/" NODES, dir);
+        if (dir[0] != '\0' && (unlink(path) != 0 || rmdir(dir) != 0))
+            return -1;
+    }
+    return 0;
+}
+
+static void make_once(struct kept *k)
+{
+    uint8_t id[HBS_KEY_ID_LEN];
+    const struct shape *shape = m.shape;
+    (void)snprintf(k->dir, sizeof(k->dir), "test_hbs_key.XXXXXX");
+    assert_non_null(mkdtemp(k->dir));
+    int dirfd CLEANUP(fd_close) = open(k->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    assert_true(dirfd >= 0);
+    memset(id, 0x5e, sizeof(id));
+    assert_int_equal(hbs_key_new(&k->key, shape->scheme, shape->names, shape->count, id, NULL),
+                     RC_OK);
+    assert_int_equal(hbs_key_windows(&k->key, shape->window_size, NULL), RC_OK);
+    assert_int_equal(
+        hbs_key_nodes_make(&k->key, dirfd, NODES, shape->window_size, secret_of, NULL, &m, 2, NULL),
+        RC_OK);
 }
 
 static void make(const struct shape *shape, bool one_secret)
 {
-    uint8_t id[HBS_KEY_ID_LEN];
+    struct kept *k = &kept[shape - shapes][one_secret];
     bool repaired = true;
-    unmake();
-    m = (struct made){.shape = shape, .dir = "test_hbs_key.XXXXXX", .one_secret = one_secret};
-    assert_non_null(mkdtemp(m.dir));
-    m.dirfd = open(m.dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    put_away();
+    m.shape = shape;
+    m.one_secret = one_secret;
+    if (k->dir[0] == '\0')
+        make_once(k);
+    m.key = k->key;
+    m.dirfd = open(k->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     assert_true(m.dirfd >= 0);
-    memset(id, 0x5e, sizeof(id));
-    assert_int_equal(hbs_key_new(&m.key, shape->scheme, shape->names, shape->count, id, NULL),
-                     RC_OK);
-    assert_int_equal(hbs_key_windows(&m.key, shape->window_size, NULL), RC_OK);
-    assert_int_equal(hbs_key_nodes_make(&m.key, m.dirfd, NODES, shape->window_size, secret_of, NULL,
-                                        &m, 2, NULL),
-                     RC_OK);
     assert_int_equal(hbs_key_nodes_open(&m.nodes, m.dirfd, NODES, &m.key, &repaired, NULL), RC_OK);
     assert_false(repaired);
 }
@@ -635,5 +664,5 @@ int main(void)
     m.dirfd = -1;
     if (base_init(NULL) != RC_OK)
         return 1;
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, NULL, remove_all);
 }
