@@ -312,8 +312,6 @@ static void cut_everywhere(const struct script *script, const struct weakness *w
     struct reference r CLEANUP(reference_wipe) = {0};
     make_reference(script, weak, &r);
     assert_true(r.steps > 100);
-    if (weak == NULL)
-        stride *= quick_stride(5);
     for (uint64_t round = 0; round < rounds; round++) {
         for (uint64_t n = 1 + round % stride; n <= r.steps; n += stride) {
             uint64_t seed = first_seed + round;
@@ -339,7 +337,7 @@ static void test_no_commit_is_lost(void **state)
 {
     (void)state;
     uint64_t counts[4] = {0};
-    cut_everywhere(&mixed, NULL, 1, counts);
+    cut_everywhere(&mixed, NULL, quick_stride(15), counts);
     assert_true(counts[WHOLE] > 20);
 }
 
@@ -347,7 +345,7 @@ static void test_no_commit_is_lost_around_checkpoints(void **state)
 {
     (void)state;
     uint64_t counts[4] = {0};
-    cut_everywhere(&large, NULL, 19, counts);
+    cut_everywhere(&large, NULL, 19 * quick_stride(5), counts);
     assert_true(counts[WHOLE] > 20);
 }
 
@@ -355,7 +353,7 @@ static void test_no_commit_is_lost_around_checkpoints(void **state)
 static void weakened_loses(const struct weakness *weak)
 {
     uint64_t counts[4] = {0};
-    cut_everywhere(&mixed, weak, 3, counts);
+    cut_everywhere(&mixed, weak, 3 * quick_stride(5), counts);
     assert_true(counts[LOST] + counts[DAMAGED] > 0);
 }
 

@@ -25,6 +25,7 @@
 #include "ledger/internal.h" /* the text of the questions */
 #include "ledger/ledger.h"
 #include "lib/crashvfs.h"
+#include "lib/quick.h"
 
 #define AT_S INT64_C(1796000000) /* 2026-11-30T00:53:20Z */
 #define EDGE (UINT64_C(1) << 60)
@@ -2268,7 +2269,7 @@ static void test_no_memory_for_sqlite(void **state)
     start(f);
     uint64_t stopped = 0;
     bool done = false;
-    for (uint64_t n = 1; !done; n += n < 40 ? 1 : 47) {
+    for (uint64_t n = 1; !done; n += n < 40 ? 1 : 47 * quick_stride(3)) {
         ledger_close(&f->l);
         uint64_t size = 0;
         fail_sqlite = n;
@@ -2426,7 +2427,7 @@ static void test_every_step_fails_once(void **state)
     static const int codes[CRASHVFS_STEPS] = {SQLITE_IOERR_WRITE, SQLITE_IOERR_FSYNC,
                                               SQLITE_IOERR_TRUNCATE, SQLITE_IOERR_DELETE};
     for (int kind = 0; kind < CRASHVFS_STEPS; kind++) {
-        for (uint64_t n = 1;; n++) {
+        for (uint64_t n = 1;; n += quick_stride(5)) {
             crashvfs_close(&f->disk);
             f->disk = crashvfs_open("crash", n);
             crashvfs_fail(f->disk, (enum crashvfs_step)kind, n, codes[kind]);

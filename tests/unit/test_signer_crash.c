@@ -378,7 +378,7 @@ static void nothing_goes_wrong(void **state)
 #define LOSSY 8U
 #define PER_LINE 16U
 #define ALL 31U
-#define QUICK 5 /* every fifth command or step, where the run is to be short */
+#define QUICK 11 /* from one command or step to the next, where the run is to be short */
 
 /* Not every fault for every history: what they have in common is seen in one of them. */
 static void each_command(enum fake_fault fault, unsigned which)

@@ -266,7 +266,7 @@ static void kill_everywhere(const char *plan, uint64_t by)
 {
     unsigned continued = 0;
     uint64_t n = 1;
-    by *= quick_stride(5);
+    by *= quick_stride(10);
     for (bool was_killed = true; was_killed; n += by) {
         struct ledger_key made;
         begin();
