@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -408,6 +409,48 @@ static void test_idle_restarts_cost_nothing(void **state)
     check_all("builds");
 }
 
+/* Two at once with one idempotency key, while the TPM thinks: whichever came second is told so at
+ * once, and with the first one's signature there is what both want. */
+struct asked {
+    struct answer answer;
+    atomic_bool done;
+    pthread_t thread;
+};
+
+static void *ask_slowly(void *argument)
+{
+    struct asked *asked = argument;
+    (void)sign_window(&service, &asked->answer, "builds", "twice", "twice");
+    atomic_store(&asked->done, true);
+    return NULL;
+}
+
+static void test_key_in_use(void **state)
+{
+    (void)state;
+    struct asked both[2] = {{.done = false}, {.done = false}};
+    swtpm_pause(&service.tpm);
+    for (size_t i = 0; i < 2; i++)
+        assert_int_equal(pthread_create(&both[i].thread, NULL, ask_slowly, &both[i]), 0);
+    while (!atomic_load(&both[0].done) && !atomic_load(&both[1].done))
+        lab_sleep_ms(20);
+    swtpm_resume(&service.tpm);
+    for (size_t i = 0; i < 2; i++)
+        assert_int_equal(pthread_join(both[i].thread, NULL), 0);
+    struct asked *first = both[0].answer.status == 201 ? &both[0] : &both[1];
+    struct asked *second = first == &both[0] ? &both[1] : &both[0];
+    assert_int_equal(first->answer.status, 201);
+    assert_true(evidence_take(&evidence, "builds", "twice", "twice", &first->answer));
+    expect_problem(&second->answer, 409, "idempotency-key-in-use");
+    client_done(&first->answer);
+    client_done(&second->answer);
+    struct answer a;
+    assert_int_equal(sign_window(&service, &a, "builds", "twice", "twice"), 200);
+    assert_true(evidence_take(&evidence, "builds", "twice", "twice", &a));
+    client_done(&a);
+    check_all("builds");
+}
+
 /* Last: the ledger of all that has happened above. */
 static void test_ledger_agrees(void **state)
 {
@@ -441,6 +484,7 @@ int main(void)
         cmocka_unit_test(test_rate_limit),
         cmocka_unit_test(test_requests_share_commits),
         cmocka_unit_test(test_idle_restarts_cost_nothing),
+        cmocka_unit_test(test_key_in_use),
         cmocka_unit_test(test_ledger_agrees),
     };
     int unable = lab_open();
