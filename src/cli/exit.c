@@ -125,7 +125,7 @@ static const struct cli_problem problems[] = {
     {"digest-mismatch", CLI_NETWORK,
      "nothing was used; if nobody is writing to the file, repeat the same command"},
     {"too-large", CLI_USAGE,
-     "raise the limit in the service's configuration, or use a plan that signs a digest"},
+     "sign fewer at a time, raise the service's limit, or use a plan that signs a digest"},
     {"spool-full", CLI_LATER, "an operator has to make room in the service's spool folder"},
     {"unauthorised", CLI_DENIED, "ask the operator of the service for access"},
     {"forbidden", CLI_DENIED, "ask the operator of the service for the role that this needs"},

@@ -82,9 +82,9 @@
     X(PROBLEM_DIGEST_MISMATCH, "digest-mismatch", 400, "The digest does not match the bytes",      \
       "The body that arrived is not the one that Content-Digest describes. Nothing was used. "     \
       "Compute the digest over exactly the bytes sent, and upload again.")                         \
-    X(PROBLEM_TOO_LARGE, "too-large", 413, "The body is larger than the limit",                    \
-      "Nothing was used. An operator can raise the limit, or choose a plan whose message is a "    \
-      "digest, so that only the digest is sent.")                                                  \
+    X(PROBLEM_TOO_LARGE, "too-large", 413, "The request is larger than the limit",                 \
+      "Nothing was used. A batch can be sent in parts. For anything else an operator can raise "   \
+      "the limit, or choose a plan whose message is a digest, so that only the digest is sent.")   \
     X(PROBLEM_SPOOL_FULL, "spool-full", 507, "No room to store the body",                          \
       "Nothing was used. An operator frees room in the spool folder; then upload again.")          \
     X(PROBLEM_UNAUTHORISED, "unauthorised", 401, "Who is asking is not known",                     \

@@ -200,6 +200,24 @@ static bool window_is_full(const struct look *look)
            strcmp(look->reply.violated, LIMIT_RESERVE) != 0;
 }
 
+/* More than any window of a time plan takes: waiting for the next one would not help. */
+static enum rc too_many(const struct batch *b, const struct look *looks, size_t count,
+                        struct reply *whole, struct err *err)
+{
+    const uint64_t cap = batch_window_cap(b);
+    uint64_t asked = 0;
+    for (size_t i = 0; i < count; i++)
+        asked += looks[i].fresh || window_is_full(&looks[i]) ? 1 : 0;
+    if (b->key->plan.kind != PLAN_TIME || asked <= cap)
+        return RC_OK;
+    whole->window_limit = cap;
+    return FAIL(err, RC_REFUSED_TOO_LARGE, "", 0,
+                "a window of this key has room for %" PRIu64
+                " signatures and the batch asks for %" PRIu64
+                ": none was made; send fewer at a time",
+                cap, asked);
+}
+
 enum rc bulk_fits(struct batch *b, struct job *jobs, size_t count, struct reply *whole,
                   struct err *err)
 {
@@ -208,6 +226,7 @@ enum rc bulk_fits(struct batch *b, struct job *jobs, size_t count, struct reply 
     if (looks == NULL)
         return FAIL(err, RC_RETRY_SYSTEM, "errno", 0, "no memory for a batch");
     enum rc rc = RC_OK;
+    const struct look *full = NULL;
     for (size_t i = 0; i < count && rc == RC_OK; i++) {
         struct err e = {0};
         enum rc fits =
@@ -217,11 +236,15 @@ enum rc bulk_fits(struct batch *b, struct job *jobs, size_t count, struct reply 
             continue;
         }
         rc = look_at(b, &jobs[i], &looks[i], err);
-        if (rc == RC_OK && window_is_full(&looks[i])) {
-            *whole = looks[i].reply;
-            whole->op = REQUEST_BATCH;
-            rc = FAIL(err, RC_RETRY_WINDOW_FULL, "", 0, "%s: none was made", whole->text);
-        }
+        if (rc == RC_OK && full == NULL && window_is_full(&looks[i]))
+            full = &looks[i];
+    }
+    if (rc == RC_OK)
+        rc = too_many(b, looks, count, whole, err);
+    if (rc == RC_OK && full != NULL) {
+        *whole = full->reply;
+        whole->op = REQUEST_BATCH;
+        rc = FAIL(err, RC_RETRY_WINDOW_FULL, "", 0, "%s: none was made", whole->text);
     }
     if (rc == RC_OK)
         rc = compare(b, looks, count, whole, err);

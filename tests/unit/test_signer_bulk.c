@@ -193,12 +193,31 @@ static void time_window_with_a_cap(void **state)
     (void)state;
     begin(TIME_PLAN, 3);
     fresh(4, 0);
-    assert_int_equal(sign(4, RC_RETRY_WINDOW_FULL).window_remaining, 3);
-    fresh(3, 0);
-    (void)sign(3, RC_OK);
+    assert_int_equal(sign(4, RC_REFUSED_TOO_LARGE).window_limit, 3);
+    assert_int_equal(oracle_computed(), 0);
+    fresh(2, 0);
+    (void)sign(2, RC_OK);
+    fresh(2, 2);
+    assert_int_equal(sign(2, RC_RETRY_WINDOW_FULL).window_remaining, 1);
+    fresh(1, 2);
+    (void)sign(1, RC_OK);
     fresh(1, 3);
     assert_int_equal(sign(1, RC_RETRY_WINDOW_FULL).window_remaining, 0);
     assert_int_equal(oracle_indices(), 3);
+    /* Four new ones are too many for any window, also while this one has no room at all; of those
+     * signed before none is new. */
+    fresh(4, 3);
+    struct reply whole = sign(4, RC_REFUSED_TOO_LARGE);
+    assert_int_equal(whole.window_limit, 3);
+    assert_int_equal(whole.retry_after_s, -1);
+    assert_non_null(strstr(rig.err.text, "3 signatures and the batch asks for 4"));
+    fresh(4, 2);
+    (void)sign(4, RC_RETRY_WINDOW_FULL);
+    fake_clock_set(&rig.fake, START + WEEK + DAY);
+    (void)sign(4, RC_OK);
+    expect(0, RC_OK, true);
+    expect(3, RC_OK, false);
+    assert_int_equal(oracle_indices(), 6);
 }
 
 /* An interval plan goes on in the next window. */
@@ -531,13 +550,17 @@ static void messages_and_their_answers(void **state)
     assert_int_equal(told.rc, RC_REFUSED_INPUT);
     tell("nobody", items, 1, sizeof(items[0]));
     assert_int_equal(told.rc, RC_REFUSED_NO_KEY);
-    /* The window is full: one answer for all. */
+    /* More than any window has, and more than this one has left: one answer for all. */
     for (unsigned i = 0; i < ASKS; i++) {
         char name[16];
         (void)snprintf(name, sizeof(name), "more-%u", i);
         item_of(&items[i], name, 10 + i);
     }
     tell("k", items, ASKS, ASKS * sizeof(items[0]));
+    assert_int_equal(told.rc, RC_REFUSED_TOO_LARGE);
+    assert_int_equal(told.state, STATE_OPERATIONAL);
+    assert_int_equal(told_len, 0);
+    tell("k", items, ASKS - 1, (ASKS - 1) * sizeof(items[0]));
     assert_int_equal(told.rc, RC_RETRY_WINDOW_FULL);
     assert_int_equal(told.state, STATE_WINDOW_FULL);
     assert_int_equal(told_len, 0);
