@@ -33,7 +33,7 @@
 
 #define NEVER 1000000000U
 #define ROWS_DEFAULT 32
-#define ROWS_QUICK 8 /* for the second and third build of scripts/check.sh */
+#define ROWS_QUICK 8 /* for the second run of scripts/check.sh, under sanitizers */
 #define MAX_DEFAULT 8
 #define ROWS_MAX 320
 #define ROW_NAME 64

@@ -27,7 +27,7 @@
 #include "lib/evidence.h"
 
 #define KILLS_DEFAULT 300
-#define KILLS_QUICK 25 /* for the second and third build of scripts/check.sh */
+#define KILLS_QUICK 25 /* for the second run of scripts/check.sh, under sanitizers */
 #define KILLS_MAX 100000
 #define LEASE_SIZE 4
 #define SLOTS 4

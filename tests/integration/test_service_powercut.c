@@ -35,7 +35,7 @@
 #include "faults/scenes.h"
 
 #define ROUNDS_DEFAULT 6
-#define ROUNDS_QUICK 2 /* for the second and third build of scripts/check.sh */
+#define ROUNDS_QUICK 2 /* for the second run of scripts/check.sh, under sanitizers */
 #define ROUNDS_MAX 100000
 #define WORKERS 5
 #define QUOTA 12        /* signatures of one worker in one round */

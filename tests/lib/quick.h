@@ -1,6 +1,6 @@
 /*
- * quick: what long tests leave out in the second and third run of scripts/check.sh
- * (TIDEMARK_QUICK=1: sanitizers, release tarball), and under valgrind.
+ * quick: what long tests leave out in the second run of scripts/check.sh (TIDEMARK_QUICK=1:
+ * sanitizers), and under valgrind.
  */
 #ifndef TESTS_LIB_QUICK_H
 #define TESTS_LIB_QUICK_H

@@ -1,8 +1,8 @@
 #!/bin/sh
 # Public vectors in `make check`: everything of cost low (heights 5 and 10), and two trees of height
 # 15. About 50 s on one core, most of it SHAKE256 at W8. By hand, tests/vectors/run takes any folder
-# and any cost. With TIDEMARK_QUICK=1 (runs after the first one of scripts/check.sh: sanitizers,
-# tarball) only the vectors that sign once or verify. Those run once more under every hash kernel
+# and any cost. With TIDEMARK_QUICK=1 (the second run of scripts/check.sh, under sanitizers)
+# only the vectors that sign once or verify. Those run once more under every hash kernel
 # that this CPU has, unless TIDEMARK_KERNEL forces one already.
 set -eu
 data=${srcdir:-$(dirname "$0")/../..}/tests/vectors/data
