@@ -202,7 +202,7 @@ static bool window_is_full(const struct look *look)
 
 /* More than any window of a time plan takes: waiting for the next one would not help. */
 static enum rc too_many(const struct batch *b, const struct look *looks, size_t count,
-                        struct reply *whole, struct err *err)
+                        struct err *err)
 {
     const uint64_t cap = batch_window_cap(b);
     uint64_t asked = 0;
@@ -210,7 +210,6 @@ static enum rc too_many(const struct batch *b, const struct look *looks, size_t 
         asked += looks[i].fresh || window_is_full(&looks[i]) ? 1 : 0;
     if (b->key->plan.kind != PLAN_TIME || asked <= cap)
         return RC_OK;
-    whole->window_limit = cap;
     return FAIL(err, RC_REFUSED_TOO_LARGE, "", 0,
                 "a window of this key has room for %" PRIu64
                 " signatures and the batch asks for %" PRIu64
@@ -240,7 +239,7 @@ enum rc bulk_fits(struct batch *b, struct job *jobs, size_t count, struct reply 
             full = &looks[i];
     }
     if (rc == RC_OK)
-        rc = too_many(b, looks, count, whole, err);
+        rc = too_many(b, looks, count, err);
     if (rc == RC_OK && full != NULL) {
         *whole = full->reply;
         whole->op = REQUEST_BATCH;

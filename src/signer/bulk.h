@@ -40,11 +40,11 @@ void bulk_free(struct bulk **bulk);
 /**
  * May these jobs be signed together? Opens their artifacts (one that does not fit the plan refuses
  * its job alone), and counts what would be new in each window.
- * @param[in,out] whole  On RC_RETRY_WINDOW_FULL: window, limit, and when it may be tried again; on
- *                        RC_REFUSED_TOO_LARGE: limit.
+ * @param[in,out] whole  On RC_RETRY_WINDOW_FULL: window, limit, and when it may be tried again.
  * @retval RC_OK                 Yes. Time may pass and change that; then single jobs are refused.
  * @retval RC_RETRY_WINDOW_FULL  A window cannot hold what is new. Nothing was used.
- * @retval RC_REFUSED_TOO_LARGE  Nor could any other window of the time plan. Nothing was used.
+ * @retval RC_REFUSED_TOO_LARGE  Nor could any other window of the time plan; the text says how many
+ *         one holds. Nothing was used.
  * @retval RC_HALT_…             The ledger cannot be read.
  */
 enum rc bulk_fits(struct batch *b, struct job *jobs, size_t count, struct reply *whole,

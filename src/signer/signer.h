@@ -105,8 +105,8 @@ enum rc signer_commit(struct signer *signer, struct job *jobs, size_t count,
  * The same for the jobs of one message (bulk.h), all of one key: all of them, or none if a window
  * cannot hold what is new.
  * @param[in,out] whole  bulk_fits().
- * @retval RC_RETRY_WINDOW_FULL, RC_REFUSED_TOO_LARGE  None was signed; whole says why. Jobs are
- *         not answered.
+ * @retval RC_RETRY_WINDOW_FULL, RC_REFUSED_TOO_LARGE  As bulk_fits(): none was signed. Jobs are not
+ *         answered.
  * @return otherwise as signer_sign().
  */
 enum rc signer_sign_bulk(struct signer *signer, struct job *jobs, size_t count, struct reply *whole,

@@ -41,6 +41,13 @@ static const char small_plan[] =
     "'parameters':['LMS_SHA256_M24_H5','LMOTS_SHA256_N24_W4'],"
     "'assignment':{'kind':'interval','signatures_per_window':32,'lease_size':32}}";
 
+/* One whose windows are smaller than a batch may be: three to sign, one for the seal. */
+static const char weekly_plan[] =
+    "{'tidemark_plan':1,'key':'weekly','profile':'sp800-208','scheme':'lms','message':'sha256',"
+    "'parameters':['LMS_SHA256_M24_H5','LMOTS_SHA256_N24_W4'],"
+    "'assignment':{'kind':'time','start':'2020-01-01T00:00:00Z','window':'P3650D',"
+    "'signatures_per_window':4,'lease_size':2}}";
+
 static struct clocks clocks;
 static struct service service;
 static json_t *root;
@@ -54,6 +61,7 @@ static int make(void **state)
     service_make(&service, "described", &clocks, &options);
     service_key(&service, version_plan);
     service_key(&service, small_plan);
+    service_key(&service, weekly_plan);
     service_start(&service);
     assert_int_equal(service_get(&service, &a, "/openapi.json"), 200);
     root = json_incref(a.json);
@@ -194,6 +202,32 @@ static void test_batch(void **state)
     client_done(&a);
     expect(op, JSON, json, target, 200);
     free(json);
+}
+
+/* More than any window holds: told at once, and not to wait for the next one. */
+static void test_batch_too_large(void **state)
+{
+    (void)state;
+    const json_t *op = operation("/v1/keys/{key}/signatures:batch", "post");
+    char body[1024] = "{\"requests\":[";
+    struct answer a = {.status = 503};
+    for (unsigned i = 0; i < 4; i++)
+        (void)sprintf(body + strlen(body),
+                      "%s{\"digest\":{\"sha256\":\"%064x\"},\"window\":\"current\","
+                      "\"idempotency_key\":\"four-%u\"}",
+                      i > 0 ? "," : "", i + 1, i);
+    strcat(body, "]}");
+    for (int64_t until = lab_now_ms() + PATIENCE_MS; a.status == 503 && lab_now_ms() < until;) {
+        lab_sleep_ms(100); /* until the clock is good */
+        client_done(&a);
+        (void)ask(&a, op, JSON, body, "/v1/keys/weekly/signatures:batch");
+    }
+    assert_int_equal(a.status, 413);
+    assert_string_equal(answer_text(&a, "type"), "/problems/too-large");
+    assert_non_null(strstr(answer_text(&a, "detail"), "3 signatures and the batch asks for 4"));
+    assert_string_equal(answer_header(&a, "Retry-After"), "");
+    assert_string_equal(answer_header(&a, "RateLimit"), "");
+    client_done(&a);
 }
 
 /* The key of the examples hashes what it signs, and says so: test_service_remote has others. */
@@ -374,11 +408,11 @@ static void test_clock(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_preview),  cmocka_unit_test(test_sign),
-        cmocka_unit_test(test_batch),    cmocka_unit_test(test_reserve),
-        cmocka_unit_test(test_read),     cmocka_unit_test(test_public),
-        cmocka_unit_test(test_refusals), cmocka_unit_test(test_warning),
-        cmocka_unit_test(test_clock),
+        cmocka_unit_test(test_preview), cmocka_unit_test(test_sign),
+        cmocka_unit_test(test_batch),   cmocka_unit_test(test_batch_too_large),
+        cmocka_unit_test(test_reserve), cmocka_unit_test(test_read),
+        cmocka_unit_test(test_public),  cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_warning), cmocka_unit_test(test_clock),
     };
     int unable = lab_open();
     return unable != 0 ? unable : cmocka_run_group_tests(tests, make, unmake);
