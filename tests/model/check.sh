@@ -5,8 +5,8 @@
 # names; nothing is hashed away and no state is left out. A property run must find no error. A mistake
 # takes one safeguard out of the model, and the verifier must find out what that leads to.
 # --large takes the larger bounds (minutes); BOUNDS="-DREQUESTS=4 ..." changes them further, for all
-# property runs. With TIDEMARK_QUICK=1, since a model is the same however Tidemark was built, only the
-# shortest property of each kind.
+# property runs. With TIDEMARK_QUICK=1, since a model is the same however Tidemark was built, only a
+# short property of each kind.
 set -uo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -232,4 +232,4 @@ states=$(cat "$work"/*/result | grep -oE '^holds.*states=[0-9]+' | grep -oE '[0-
     awk '{n += $1} END {printf "%d", n}')
 echo "model: properties=$properties states=$states mistakes=$(grep -c '^mistake' "$work/runs")" \
     "found=$found errors=$((total - properties - found))"
-[ $((properties + found)) -eq "$total" ]
+[ "$total" -gt 0 ] && [ $((properties + found)) -eq "$total" ]

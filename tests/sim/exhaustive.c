@@ -45,7 +45,7 @@
 
 #define OLD_MAX 64
 #define WORKERS_MAX 16
-#define QUICK 20 /* every so-manieth script of a plan */
+#define QUICK 20 /* every twentieth script of a plan */
 
 static struct {
     unsigned depth, shallow_depth, workers;
