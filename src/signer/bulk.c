@@ -200,6 +200,21 @@ static bool window_is_full(const struct look *look)
            strcmp(look->reply.violated, LIMIT_RESERVE) != 0;
 }
 
+/* A second request with the idempotency key of an earlier one of this batch is told that the other
+ * is still running, and takes no room. */
+static bool is_second(const struct batch *b, const struct job *jobs, const struct look *looks,
+                      size_t at)
+{
+    const char *key = jobs[at].request->idempotency_key;
+    if (b->key->plan.kind == PLAN_VERSION)
+        return false; /* knows no such keys */
+    for (size_t i = 0; i < at; i++)
+        if ((looks[i].fresh || window_is_full(&looks[i])) &&
+            strcmp(jobs[i].request->idempotency_key, key) == 0)
+            return true;
+    return false;
+}
+
 /* More than any window of a time plan takes: waiting for the next one would not help. */
 static enum rc too_many(const struct batch *b, const struct look *looks, size_t count,
                         struct err *err)
@@ -234,6 +249,8 @@ enum rc bulk_fits(struct batch *b, struct job *jobs, size_t count, struct reply 
             job_refuse(&jobs[i], fits, &e);
             continue;
         }
+        if (is_second(b, jobs, looks, i))
+            continue;
         rc = look_at(b, &jobs[i], &looks[i], err);
         if (rc == RC_OK && full == NULL && window_is_full(&looks[i]))
             full = &looks[i];

@@ -255,6 +255,41 @@ static void keys_of_idempotency(void **state)
     assert_int_equal(oracle_indices(), 1);
 }
 
+/* Two with one key need room for one: where three are left, and in a window of three. */
+static void twins_take_room_once(void **state)
+{
+    (void)state;
+    begin(TIME_PLAN, 3);
+    fresh(4, 0);
+    set(1, NULL, NULL, "key-0", 0);
+    (void)sign(4, RC_OK);
+    expect(0, RC_OK, false);
+    expect(1, RC_RETRY_BUSY, false);
+    expect(2, RC_OK, false);
+    expect(3, RC_OK, false);
+    assert_int_equal(oracle_indices(), 3);
+    /* In a full window they wait for the next one, which can hold them. */
+    fresh(4, 4);
+    set(1, NULL, NULL, "key-4", 4);
+    (void)sign(4, RC_RETRY_WINDOW_FULL);
+    fake_clock_set(&rig.fake, START + WEEK + DAY);
+    (void)sign(4, RC_OK);
+    expect(1, RC_RETRY_BUSY, false);
+    assert_int_equal(oracle_indices(), 6);
+    /* Behind one that is refused for itself, the second is the first. */
+    fake_clock_set(&rig.fake, START + 2 * WEEK + DAY);
+    fresh(4, 8);
+    set(0, "1.0.0", "a", "key-9", 9); /* no version plan */
+    (void)sign(4, RC_OK);
+    expect(0, RC_REFUSED_OUTSIDE_PLAN, false);
+    expect(1, RC_OK, false);
+    expect(3, RC_OK, false);
+    fresh(2, 12);
+    set(0, "1.0.0", "a", "key-12", 12);
+    set(1, NULL, NULL, "key-12", 12);
+    (void)sign(2, RC_RETRY_WINDOW_FULL);
+}
+
 static void digests_that_do_not_fit(void **state)
 {
     (void)state;
@@ -603,6 +638,7 @@ int main(void)
         TEST(time_window_with_a_cap),
         TEST(interval_windows_hold_it_together),
         TEST(keys_of_idempotency),
+        TEST(twins_take_room_once),
         TEST(share_that_ends_inside),
         TEST(share_of_two_windows),
         TEST(reserve_inside_a_batch),
