@@ -400,19 +400,43 @@ static bool is_hidden(const struct crashvfs_item *item, size_t commits)
            pages_hides(&at.log, commits, item->at / item->len + 1);
 }
 
+/* Does a write that was not kept whole leave the disk other than if it had been? */
+static bool differs(const struct crashvfs_item *item)
+{
+    return item->at + item->len > at.durable_len ||
+           memcmp(at.durable + item->at, at.log.wal + item->at, item->len) != 0;
+}
+
+/* The only thing undecided about its part of the log, and that is durable as it is: what a start
+ * finds there it writes once more (ledger.c, settle_wal()). */
+static bool changes_nothing(const struct crashvfs_item *item)
+{
+    if (!is_of(item, WAL) || !item->writes)
+        return false;
+    for (size_t i = 0; i < at.count; i++) {
+        const struct crashvfs_item *other = &at.items[i];
+        if (other == item || !is_of(other, WAL))
+            continue;
+        if (!other->writes ||
+            (other->at < item->at + item->len && item->at < other->at + other->len))
+            return false;
+    }
+    return !differs(item);
+}
+
 /* If all that is undecided is hidden, or is frames behind the log's header, then what a reader sees
  * depends on one thing alone: how far the log goes. */
 static bool only_log_counts(void)
 {
     size_t limit = SIZE_MAX;
     for (size_t i = 0; i < at.count; i++)
-        if (is_of(&at.items[i], WAL) && at.items[i].at < limit)
+        if (is_of(&at.items[i], WAL) && at.items[i].at < limit && !changes_nothing(&at.items[i]))
             limit = at.items[i].at;
     size_t sure = pages_commits_before(&at.log, limit);
     for (size_t i = 0; i < at.count; i++) {
         const struct crashvfs_item *item = &at.items[i];
         bool frame = is_of(item, WAL) && item->writes && item->at >= PAGES_WAL_HEADER;
-        if (!frame && !is_hidden(item, sure))
+        if (!frame && !is_hidden(item, sure) && !changes_nothing(item))
             return false;
     }
     return true;
@@ -429,13 +453,6 @@ static void look_at_log(void)
     at.durable = crashvfs_durable(world.rig->disk, WAL, &at.durable_len);
     memset(at.asked, 0, (at.log.count + 1) * sizeof(at.asked[0]));
     at.appends = !world.exact && only_log_counts();
-}
-
-/* Does a write that was not kept whole leave the disk other than if it had been? */
-static bool differs(const struct crashvfs_item *item)
-{
-    return item->at + item->len > at.durable_len ||
-           memcmp(at.durable + item->at, at.log.wal + item->at, item->len) != 0;
 }
 
 /* The log is read as far as each frame follows from the one before: up to the first write that was
