@@ -11,7 +11,7 @@ set -euo pipefail
 
 here=$(cd "$(dirname "$0")/../.." && pwd)
 limit_s=400
-at_once=$(($(nproc) * 2))
+at_once=$(($(nproc) * 3))
 
 fail() {
     echo "uml.sh: $*" >&2
