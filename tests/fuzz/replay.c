@@ -18,7 +18,7 @@
 #define FILE_MAX 65536
 #define COUNT_MAX 400               /* cuts, and changes, of one file */
 #define CHANGES_OF_SIGNATURE_MAX 12 /* each of which is verified twice */
-#define HEAD 24                     /* bytes that decide most, so they are all changed */
+#define HEAD 24                     /* bytes that decide most: all changed, if COUNT allows */
 
 static size_t count_max = COUNT_MAX;
 
@@ -35,12 +35,13 @@ static void feed(const uint8_t *data, size_t len)
 
 static void replay(uint8_t *data, size_t len)
 {
+    size_t head = count_max < HEAD ? count_max : HEAD;
     feed(data, len);
     size_t step = len / count_max + 1;
-    for (size_t cut = 0; cut < len; cut += cut < HEAD ? 1 : step)
+    for (size_t cut = 0; cut < len; cut += cut < head ? 1 : step)
         feed(data, cut);
     step = len / (data[0] == '2' ? CHANGES_OF_SIGNATURE_MAX : count_max) + 1;
-    for (size_t at = 0; at < len; at += at < HEAD ? 1 : step) {
+    for (size_t at = 0; at < len; at += at < head ? 1 : step) {
         uint8_t before = data[at];
         const uint8_t others[] = {0xff, (uint8_t)(before ^ 1)};
         for (size_t i = data[0] == '2' && at > 0 ? 1 : 0; i < sizeof(others); i++) {
