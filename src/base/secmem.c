@@ -7,6 +7,8 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "base/bytes.h"
+
 #define SECMEM_POOL_LEN (256 * 1024)
 
 static void *pool; /* where libgcrypt has put it; NULL: there is none */
@@ -79,6 +81,29 @@ void *secmem_alloc(size_t len)
 void secmem_free(void *p)
 {
     gcry_free(p);
+}
+
+enum rc secmem_map(void **p, size_t len, struct err *err)
+{
+    void *pages = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    *p = NULL;
+    if (pages != MAP_FAILED && mlock(pages, len) == 0 && madvise(pages, len, MADV_DONTDUMP) == 0) {
+        *p = pages;
+        return RC_OK;
+    }
+    int e = errno;
+    if (pages != MAP_FAILED)
+        (void)munmap(pages, len);
+    return FAIL(err, RC_RETRY_SYSTEM, "errno", e, "%zu bytes of locked memory: %s (LimitMEMLOCK)",
+                len, strerror(e));
+}
+
+void secmem_unmap(void *p, size_t len)
+{
+    if (p == NULL)
+        return;
+    wipe(p, len);
+    (void)munmap(p, len);
 }
 
 void random_bytes(void *out, size_t len)

@@ -44,6 +44,17 @@ void *secmem_alloc(size_t len) MUST_CHECK;
 /** Wipe and free; NULL is fine. */
 void secmem_free(void *p);
 
+/**
+ * Zeroed locked memory for more than the pool holds, in pages of its own: never in a core dump.
+ * @param[out] p    secmem_unmap() it. NULL on failure.
+ * @param[in]  len  Bytes.
+ * @retval RC_RETRY_SYSTEM  It cannot be had, or not be locked (RLIMIT_MEMLOCK).
+ */
+enum rc secmem_map(void **p, size_t len, struct err *err) MUST_CHECK;
+
+/** Wipe and give back what secmem_map() gave, all of it; NULL is fine. */
+void secmem_unmap(void *p, size_t len);
+
 /** Random bytes for keys and nonces, from libgcrypt's generator. Blocks only before seeding. */
 void random_bytes(void *out, size_t len);
 

@@ -438,6 +438,51 @@ static void box(void **state)
     secmem_free(key);
 }
 
+/* What the kernel says of the pages at p: "rd wr … lo … dd" (proc(5)). */
+static void vm_flags(const void *p, char flags[256])
+{
+    char line[512];
+    bool found = false;
+    FILE *f = fopen("/proc/self/smaps", "re");
+    assert_non_null(f);
+    flags[0] = '\0';
+    while (fgets(line, sizeof(line), f) != NULL) {
+        char *end = NULL;
+        unsigned long from = strtoul(line, &end, 16);
+        if (end != line && *end == '-')
+            found = (uintptr_t)p >= from && (uintptr_t)p < strtoul(end + 1, NULL, 16);
+        if (found && strncmp(line, "VmFlags:", 8) == 0) {
+            text_copy(flags, 256, line + 8);
+            break;
+        }
+    }
+    (void)fclose(f);
+}
+
+static void locked_pages(void **state)
+{
+    (void)state;
+    enum { LEN = 100000 };
+    char flags[256];
+    struct err err = {0};
+    uint8_t *p = NULL;
+    assert_int_equal(secmem_map((void **)&p, LEN, &err), RC_OK);
+    for (size_t i = 0; i < LEN; i++)
+        assert_int_equal(p[i], 0);
+    vm_flags(p, flags);
+    assert_non_null(strstr(flags, " lo")); /* never swapped */
+    assert_non_null(strstr(flags, " dd")); /* in no core dump */
+    p[LEN - 1] = 1;
+    secmem_unmap(p, LEN);
+    vm_flags(p, flags);
+    assert_string_equal(flags, "");
+    secmem_unmap(NULL, LEN);
+    /* More than there is: nothing is given, and why. */
+    assert_int_equal(secmem_map((void **)&p, SIZE_MAX / 2, &err), RC_RETRY_SYSTEM);
+    assert_null(p);
+    assert_non_null(strstr(err_text(&err), "LimitMEMLOCK"));
+}
+
 /* files and locks ----------------------------------------------------------------------------- */
 
 static int temp_dir(char path[32])
@@ -623,6 +668,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(unsorted_members_are_a_bug),
         cmocka_unit_test(digests),
         cmocka_unit_test(box),
+        cmocka_unit_test(locked_pages),
         cmocka_unit_test(files),
         cmocka_unit_test(locks),
         cmocka_unit_test(log_lines_are_json),
