@@ -119,9 +119,35 @@ void hbs_message_update(struct hbs_message *m, const void *data, size_t len);
 void hbs_message_final(struct hbs_message *m, uint8_t *value);
 void hbs_message_close(struct hbs_message *m);
 
+/**
+ * What can be computed of a one-time key before it is known what it signs, so that a signature and
+ * its verification take few steps when it is: its stations. Secret, as the window's secret is:
+ * locked memory, wiped when that must go.
+ * @return bytes for one key; 0 where nothing would be saved (all but LMS with W8).
+ */
+size_t hbs_branch_stations_len(const struct hbs_branch *branch);
+
+#define HBS_PREPARE_MAX LMS_PREPARE_MAX
+#define HBS_STATIONS_MAX LMS_STATIONS_MAX
+
+/** One key to be prepared. */
+struct hbs_branch_preparing {
+    uint64_t index;
+    uint8_t *stations; /* out: hbs_branch_stations_len() bytes */
+};
+
+/**
+ * Compute the stations of keys in this branch: message and lease are not asked for, and nothing is
+ * signed. Not where hbs_branch_stations_len() is 0 (MUST).
+ * @param[in] count  Up to HBS_PREPARE_MAX (MUST).
+ */
+void hbs_branch_prepare(const struct hbs_branch *branch, const struct hbs_branch_preparing *jobs,
+                        size_t count);
+
 /** One signature that is to be made. */
 struct hbs_branch_signing {
     struct ots_lease *lease; /* spent: zeroed before anything is computed */
+    const uint8_t *stations; /* of the lease's index; NULL: from the window's secret */
     const uint8_t *c;        /* the randomizer that went into value */
     const uint8_t *value;
     uint8_t *sig; /* hbs_key_sig_len() bytes: the whole signature as it goes over the wire */
@@ -138,6 +164,7 @@ void hbs_branch_sign(const struct hbs_branch *branch, const struct hbs_branch_si
 /** One signature that is to be checked before it is released. */
 struct hbs_branch_checking {
     uint64_t index;
+    const uint8_t *stations; /* of this index; NULL: without. The answer is the same (lmots.h) */
     const uint8_t *c;
     const uint8_t *value;
     const uint8_t *sig;

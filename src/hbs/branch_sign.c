@@ -126,6 +126,22 @@ static bool frame_good(const struct hbs_branch *b, const struct hbs_branch_check
            ct_equal(job->sig + job->sig_len - record_len, b->record, record_len);
 }
 
+size_t hbs_branch_stations_len(const struct hbs_branch *branch)
+{
+    return branch_is_hss(&branch->key) ? lms_stations_len(&branch_bottom(branch)->tree.lms.set) : 0;
+}
+
+void hbs_branch_prepare(const struct hbs_branch *branch, const struct hbs_branch_preparing *jobs,
+                        size_t count)
+{
+    struct lms_preparing each[HBS_PREPARE_MAX];
+    MUST(hbs_branch_stations_len(branch) != 0);
+    MUST(count <= HBS_PREPARE_MAX);
+    for (size_t k = 0; k < count; k++)
+        each[k] = (struct lms_preparing){leaf_of(branch, jobs[k].index), jobs[k].stations};
+    lms_prepare(&branch_bottom(branch)->tree.lms, secret_of(branch), each, count);
+}
+
 struct paths {
     uint8_t path[HBS_BATCH_MAX][LMS_H_MAX * HBS_N_MAX];
 };
@@ -137,6 +153,7 @@ static void lms_sign_all(const struct hbs_branch *b, const struct hbs_branch_sig
     for (size_t k = 0; k < count; k++)
         each[k] = (struct hbs_signing){.lease = &leases[k],
                                        .secret = secret_of(b),
+                                       .stations = jobs[k].stations,
                                        .c = jobs[k].c,
                                        .value = jobs[k].value,
                                        .path = paths->path[k],
@@ -197,6 +214,7 @@ static void lms_verify_all(const struct hbs_branch *b, const struct hbs_branch_c
             continue;
         at[taken] = k;
         each[taken++] = (struct lms_checking){.q = leaf_of(b, jobs[k].index),
+                                              .stations = jobs[k].stations,
                                               .c = jobs[k].c,
                                               .value = jobs[k].value,
                                               .sig = jobs[k].sig + bottom_at(&b->key),

@@ -76,6 +76,113 @@ static void chains_from_seed(const struct lmots_params *ots, uint32_t q, const u
         };
 }
 
+/* Stations ------------------------------------------------------------------------------------- */
+
+/* Steps from one station to the next; 0: there are none. Fewer steps would need more memory, and
+ * more would leave more work for when the digits are known. */
+static unsigned stride_of(const struct lmots_params *ots)
+{
+    return ots->w == 8 ? 16 : 0;
+}
+
+/* The step of the s-th station: 0, 16, … 240, and 255, where chains end. */
+static uint16_t station_step(const struct lmots_params *ots, unsigned s)
+{
+    unsigned last = (1U << ots->w) - 1;
+    unsigned step = s * stride_of(ots);
+    return (uint16_t)(step < last ? step : last);
+}
+
+static unsigned station_count(const struct lmots_params *ots)
+{
+    return (1U << ots->w) / stride_of(ots) + 1;
+}
+
+/* The s-th station of all chains of a key: p values. The last one is what its public key is the
+ * hash of. */
+static const uint8_t *station_at(const struct lmots_params *ots, const uint8_t *stations,
+                                 unsigned s)
+{
+    return stations + (size_t)s * ots->p * ots->n;
+}
+
+size_t lmots_stations_len(const struct lmots_params *ots)
+{
+    return stride_of(ots) == 0 ? 0 : (size_t)station_count(ots) * ots->p * ots->n;
+}
+
+/* From the s-th station of a key to the next one; from SEED to the first. */
+static void chains_to_station(const struct lmots_params *ots, const uint8_t *seed,
+                              const struct lmots_preparing *job, unsigned s,
+                              struct hbs_chain *chains)
+{
+    uint8_t *out = job->stations + (size_t)s * ots->p * ots->n;
+    for (uint16_t i = 0; i < ots->p; i++) {
+        size_t at = (size_t)i * ots->n;
+        chains[i] = (struct hbs_chain){.q = job->q, .i = i, .out = out + at};
+        if (s == 0) {
+            chains[i].from = HBS_STEP_SEED;
+            chains[i].to = HBS_STEP_SEED + 1;
+            chains[i].in = seed;
+        } else {
+            chains[i].from = station_step(ots, s - 1);
+            chains[i].to = station_step(ots, s);
+            chains[i].in = station_at(ots, job->stations, s - 1) + at;
+        }
+    }
+}
+
+void lmots_prepare(const struct lmots_params *ots, const uint8_t *id, const uint8_t *seed,
+                   const struct lmots_preparing *jobs, size_t count)
+{
+    MUST(stride_of(ots) != 0);
+    MUST(count <= LMOTS_PREPARE_MAX);
+    struct hbs_chain chains[LMOTS_PREPARE_MAX * LMOTS_P_MAX] LEFT_AS_IS;
+    for (unsigned s = 0; s < station_count(ots); s++) {
+        for (size_t k = 0; k < count; k++)
+            chains_to_station(ots, seed, jobs + k, s, chains + k * ots->p);
+        hbs_chains_run(ots->hash, ots->n, id, chains, count * ots->p);
+    }
+}
+
+/* The chains of one leaf from the station at or below each digit. */
+static void chains_from_stations(const struct lmots_params *ots, const struct lmots_signing *job,
+                                 const uint16_t *digits, uint8_t *out, struct hbs_chain *chains)
+{
+    for (uint16_t i = 0; i < ots->p; i++) {
+        unsigned s = digits[i] / stride_of(ots);
+        chains[i] = (struct hbs_chain){
+            .q = job->q,
+            .i = i,
+            .from = station_step(ots, s),
+            .to = digits[i],
+            .in = station_at(ots, job->stations, s) + (size_t)i * ots->n,
+            .out = out + (size_t)i * ots->n,
+        };
+    }
+}
+
+/* Have all chains of a signature met the station above their digits? Then what they reached becomes
+ * the ends of the key. All of this is public. */
+static bool met_stations(const struct lmots_params *ots, const struct lmots_check *job,
+                         uint8_t *reached)
+{
+    uint16_t digits[LMOTS_P_MAX] LEFT_AS_IS;
+    lmots_digits(ots, job->value, digits);
+    bool met = true;
+    for (uint16_t i = 0; i < ots->p; i++) {
+        size_t at = (size_t)i * ots->n;
+        unsigned s = digits[i] / stride_of(ots) + 1;
+        met = ct_equal(reached + at, station_at(ots, job->stations, s) + at, ots->n) && met;
+    }
+    if (met)
+        memcpy(reached, station_at(ots, job->stations, station_count(ots) - 1),
+               (size_t)ots->p * ots->n);
+    return met;
+}
+
+/* Public keys ---------------------------------------------------------------------------------- */
+
 /* Texts I || u32str(q) || u16str(D_PBLK) || ends of the chains, one behind the other, whose hashes
  * are public keys. */
 struct key_texts {
@@ -117,7 +224,8 @@ struct chain_batch {
 
 static void chains_flush(struct chain_batch *b)
 {
-    hbs_chains_run(b->ots->hash, b->ots->n, b->id, b->chains, b->count);
+    if (b->count > 0)
+        hbs_chains_run(b->ots->hash, b->ots->n, b->id, b->chains, b->count);
     b->count = 0;
 }
 
@@ -180,15 +288,18 @@ void lmots_sign(const struct lmots_params *ots, const uint8_t *id, const struct 
         be_put32(sig, ots->type);
         memcpy(sig + 4, jobs[k].c, ots->n);
         lmots_digits(ots, jobs[k].value, digits);
-        chains_from_seed(ots, jobs[k].q, jobs[k].seed, digits, sig + 4 + ots->n,
-                         chains_next(&batch));
+        uint8_t *y = sig + 4 + ots->n;
+        if (jobs[k].stations != NULL)
+            chains_from_stations(ots, jobs + k, digits, y, chains_next(&batch));
+        else
+            chains_from_seed(ots, jobs[k].q, jobs[k].seed, digits, y, chains_next(&batch));
     }
     chains_flush(&batch);
 }
 
-/* From a signature to the ends of its chains. */
+/* From a signature to the ends of its chains, or to the stations above its digits. */
 static void chains_from_signature(const struct lmots_params *ots, const struct lmots_check *job,
-                                  uint8_t *ends, struct hbs_chain *chains)
+                                  bool to_stations, uint8_t *ends, struct hbs_chain *chains)
 {
     uint16_t digits[LMOTS_P_MAX] LEFT_AS_IS;
     lmots_digits(ots, job->value, digits);
@@ -198,7 +309,8 @@ static void chains_from_signature(const struct lmots_params *ots, const struct l
             .q = job->q,
             .i = i,
             .from = digits[i],
-            .to = (uint16_t)((1U << ots->w) - 1),
+            .to = to_stations ? station_step(ots, digits[i] / stride_of(ots) + 1)
+                              : (uint16_t)((1U << ots->w) - 1),
             .in = y + (size_t)i * ots->n,
             .out = ends + (size_t)i * ots->n,
         };
@@ -210,11 +322,17 @@ static void few_candidates(const struct lmots_params *ots, const uint8_t *id,
 {
     struct chain_batch batch LEFT_AS_IS;
     struct key_texts texts LEFT_AS_IS;
+    uint8_t *ends[BATCH_LEAVES_MAX] LEFT_AS_IS;
     chains_start(&batch, ots, id);
     for (size_t k = 0; k < count; k++) {
-        uint8_t *ends = key_text(ots, id, jobs[k].q, &texts, k, jobs[k].key);
-        chains_from_signature(ots, jobs + k, ends, chains_next(&batch));
+        ends[k] = key_text(ots, id, jobs[k].q, &texts, k, jobs[k].key);
+        chains_from_signature(ots, jobs + k, jobs[k].stations != NULL, ends[k],
+                              chains_next(&batch));
     }
+    chains_flush(&batch);
+    for (size_t k = 0; k < count; k++)
+        if (jobs[k].stations != NULL && !met_stations(ots, jobs + k, ends[k]))
+            chains_from_signature(ots, jobs + k, false, ends[k], chains_next(&batch));
     chains_flush(&batch);
     hbs_jobs_run(ots->hash, ots->n, texts.jobs, count);
 }

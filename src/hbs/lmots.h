@@ -35,13 +35,42 @@ void lmots_digits(const struct lmots_params *ots, const uint8_t *value,
 void lmots_public_keys(const struct lmots_params *ots, const uint8_t *id, uint32_t first,
                        size_t count, const uint8_t *seed, uint8_t *keys);
 
+/**
+ * Stations: the values of all chains of one one-time key at every so many steps, from their starts
+ * to their ends, computed before it is known what the key signs. With them a signature is a few
+ * steps behind one station, and its verification a few steps up to the next one, instead of all
+ * the steps of its chains. Secret, as the seed is: locked memory, please, and wipe it.
+ *
+ * Only for sets whose chains are long, which is W8: elsewhere lmots_stations_len() is 0.
+ * @return bytes of the stations of one key.
+ */
+size_t lmots_stations_len(const struct lmots_params *ots);
+
+/** Keys that are prepared in one call: so many that lanes are full, and no call takes long. */
+#define LMOTS_PREPARE_MAX 4
+
+/** One key to be prepared. */
+struct lmots_preparing {
+    uint32_t q;        /* leaf */
+    uint8_t *stations; /* out: lmots_stations_len() bytes */
+};
+
+/**
+ * Compute the stations of up to LMOTS_PREPARE_MAX (MUST) keys of a set that has them (MUST).
+ * @param[in] seed  SEED, n bytes. Secret.
+ * Source: RFC 8554 §4.3, Appendix A.
+ */
+void lmots_prepare(const struct lmots_params *ots, const uint8_t *id, const uint8_t *seed,
+                   const struct lmots_preparing *jobs, size_t count);
+
 /** One signature to be made. */
 struct lmots_signing {
-    uint32_t q;           /* leaf */
-    const uint8_t *seed;  /* SEED, n bytes. Secret */
-    const uint8_t *c;     /* randomizer that went into value, n bytes */
-    const uint8_t *value; /* Q, n bytes */
-    uint8_t *sig;         /* out: lmots_sig_len() bytes: u32 type, C, y[0] … y[p-1] */
+    uint32_t q;              /* leaf */
+    const uint8_t *seed;     /* SEED, n bytes. Secret */
+    const uint8_t *stations; /* of this leaf, by lmots_prepare(); NULL: from the seed */
+    const uint8_t *c;        /* randomizer that went into value, n bytes */
+    const uint8_t *value;    /* Q, n bytes */
+    uint8_t *sig;            /* out: lmots_sig_len() bytes: u32 type, C, y[0] … y[p-1] */
 };
 
 /**
@@ -55,14 +84,21 @@ void lmots_sign(const struct lmots_params *ots, const uint8_t *id, const struct 
 /** One signature to be checked. */
 struct lmots_check {
     uint32_t q;
-    const uint8_t *value; /* Q, n bytes */
-    const uint8_t *sig;   /* lmots_sig_len() bytes; its type was checked by the caller */
-    uint8_t *key;         /* out: n bytes */
+    const uint8_t *stations; /* of this leaf; NULL: the chains run to their ends */
+    const uint8_t *value;    /* Q, n bytes */
+    const uint8_t *sig;      /* lmots_sig_len() bytes; its type was checked by the caller */
+    uint8_t *key;            /* out: n bytes */
 };
 
 /**
  * The public keys that signatures lead to: Kc of RFC 8554 §4.6, algorithm 4b. Any number; lanes are
  * full from about 16 on.
+ *
+ * With stations every chain runs from the signature to the next station only. If all have met
+ * theirs, the ends of the key are those that the stations led to when they were computed; if one
+ * has not, all of them run to their ends as if there were no stations. So the answer is the same
+ * with and without, but for stations that were damaged behind lmots_prepare(): they may turn the
+ * right key into a wrong one, never a wrong one into the right one.
  */
 void lmots_candidates(const struct lmots_params *ots, const uint8_t *id,
                       const struct lmots_check *jobs, size_t count);

@@ -115,6 +115,26 @@ void lms_subtree_root(const struct lms_tree *tree, uint32_t first, uint32_t coun
     memcpy(root, nodes, tree->set.lms->m);
 }
 
+size_t lms_stations_len(const struct lms_set *set)
+{
+    size_t len = lmots_stations_len(set->ots);
+    MUST(len <= LMS_STATIONS_MAX);
+    return len;
+}
+
+void lms_prepare(const struct lms_tree *tree, const struct window_secret *secret,
+                 const struct lms_preparing *jobs, size_t count)
+{
+    _Static_assert(LMS_PREPARE_MAX <= LMOTS_PREPARE_MAX, "one call for all");
+    struct lmots_preparing each[LMS_PREPARE_MAX];
+    MUST(count <= LMS_PREPARE_MAX);
+    for (size_t k = 0; k < count; k++) {
+        MUST(jobs[k].q < leaf_count(tree));
+        each[k] = (struct lmots_preparing){jobs[k].q, jobs[k].stations};
+    }
+    lmots_prepare(tree->set.ots, tree->i, secret->seed, each, count);
+}
+
 void lms_randomizer(const struct lms_tree *tree, uint32_t q, const struct window_secret *secret,
                     uint8_t c[HBS_N_MAX])
 {
@@ -185,7 +205,8 @@ void hbs_sign(struct ots_lease *lease, const struct lms_tree *tree,
               const struct window_secret *secret, const uint8_t *c, const uint8_t *value,
               const uint8_t *path, uint8_t *sig)
 {
-    const struct hbs_signing job = {lease, secret, c, value, path, sig};
+    const struct hbs_signing job = {
+        .lease = lease, .secret = secret, .c = c, .value = value, .path = path, .sig = sig};
     hbs_sign_batch(tree, &job, 1);
 }
 
@@ -211,6 +232,7 @@ void hbs_sign_batch(const struct lms_tree *tree, const struct hbs_signing *jobs,
         for (size_t other = 0; other < k; other++)
             MUST(each[other].q != each[k].q);
         each[k].seed = jobs[k].secret->seed;
+        each[k].stations = jobs[k].stations;
         each[k].c = jobs[k].c;
         each[k].value = jobs[k].value;
         each[k].sig = jobs[k].sig + 4;
@@ -246,7 +268,8 @@ static void climb_start(struct climb *climb, const struct lms_tree *tree, size_t
     struct lmots_check checks[NODE_BATCH] LEFT_AS_IS;
     for (size_t k = 0; k < count; k++) {
         const struct lms_checking *job = climb->job[k];
-        checks[k] = (struct lmots_check){job->q, job->value, job->sig + 4, climb->node[k]};
+        checks[k] =
+            (struct lmots_check){job->q, job->stations, job->value, job->sig + 4, climb->node[k]};
     }
     lmots_candidates(tree->set.ots, tree->i, checks, count);
     uint8_t m = tree->set.lms->m;
@@ -314,13 +337,14 @@ static bool verify_one(const struct lms_tree *tree, const uint8_t *root,
 bool lms_verify_value(const struct lms_tree *tree, const uint8_t *root, uint32_t q,
                       const uint8_t *value, const uint8_t *sig, size_t sig_len)
 {
-    const struct lms_checking job = {q, NULL, value, sig, sig_len};
+    const struct lms_checking job = {.q = q, .value = value, .sig = sig, .sig_len = sig_len};
     return verify_one(tree, root, &job);
 }
 
 bool lms_verify_release(const struct lms_tree *tree, const uint8_t *root, uint32_t q,
                         const uint8_t *c, const uint8_t *value, const uint8_t *sig, size_t sig_len)
 {
-    const struct lms_checking job = {q, c, value, sig, sig_len};
+    const struct lms_checking job = {
+        .q = q, .c = c, .value = value, .sig = sig, .sig_len = sig_len};
     return verify_one(tree, root, &job);
 }

@@ -101,10 +101,34 @@ void hbs_sign(struct ots_lease *lease, const struct lms_tree *tree,
               const struct window_secret *secret, const uint8_t *c, const uint8_t *value,
               const uint8_t *path, uint8_t *sig);
 
+/**
+ * Bytes of what can be computed of one one-time key before it is known what it signs; 0 where the
+ * chains are too short for it to save anything (all but W8).
+ */
+size_t lms_stations_len(const struct lms_set *set);
+
+#define LMS_PREPARE_MAX 4
+#define LMS_STATIONS_MAX (17 * 34 * HBS_N_MAX) /* W8 */
+
+/** One one-time key to be prepared. */
+struct lms_preparing {
+    uint32_t q;
+    uint8_t *stations; /* out: lms_stations_len() bytes. Secret, as the window's secret is */
+};
+
+/**
+ * Compute the chains of up to LMS_PREPARE_MAX (MUST) one-time keys, and keep every sixteenth value.
+ * No lease: nothing is signed. Not for a set without stations (MUST).
+ * @param[in] secret  Secret of the window that holds all these leaves.
+ */
+void lms_prepare(const struct lms_tree *tree, const struct window_secret *secret,
+                 const struct lms_preparing *jobs, size_t count);
+
 /** One signature of a batch; the parameters of hbs_sign(). */
 struct hbs_signing {
     struct ots_lease *lease;
     const struct window_secret *secret;
+    const uint8_t *stations; /* of this leaf, by lms_prepare(); NULL: from the secret */
     const uint8_t *c;
     const uint8_t *value;
     const uint8_t *path;
@@ -142,7 +166,8 @@ bool lms_verify_release(const struct lms_tree *tree, const uint8_t *root, uint32
 /** One signature to be checked; the parameters of lms_verify_release(). */
 struct lms_checking {
     uint32_t q;
-    const uint8_t *c; /* NULL: as lms_verify_value() */
+    const uint8_t *stations; /* of this leaf; NULL: without. The answer is the same (lmots.h) */
+    const uint8_t *c;        /* NULL: as lms_verify_value() */
     const uint8_t *value;
     const uint8_t *sig;
     size_t sig_len;

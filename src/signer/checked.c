@@ -10,6 +10,7 @@ void sign_checked(const struct hbs_branch *branch, const struct hbs_branch_signi
     struct hbs_branch_checking checks[HBS_BATCH_MAX];
     for (size_t i = 0; i < count; i++)
         checks[i] = (struct hbs_branch_checking){.index = jobs[i].lease->index,
+                                                 .stations = jobs[i].stations,
                                                  .c = jobs[i].c,
                                                  .value = jobs[i].value,
                                                  .sig = jobs[i].sig,

@@ -129,6 +129,8 @@ enum operation {
     VERIFY_BATCH,
     RELEASE,
     RELEASE_BATCH,
+    PREPARE,
+    PREPARED,
     OPERATIONS
 };
 
@@ -145,6 +147,8 @@ static const struct {
     [VERIFY_BATCH] = {"verify-16", BENCH_BATCH, false, true},
     [RELEASE] = {"release", 1, true, true},
     [RELEASE_BATCH] = {"release-16", BENCH_BATCH, true, true},
+    [PREPARE] = {"prepare", BENCH_BATCH, false, false},
+    [PREPARED] = {"prepared-16", BENCH_BATCH, true, true},
 };
 
 static void run(const struct bench_scheme *scheme, enum operation operation, uint32_t leaves)
@@ -155,10 +159,16 @@ static void run(const struct bench_scheme *scheme, enum operation operation, uin
     turn += count;
     if (operation == KEYGEN)
         scheme->keygen(0, leaves);
+    if (operation == PREPARE)
+        scheme->prepare(first, count);
+    if (operation == PREPARED)
+        scheme->use_prepared(true);
     if (operations[operation].signs)
         scheme->sign(first, count);
     if (operations[operation].verifies)
         scheme->verify(first, count);
+    if (operation == PREPARED)
+        scheme->use_prepared(false);
 }
 
 /* CPU seconds of one key generation, signature or verification, on average over a slice of time and
@@ -184,6 +194,10 @@ static double needs(const struct bench_scheme *scheme, enum operation operation,
 {
     if (operation == KEYGEN)
         return scheme->keygen_needs(leaves);
+    if (operation == PREPARE)
+        return scheme->prepare_needs();
+    if (operation == PREPARED)
+        return scheme->prepared_needs();
     return (operations[operation].signs ? scheme->sign_needs() : 0) +
            (operations[operation].verifies ? scheme->verify_needs() : 0);
 }
@@ -316,7 +330,8 @@ static void set_bench(const struct bench_scheme *scheme, size_t i, const char *s
     scheme->make(i);
     const struct hbs_kernel *best = best_kernel(scheme->hash(), false);
     for (enum operation o = KEYGEN; o < OPERATIONS; o++)
-        if (scheme->batches || operations[o].count == 1)
+        if (o >= PREPARE ? scheme->prepare != NULL && scheme->prepare_needs() > 0
+                         : scheme->batches || operations[o].count == 1)
             operation_bench(scheme, set, o, best);
     two_cores_bench(scheme, set);
     spikes_bench(scheme, set);

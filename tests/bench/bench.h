@@ -28,6 +28,11 @@ struct bench_scheme {
     void (*sign)(unsigned first, unsigned count);   /* values first … at once */
     void (*verify)(unsigned first, unsigned count); /* their signatures */
     bool batches;                                   /* sign and verify take more than one */
+    /* Compute ahead what values first … are to be signed with; NULL: no set of the scheme can. */
+    void (*prepare)(unsigned first, unsigned count);
+    void (*use_prepared)(bool use); /* from now on, sign and verify with that, or without */
+    double (*prepare_needs)(void);  /* 0: this set cannot */
+    double (*prepared_needs)(void); /* sign and verify with it */
     /* Compressions, or permutations, of each; sign and verify on average over the values. */
     double (*keygen_needs)(uint32_t count);
     double (*sign_needs)(void);

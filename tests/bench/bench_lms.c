@@ -17,7 +17,14 @@ static struct {
     uint8_t root[HBS_N_MAX];
     uint8_t path[LMS_H_MAX * HBS_N_MAX];
     uint8_t sigs[BENCH_VALUES][LMS_SIG_LEN_MAX];
+    uint8_t stations[BENCH_VALUES][LMS_STATIONS_MAX];
+    bool prepared;
 } work;
+
+static const uint8_t *stations_of(unsigned value)
+{
+    return work.prepared ? work.stations[value] : NULL;
+}
 
 /* "lms-sha256-m32-h10-w8" for LMS_SHA256_M32_H10 with LMOTS_SHA256_N32_W8 */
 static void set_name(const struct lms_set *set, char *name)
@@ -55,10 +62,36 @@ static void sign(unsigned first, unsigned count)
     for (unsigned k = 0; k < count; k++) {
         unsigned v = first + k;
         leases[k] = (struct ots_lease){.index = v, .epoch = 1};
-        jobs[k] = (struct hbs_signing){&leases[k],     &work.secret, work.c,
-                                       work.values[v], work.path,    work.sigs[v]};
+        jobs[k] = (struct hbs_signing){.lease = &leases[k],
+                                       .secret = &work.secret,
+                                       .stations = stations_of(v),
+                                       .c = work.c,
+                                       .value = work.values[v],
+                                       .path = work.path,
+                                       .sig = work.sigs[v]};
     }
     hbs_sign_batch(&work.tree, jobs, count);
+}
+
+static double prepare_needs(void)
+{
+    const struct lmots_params *ots = work.tree.set.ots;
+    return lms_stations_len(&work.tree.set) > 0 ? ots->p * (double)(1U << ots->w) : 0;
+}
+
+static void use_prepared(bool use)
+{
+    work.prepared = use;
+}
+
+static void prepare(unsigned first, unsigned count)
+{
+    struct lms_preparing jobs[LMS_PREPARE_MAX];
+    for (unsigned done = 0; done < count; done += LMS_PREPARE_MAX) {
+        for (unsigned k = 0; k < LMS_PREPARE_MAX; k++)
+            jobs[k] = (struct lms_preparing){first + done + k, work.stations[first + done + k]};
+        lms_prepare(&work.tree, &work.secret, jobs, LMS_PREPARE_MAX);
+    }
 }
 
 static void make(size_t i)
@@ -69,6 +102,8 @@ static void make(size_t i)
     random_bytes(work.values, sizeof(work.values));
     for (unsigned v = 0; v < BENCH_VALUES; v += BENCH_BATCH)
         sign(v, BENCH_BATCH);
+    for (unsigned v = 0; v < BENCH_VALUES && prepare_needs() > 0; v += BENCH_BATCH)
+        prepare(v, BENCH_BATCH);
 }
 
 static enum hbs_hash_kind hash(void)
@@ -96,8 +131,11 @@ static void verify(unsigned first, unsigned count)
     struct lms_checking jobs[BENCH_BATCH];
     bool good[BENCH_BATCH];
     for (unsigned k = 0; k < count; k++)
-        jobs[k] = (struct lms_checking){first + k, NULL, work.values[first + k],
-                                        work.sigs[first + k], lms_sig_len(&work.tree.set)};
+        jobs[k] = (struct lms_checking){.q = first + k,
+                                        .stations = stations_of(first + k),
+                                        .value = work.values[first + k],
+                                        .sig = work.sigs[first + k],
+                                        .sig_len = lms_sig_len(&work.tree.set)};
     lms_verify_batch(&work.tree, work.root, jobs, count, good);
 }
 
@@ -146,6 +184,13 @@ static double verify_needs(void)
     return all - steps() + leaf_needs() + height() * node_needs();
 }
 
+/* The sixteen steps between two stations, whatever the digits; of a chain's end one fewer. */
+static double prepared_needs(void)
+{
+    const struct lmots_params *ots = work.tree.set.ots;
+    return ots->p * 16.0 + leaf_needs() + height() * node_needs();
+}
+
 const struct bench_scheme bench_lms = {
     .set = set,
     .make = make,
@@ -155,6 +200,10 @@ const struct bench_scheme bench_lms = {
     .sign = sign,
     .verify = verify,
     .batches = true,
+    .prepare = prepare,
+    .use_prepared = use_prepared,
+    .prepare_needs = prepare_needs,
+    .prepared_needs = prepared_needs,
     .keygen_needs = keygen_needs,
     .sign_needs = sign_needs,
     .verify_needs = verify_needs,

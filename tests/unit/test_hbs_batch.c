@@ -13,6 +13,7 @@
 
 #include "base/bytes.h"
 #include "base/secmem.h"
+#include "hbs/kernel.h"
 #include "hbs/lms.h"
 #include "hbs/xmss.h"
 
@@ -86,8 +87,12 @@ static void sign_some(size_t count, uint32_t first, uint32_t step)
     for (size_t k = 0; k < count; k++) {
         uint32_t q = (first + (uint32_t)k * step) % LEAVES;
         leases[k] = (struct ots_lease){.index = q, .epoch = 7};
-        jobs[k] =
-            (struct hbs_signing){&leases[k], &f.secret, f.c[q], f.value[q], f.path[q], f.sig[q]};
+        jobs[k] = (struct hbs_signing){.lease = &leases[k],
+                                       .secret = &f.secret,
+                                       .c = f.c[q],
+                                       .value = f.value[q],
+                                       .path = f.path[q],
+                                       .sig = f.sig[q]};
     }
     hbs_sign_batch(&f.tree, jobs, count);
     for (size_t k = 0; k < count; k++) {
@@ -113,7 +118,8 @@ static void test_sign(void **state)
 static void checks_make(struct lms_checking jobs[LEAVES])
 {
     for (uint32_t q = 0; q < LEAVES; q++)
-        jobs[q] = (struct lms_checking){q, f.c[q], f.value[q], f.one[q], f.len};
+        jobs[q] = (struct lms_checking){
+            .q = q, .c = f.c[q], .value = f.value[q], .sig = f.one[q], .sig_len = f.len};
 }
 
 /* All are good but the ones that `bad` names, bit by bit. */
@@ -183,6 +189,143 @@ static void test_verify_mixed_set(void **state)
     assert_answers(jobs, LEAVES, UINT32_MAX);
 }
 
+/* Stations ------------------------------------------------------------------------------------- */
+
+static const struct set_case prepared_sets[] = {
+    {"LMS_SHA256_M24_H5", "LMOTS_SHA256_N24_W8"},
+    {"LMS_SHA256_M32_H5", "LMOTS_SHA256_N32_W8"},
+    {"LMS_SHAKE_M32_H5", "LMOTS_SHAKE_N32_W8"},
+};
+
+static uint8_t stations[LEAVES][LMS_STATIONS_MAX];
+
+/* All leaves, one to four at a time. */
+static void stations_make(void)
+{
+    uint32_t q = 0;
+    for (size_t count = 1; q < LEAVES; count = count % LMS_PREPARE_MAX + 1) {
+        struct lms_preparing jobs[LMS_PREPARE_MAX];
+        size_t n = 0;
+        for (; n < count && q < LEAVES; n++, q++)
+            jobs[n] = (struct lms_preparing){q, stations[q]};
+        lms_prepare(&f.tree, &f.secret, jobs, n);
+    }
+}
+
+/* Leaves with an odd number from their stations, the others from the secret; into f.sig. */
+static void sign_prepared(void)
+{
+    struct ots_lease leases[LEAVES];
+    struct hbs_signing jobs[LEAVES];
+    memset(leases, 0, sizeof(leases));
+    for (uint32_t q = 0; q < LEAVES; q++) {
+        leases[q] = (struct ots_lease){.index = q, .epoch = 7};
+        jobs[q] = (struct hbs_signing){.lease = &leases[q],
+                                       .secret = &f.secret,
+                                       .stations = q % 2 == 1 ? stations[q] : NULL,
+                                       .c = f.c[q],
+                                       .value = f.value[q],
+                                       .path = f.path[q],
+                                       .sig = f.sig[q]};
+    }
+    hbs_sign_batch(&f.tree, jobs, LEAVES);
+}
+
+/* With stations no signature is good that is not good without; and where they are whole, each one
+ * that is. @return how many are good. */
+static unsigned check_answers(uint8_t sigs[LEAVES][LMS_SIG_LEN_MAX], bool whole)
+{
+    struct lms_checking jobs[LEAVES];
+    bool good[LEAVES];
+    bool plain[LEAVES];
+    unsigned count = 0;
+    for (uint32_t q = 0; q < LEAVES; q++)
+        jobs[q] = (struct lms_checking){
+            .q = q, .c = f.c[q], .value = f.value[q], .sig = sigs[q], .sig_len = f.len};
+    lms_verify_batch(&f.tree, f.root, jobs, LEAVES, plain);
+    for (uint32_t q = 0; q < LEAVES; q++)
+        jobs[q].stations = q % 4 != 0 ? stations[q] : NULL;
+    lms_verify_batch(&f.tree, f.root, jobs, LEAVES, good);
+    for (uint32_t q = 0; q < LEAVES; q++) {
+        assert_true(plain[q] || !good[q]);
+        assert_true(good[q] || !plain[q] || !whole);
+        count += good[q] ? 1 : 0;
+    }
+    return count;
+}
+
+/* Extreme digits too: all chains at their starts, and all but the checksum's at their ends. */
+static void extreme_values(void)
+{
+    memset(f.value[1], 0, HBS_N_MAX);
+    memset(f.value[3], 0xff, HBS_N_MAX);
+    memset(f.value[5], 0xf0, HBS_N_MAX);
+    memset(f.value[7], 0x0f, HBS_N_MAX);
+    for (uint32_t q = 1; q < 8; q += 2) {
+        struct ots_lease lease = {.index = q, .epoch = 1};
+        hbs_sign(&lease, &f.tree, &f.secret, f.c[q], f.value[q], f.path[q], f.one[q]);
+    }
+}
+
+static void check_prepared(const struct set_case *set)
+{
+    fixture_make(set);
+    extreme_values();
+    size_t len = lms_stations_len(&f.tree.set);
+    assert_in_range(len, 1, LMS_STATIONS_MAX);
+    stations_make();
+    sign_prepared();
+    for (uint32_t q = 0; q < LEAVES; q++)
+        assert_memory_equal(f.sig[q], f.one[q], f.len);
+    assert_int_equal(check_answers(f.sig, true), LEAVES);
+    /* A bit of each signature, anywhere. */
+    for (uint32_t q = 0; q < LEAVES; q++)
+        f.sig[q][q * 7919 % f.len] ^= 0x10;
+    assert_int_equal(check_answers(f.sig, true), 0);
+    /* A bit of a station: the signature is the right one, or is seen not to be. */
+    unsigned right = 0;
+    unsigned bad = 0;
+    for (unsigned turn = 0; turn < 6; turn++) {
+        for (uint32_t q = 0; q < LEAVES; q++)
+            stations[q][(q * 7919 + turn * 1009) % len] ^= 1;
+        sign_prepared();
+        for (uint32_t q = 1; q < LEAVES; q += 2)
+            right += memcmp(f.sig[q], f.one[q], f.len) == 0 ? 1 : 0;
+        bad += LEAVES - check_answers(f.sig, false);
+        stations_make();
+    }
+    assert_in_range(right, 1, 6 * LEAVES / 2 - 1); /* both were seen */
+    assert_in_range(bad, 6 * LEAVES / 2 - right, 6 * LEAVES / 2);
+}
+
+static void test_prepared(void **state)
+{
+    (void)state;
+    for (size_t s = 0; s < sizeof(prepared_sets) / sizeof(prepared_sets[0]); s++) {
+        const struct lms_params *lms = lms_params_by_name(prepared_sets[s].lms);
+        const struct hbs_kernel *used = hbs_kernel_current(lms->hash);
+        const struct hbs_kernel *kernel = NULL;
+        for (size_t k = 0; (kernel = hbs_kernel_at(lms->hash, k)) != NULL; k++) {
+            if (!kernel->supported())
+                continue;
+            hbs_kernel_use(kernel);
+            check_prepared(prepared_sets + s);
+        }
+        hbs_kernel_use(used);
+    }
+}
+
+/* Chains of fifteen steps and fewer have none. */
+static void test_no_stations(void **state)
+{
+    (void)state;
+    for (size_t o = 0; lmots_params_at(o) != NULL; o++) {
+        const struct lmots_params *ots = lmots_params_at(o);
+        const struct lms_set set = {lms_params_at(0), ots};
+        assert_int_equal(lms_stations_len(&set), ots->w == 8 ? 17U * ots->p * ots->n : 0);
+    }
+}
+
 /* XMSS ----------------------------------------------------------------------------------------- */
 
 #define XMSS_SOME 21 /* more than fit one row of lanes with their chains, and an odd number */
@@ -244,6 +387,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sign),          cmocka_unit_test(test_verify),
         cmocka_unit_test(test_verify_damage), cmocka_unit_test(test_verify_mixed_set),
+        cmocka_unit_test(test_prepared),      cmocka_unit_test(test_no_stations),
         cmocka_unit_test(test_xmss),
     };
     if (base_init_public(NULL) != RC_OK)

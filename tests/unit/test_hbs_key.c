@@ -251,10 +251,11 @@ static void sign(uint64_t index, const char *text)
     uint8_t value[HBS_N_MAX];
     struct ots_lease lease = {.index = index, .epoch = 6};
     value_of(index, text, c, value);
-    const struct hbs_branch_signing job = {&lease, c, value, m.sig};
+    const struct hbs_branch_signing job = {.lease = &lease, .c = c, .value = value, .sig = m.sig};
     hbs_branch_sign(m.branch, &job, 1);
     assert_int_equal(lease.epoch, 0);
-    const struct hbs_branch_checking check = {index, c, value, m.sig, hbs_key_sig_len(&m.key)};
+    const struct hbs_branch_checking check = {
+        .index = index, .c = c, .value = value, .sig = m.sig, .sig_len = hbs_key_sig_len(&m.key)};
     bool good = false;
     hbs_branch_verify(m.branch, &check, 1, &good);
     assert_true(good);
@@ -437,9 +438,11 @@ static void test_batch(void **state)
     (void)state;
     enum { COUNT = 6 };
     static uint8_t sigs[COUNT][HBS_SIG_LEN_MAX];
+    static uint8_t stations[COUNT][HBS_STATIONS_MAX];
     for (size_t s = 0; s < SHAPES; s++) {
         make(&shapes[s], false);
         branch_for(0);
+        size_t stations_len = hbs_branch_stations_len(m.branch);
         uint8_t c[COUNT][HBS_N_MAX];
         uint8_t value[COUNT][HBS_N_MAX];
         struct ots_lease leases[COUNT];
@@ -450,8 +453,22 @@ static void test_batch(void **state)
         for (size_t k = 0; k < COUNT; k++) {
             value_of(k, k % 2 == 0 ? "tide" : "mark", c[k], value[k]);
             leases[k] = (struct ots_lease){.index = k, .epoch = 2};
-            jobs[k] = (struct hbs_branch_signing){&leases[k], c[k], value[k], sigs[k]};
-            checks[k] = (struct hbs_branch_checking){k, c[k], value[k], sigs[k], len};
+            if (k % 3 != 0 && stations_len > 0)
+                hbs_branch_prepare(
+                    m.branch, &(struct hbs_branch_preparing){.index = k, .stations = stations[k]},
+                    1);
+            const uint8_t *with = k % 3 != 0 && stations_len > 0 ? stations[k] : NULL;
+            jobs[k] = (struct hbs_branch_signing){.lease = &leases[k],
+                                                  .stations = with,
+                                                  .c = c[k],
+                                                  .value = value[k],
+                                                  .sig = sigs[k]};
+            checks[k] = (struct hbs_branch_checking){.index = k,
+                                                     .stations = with,
+                                                     .c = c[k],
+                                                     .value = value[k],
+                                                     .sig = sigs[k],
+                                                     .sig_len = len};
         }
         hbs_branch_sign(m.branch, jobs, COUNT);
         for (size_t k = 0; k < COUNT; k++)
@@ -497,8 +514,10 @@ static void sign_with(void *ctx)
 {
     static const uint8_t zero[HBS_N_MAX];
     struct ots_lease *leases = ctx;
-    struct hbs_branch_signing jobs[2] = {{&leases[0], zero, zero, m.sig},
-                                         {&leases[1], zero, zero, m.sig}};
+    struct hbs_branch_signing jobs[2];
+    for (size_t k = 0; k < 2; k++)
+        jobs[k] = (struct hbs_branch_signing){
+            .lease = &leases[k], .c = zero, .value = zero, .sig = m.sig};
     hbs_branch_sign(m.branch, jobs, 2);
 }
 
