@@ -6,6 +6,7 @@
 
 #include "base/bytes.h"
 #include "base/log.h"
+#include "signer/ahead.h"
 #include "signer/branches.h"
 #include "signer/catchup.h"
 #include "signer/checked.h"
@@ -262,10 +263,12 @@ static void compute_run(struct batch *b, const struct hbs_branch *branch, struct
     bool good[BATCH_MAX];
     count = make_room(b, jobs, outcomes, count, err);
     for (size_t i = 0; i < count; i++)
-        signings[i] = (struct hbs_branch_signing){.lease = &outcomes[i].lease,
-                                                  .c = jobs[i]->c,
-                                                  .value = jobs[i]->value,
-                                                  .sig = jobs[i]->signature};
+        signings[i] = (struct hbs_branch_signing){
+            .lease = &outcomes[i].lease,
+            .stations = ahead_stations(b->world->ahead, branch, jobs[i]->place.index),
+            .c = jobs[i]->c,
+            .value = jobs[i]->value,
+            .sig = jobs[i]->signature};
     struct stretch stretch = {.branch = branch,
                               .signings = signings,
                               .good = good,
@@ -281,6 +284,27 @@ static void compute_run(struct batch *b, const struct hbs_branch *branch, struct
         drop_signature(jobs[i]);
         outcomes[i].rc = not_verified(jobs[i]->place.index, err);
     }
+}
+
+/* As many again, since whoever asked is likely to ask again. Of a version plan nobody knows what
+ * comes next. */
+void batch_prepare(struct batch *b, struct job *const *jobs, size_t count)
+{
+    const struct open_lease *lease = &b->key->lease;
+    uint64_t wanted[2 * BATCH_MAX];
+    size_t n = 0;
+    struct open_secret *slot = key_open_secret(b->key, jobs[0]->place.window);
+    if (b->world->ahead == NULL || slot == NULL || slot->branch == NULL)
+        return;
+    for (size_t i = 0; i < count; i++)
+        if (hbs_branch_holds(slot->branch, jobs[i]->place.index))
+            wanted[n++] = jobs[i]->place.index;
+    uint64_t next = jobs[count - 1]->place.index + 1;
+    for (size_t i = 0; i < count && b->key->plan.kind != PLAN_VERSION; i++, next++)
+        if (next < lease->first + lease->count && hbs_branch_holds(slot->branch, next))
+            wanted[n++] = next;
+    slot->ahead = b->world->ahead;
+    ahead_want(slot->ahead, slot->branch, wanted, n);
 }
 
 static size_t run_of_branch(const struct hbs_branch *branch, struct job *const *jobs, size_t count)

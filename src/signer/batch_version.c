@@ -349,6 +349,8 @@ static enum rc sign_taken(struct batch *b, struct job **taken, size_t count, str
         rc = values(b, taken, &count, err);
     if (rc != RC_OK || count == 0)
         return rc;
+    if (!b->reserving)
+        batch_prepare(b, taken, count);
     rc = reserve(b, taken, count, err);
     if (rc == RC_OK)
         rc = b->reserving ? reserve_release(b, taken, count, intent_lease, err)

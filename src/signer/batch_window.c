@@ -358,6 +358,8 @@ static enum rc sign_chunk(struct batch *b, struct job **waiting, size_t count, s
     }
     if (n == 0)
         return RC_OK;
+    if (!b->reserving)
+        batch_prepare(b, chunk, n);
     enum rc rc = b->reserving ? reserve_release(b, chunk, n, lease_next, err)
                               : batch_release(b, chunk, n, lease_next, batch_open_check(b), err);
     for (size_t i = 0; i < n; i++)

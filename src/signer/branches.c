@@ -81,7 +81,7 @@ enum rc branches_of(const struct allocator *alloc, void *tpm, uint64_t window, u
     struct open_secret *slot = key_open_secret(alloc->key, window);
     MUST(slot != NULL);
     if (slot->branch == NULL || !hbs_branch_holds(slot->branch, index)) {
-        hbs_branch_close(&slot->branch);
+        open_secret_drop_branch(slot);
         rc = open_or_begin(alloc, slot, window, index, err);
     }
     if (rc == RC_OK)

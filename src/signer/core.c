@@ -16,6 +16,7 @@
 #include "base/file.h"
 #include "base/lock.h"
 #include "base/log.h"
+#include "signer/ahead.h"
 #include "signer/crew.h"
 #include "signer/follow.h"
 #include "signer/loop.h"
@@ -602,13 +603,16 @@ enum core_exit core_run(const struct core_config *config, const struct world *wo
     }
     core_init(&core);
     struct crew *crew = NULL;
-    if (crew_open(&crew, &err) != RC_OK || follow_open(&core.follow, &err) != RC_OK) {
+    struct ahead *ahead = NULL;
+    if (crew_open(&crew, &err) != RC_OK || ahead_open(&ahead, crew_hands(crew), &err) != RC_OK ||
+        follow_open(&core.follow, &err) != RC_OK) {
         log_event(LOG_LEVEL_ERROR, &(struct log_fields){.index = -1, .err = &err}, "no threads");
         return CORE_EXIT_HALT;
     }
     static struct world staffed;
     staffed = *world;
     staffed.hands = crew_hands(crew);
+    staffed.ahead = ahead;
     core.world = &staffed;
     if (!start_threads(&core)) {
         log_event(LOG_LEVEL_ERROR, &LOG_NOTHING, "no threads");

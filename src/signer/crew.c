@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -17,6 +18,9 @@ struct crew {
     void (*part)(void *arg, size_t i);
     void *arg;
     size_t parts, taken, done;
+    bool (*spare)(void *arg); /* NULL: nothing to do beside that */
+    void *spare_arg;
+    uint64_t spare_asked;
 };
 
 /* Parts until none is left. Called and left with the lock held, which is let go of in between. */
@@ -33,6 +37,21 @@ static void take_parts(struct crew *crew)
         (void)pthread_cond_signal(&crew->done_cond);
 }
 
+/* One piece of what may wait. Called and left with the lock held, which is let go of in between. */
+static void take_spare(struct crew *crew)
+{
+    bool (*work)(void *arg) = crew->spare;
+    void *arg = crew->spare_arg;
+    uint64_t asked = crew->spare_asked;
+    (void)pthread_mutex_unlock(&crew->lock);
+    bool more = work(arg);
+    /* Whoever has woken up meanwhile waits for a tick of the scheduler otherwise. */
+    (void)sched_yield();
+    (void)pthread_mutex_lock(&crew->lock);
+    if (!more && asked == crew->spare_asked)
+        crew->spare = NULL;
+}
+
 static void *help(void *argument)
 {
     struct crew *crew = argument;
@@ -40,6 +59,8 @@ static void *help(void *argument)
     while (!crew->closing) {
         if (crew->taken < crew->parts)
             take_parts(crew);
+        else if (crew->spare != NULL)
+            take_spare(crew);
         else
             (void)pthread_cond_wait(&crew->work_cond, &crew->lock);
     }
@@ -61,6 +82,17 @@ static void run(void *ctx, size_t parts, void (*part)(void *arg, size_t i), void
     take_parts(crew);
     while (crew->done < crew->parts)
         (void)pthread_cond_wait(&crew->done_cond, &crew->lock);
+    (void)pthread_mutex_unlock(&crew->lock);
+}
+
+static void spare(void *ctx, bool (*work)(void *arg), void *arg)
+{
+    struct crew *crew = ctx;
+    (void)pthread_mutex_lock(&crew->lock);
+    crew->spare = work;
+    crew->spare_arg = arg;
+    crew->spare_asked++;
+    (void)pthread_cond_broadcast(&crew->work_cond);
     (void)pthread_mutex_unlock(&crew->lock);
 }
 
@@ -95,8 +127,8 @@ enum rc crew_open(struct crew **crew, struct err *err)
     (void)pthread_mutex_init(&c->lock, NULL);
     (void)pthread_cond_init(&c->work_cond, NULL);
     (void)pthread_cond_init(&c->done_cond, NULL);
-    c->hands = (struct hands){.ctx = c, .count = processors(), .run = run};
-    while (c->threaded + 1 < c->hands.count) {
+    c->hands = (struct hands){.ctx = c, .count = processors(), .run = run, .spare = spare};
+    while (c->threaded < c->hands.count) {
         int e = pthread_create(&c->threads[c->threaded], NULL, help, c);
         if (e != 0) {
             crew_close(&c);

@@ -1,8 +1,11 @@
 /*
- * crew: threads that compute signatures side by side while the signer thread waits for them.
+ * crew: threads that compute signatures side by side while the signer thread waits for them, and
+ * what may be needed next while it waits for something else.
  *
- * Only pure work is done here: no ledger, no TPM, no key that changes. Whoever asks takes part, and
- * goes on when all is done, so the order of everything that is written stays that of one thread.
+ * Only pure work is done here: no ledger, no TPM, no key that changes. Whoever asks for signatures
+ * takes part, and goes on when all is done, so the order of everything that is written stays that
+ * of one thread. Spare work (struct hands) is begun only where no signature is to be computed, and
+ * whoever has something else to do goes first at the end of each piece.
  *
  * Uses: base. Threads: one asks at a time.
  */
@@ -17,7 +20,8 @@
 struct crew; /* opaque: crew_open() makes it, crew_close() ends it */
 
 /**
- * One pair of hands for each processor, at most CREW_MAX, that of the caller among them.
+ * One thread for each processor, at most CREW_MAX: with the caller that is one more than there are
+ * hands at once, for spare work goes on where the caller sleeps.
  * @retval RC_RETRY_SYSTEM  No memory or no thread. *crew is NULL.
  */
 enum rc crew_open(struct crew **crew, struct err *err) MUST_CHECK;

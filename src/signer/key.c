@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/secmem.h"
+#include "signer/ahead.h"
 #include "signer/allocate.h"
 #include "signer/complete.h"
 #include "signer/limits.h"
@@ -77,9 +78,17 @@ void key_check_invariants(const struct key *key)
 
 /* Secrets ------------------------------------------------------------------------------------- */
 
+void open_secret_drop_branch(struct open_secret *s)
+{
+    if (s->branch != NULL)
+        ahead_forget(s->ahead, s->branch);
+    s->ahead = NULL;
+    hbs_branch_close(&s->branch);
+}
+
 static void secret_drop(struct open_secret *s)
 {
-    hbs_branch_close(&s->branch);
+    open_secret_drop_branch(s);
     secmem_free(s->secret);
     *s = (struct open_secret){.window = -1};
 }

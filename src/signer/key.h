@@ -74,7 +74,11 @@ struct open_secret {
     uint64_t used;  /* for finding the one that was used longest ago */
     struct window_secret *secret;
     struct hbs_branch *branch; /* the one that was asked for last; NULL: none yet */
+    struct ahead *ahead;       /* may hold one-time keys of the branch; NULL: does not */
 };
+
+/** Close the branch, and wipe what was computed ahead of it. Fine if there is none. */
+void open_secret_drop_branch(struct open_secret *secret);
 
 /** The lease in hand of a time or interval plan: indices first + next … first + count - 1 are free.
  */

@@ -61,7 +61,12 @@ struct hands {
     void *ctx;
     size_t count; /* how many work at once, the signer thread among them */
     void (*run)(void *ctx, size_t parts, void (*part)(void *arg, size_t i), void *arg);
+    /* Hands that have nothing else to do call work(arg), several at once, until it returns false.
+     * Returns at once; what was asked for before is not called any more. */
+    void (*spare)(void *ctx, bool (*work)(void *arg), void *arg);
 };
+
+struct ahead; /* ahead.h */
 
 struct tool_clock; /* toolclock.h */
 
@@ -74,6 +79,7 @@ struct world {
     void *clock_ctx;                     /* world_clock_sample: struct clk * */
     const struct tool_clock *tool_clock; /* by which offline operations judge it; else NULL */
     const struct hands *hands;           /* NULL: the signer thread alone */
+    struct ahead *ahead;                 /* NULL: nothing is computed ahead */
 };
 
 /** The real TPM behind struct tpm_ops; its ctx is a const struct tpm_config *. */
