@@ -267,22 +267,9 @@ static void extreme_values(void)
     }
 }
 
-static void check_prepared(const struct set_case *set)
+/* A bit of a station: the signature is the right one, or is seen not to be. */
+static void check_damaged_stations(size_t len)
 {
-    fixture_make(set);
-    extreme_values();
-    size_t len = lms_stations_len(&f.tree.set);
-    assert_in_range(len, 1, LMS_STATIONS_MAX);
-    stations_make();
-    sign_prepared();
-    for (uint32_t q = 0; q < LEAVES; q++)
-        assert_memory_equal(f.sig[q], f.one[q], f.len);
-    assert_int_equal(check_answers(f.sig, true), LEAVES);
-    /* A bit of each signature, anywhere. */
-    for (uint32_t q = 0; q < LEAVES; q++)
-        f.sig[q][q * 7919 % f.len] ^= 0x10;
-    assert_int_equal(check_answers(f.sig, true), 0);
-    /* A bit of a station: the signature is the right one, or is seen not to be. */
     unsigned right = 0;
     unsigned bad = 0;
     for (unsigned turn = 0; turn < 6; turn++) {
@@ -298,6 +285,26 @@ static void check_prepared(const struct set_case *set)
     assert_in_range(bad, 6 * LEAVES / 2 - right, 6 * LEAVES / 2);
 }
 
+/* all: what no kernel can change, too. */
+static void check_prepared(const struct set_case *set, bool all)
+{
+    fixture_make(set);
+    extreme_values();
+    size_t len = lms_stations_len(&f.tree.set);
+    assert_in_range(len, 1, LMS_STATIONS_MAX);
+    stations_make();
+    sign_prepared();
+    for (uint32_t q = 0; q < LEAVES; q++)
+        assert_memory_equal(f.sig[q], f.one[q], f.len);
+    assert_int_equal(check_answers(f.sig, true), LEAVES);
+    /* A bit of each signature, anywhere. */
+    for (uint32_t q = 0; q < LEAVES; q++)
+        f.sig[q][q * 7919 % f.len] ^= 0x10;
+    assert_int_equal(check_answers(f.sig, true), 0);
+    if (all)
+        check_damaged_stations(len);
+}
+
 static void test_prepared(void **state)
 {
     (void)state;
@@ -305,11 +312,13 @@ static void test_prepared(void **state)
         const struct lms_params *lms = lms_params_by_name(prepared_sets[s].lms);
         const struct hbs_kernel *used = hbs_kernel_current(lms->hash);
         const struct hbs_kernel *kernel = NULL;
+        bool first = true;
         for (size_t k = 0; (kernel = hbs_kernel_at(lms->hash, k)) != NULL; k++) {
             if (!kernel->supported())
                 continue;
             hbs_kernel_use(kernel);
-            check_prepared(prepared_sets + s);
+            check_prepared(prepared_sets + s, first);
+            first = false;
         }
         hbs_kernel_use(used);
     }
