@@ -39,7 +39,7 @@ void lmots_public_keys(const struct lmots_params *ots, const uint8_t *id, uint32
  * Stations: the values of all chains of one one-time key at every so many steps, from their starts
  * to their ends, computed before it is known what the key signs. With them a signature is a few
  * steps behind one station, and its verification a few steps up to the next one, instead of all
- * the steps of its chains. Secret, as the seed is: locked memory, please, and wipe it.
+ * the steps of its chains. Secret, as the seed is: they belong into locked memory, and are wiped.
  *
  * Only for sets whose chains are long, which is W8: elsewhere lmots_stations_len() is 0.
  * @return bytes of the stations of one key.
