@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include <errno.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -47,6 +48,21 @@ void __wrap_hbs_branch_prepare(const struct hbs_branch *branch,
     atomic_fetch_add(&inside, 1);
     __real_hbs_branch_prepare(branch, jobs, count);
     atomic_fetch_sub(&inside, 1);
+}
+
+/* As where RLIMIT_MEMLOCK is too low, which root does not feel. */
+static bool no_locks;
+static unsigned locks_refused;
+
+int __real_mlock(const void *p, size_t len);
+int __wrap_mlock(const void *p, size_t len);
+int __wrap_mlock(const void *p, size_t len)
+{
+    if (!no_locks)
+        return __real_mlock(p, len);
+    locks_refused++;
+    errno = ENOMEM;
+    return -1;
 }
 
 /* Done at once, or left to the test. */
@@ -190,6 +206,26 @@ static void test_damage(void **state)
     sign(&ask, 2, 1, false);
     assert_int_equal(ask.rc, RC_OK);
     assert_int_equal(ask.index, 2);
+    end();
+}
+
+/* No memory to be locked: it is asked for once, and keys sign without. */
+static void test_no_memory(void **state)
+{
+    (void)state;
+    static struct ask asks[4];
+    begin(&one_pair,
+          PLAN("k", "5", "{'kind':'interval','signatures_per_window':32,'lease_size':32}"));
+    no_locks = true;
+    locks_refused = 0;
+    for (size_t i = 0; i < 4; i++) {
+        sign(asks + i, i, 1, false);
+        assert_int_equal(asks[i].rc, RC_OK);
+        assert_int_equal(asks[i].index, i);
+        assert_null(ahead_stations(ahead, branch_of(0, 0), i));
+    }
+    assert_int_equal(locks_refused, 1);
+    no_locks = false;
     end();
 }
 
@@ -358,9 +394,10 @@ static void test_hands(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_same),   cmocka_unit_test(test_end_of_lease),
-        cmocka_unit_test(test_damage), cmocka_unit_test(test_forgotten),
-        cmocka_unit_test(test_pool),   cmocka_unit_test(test_hands),
+        cmocka_unit_test(test_same),      cmocka_unit_test(test_end_of_lease),
+        cmocka_unit_test(test_damage),    cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_forgotten), cmocka_unit_test(test_pool),
+        cmocka_unit_test(test_hands),
     };
     return cmocka_run_group_tests_name("signer: ahead", tests, NULL, NULL);
 }
