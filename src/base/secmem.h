@@ -45,7 +45,8 @@ void *secmem_alloc(size_t len) MUST_CHECK;
 void secmem_free(void *p);
 
 /**
- * Zeroed locked memory for more than the pool holds, in pages of its own: never in a core dump.
+ * Zeroed locked memory for more than the pool holds, in pages of its own: never in a core dump. Any
+ * thread. A child that is forked later does not inherit the lock.
  * @param[out] p    secmem_unmap() it. NULL on failure.
  * @param[in]  len  Bytes.
  * @retval RC_RETRY_SYSTEM  It cannot be had, or not be locked (RLIMIT_MEMLOCK).

@@ -18,6 +18,8 @@ struct place {
     const struct hbs_branch *branch;
     uint64_t index;
     uint64_t wanted_at; /* struct ahead's clock then */
+    /* Whose values lie in its memory, whatever it is wanted for now; NULL: nobody's. */
+    const struct hbs_branch *values_of;
 };
 
 struct ahead {
@@ -92,8 +94,10 @@ static void want(struct ahead *a, const struct hbs_branch *branch, uint64_t inde
     }
     if (is_taken(a, p, branch))
         return;
-    *p = (struct place){
-        .state = PLACE_WANTED, .branch = branch, .index = index, .wanted_at = a->clock};
+    p->state = PLACE_WANTED;
+    p->branch = branch;
+    p->index = index;
+    p->wanted_at = a->clock;
     a->queue[a->queued++] = p;
 }
 
@@ -119,6 +123,22 @@ void ahead_want(struct ahead *a, const struct hbs_branch *branch, const uint64_t
         a->hands->spare(a->hands->ctx, ahead_work, a);
 }
 
+static void wipe_place(struct ahead *a, struct place *p)
+{
+    if (p->values_of != NULL)
+        wipe(stations_of(a, p), HBS_STATIONS_MAX);
+    p->values_of = NULL;
+}
+
+/* To be filled: of another branch nothing may stay behind, not even where this one's values end. */
+static void begin(struct ahead *a, struct place *p)
+{
+    if (p->values_of != p->branch)
+        wipe_place(a, p);
+    p->values_of = p->branch;
+    p->state = PLACE_MAKING;
+}
+
 bool ahead_work(void *arg)
 {
     struct ahead *a = arg;
@@ -130,7 +150,7 @@ bool ahead_work(void *arg)
         struct place *p = a->queue[a->next];
         if (p->state != PLACE_WANTED)
             continue; /* forgotten meanwhile */
-        p->state = PLACE_MAKING;
+        begin(a, p);
         jobs[count] = (struct hbs_branch_preparing){p->index, stations_of(a, p)};
         taken[count++] = p;
     }
@@ -167,13 +187,15 @@ void ahead_forget(struct ahead *a, const struct hbs_branch *branch)
     (void)pthread_mutex_lock(&a->lock);
     for (size_t i = 0; i < AHEAD_KEYS; i++) {
         struct place *p = &a->places[i];
-        if (p->state == PLACE_FREE || p->branch != branch)
-            continue;
-        while (p->state == PLACE_MAKING)
+        while (p->state == PLACE_MAKING && p->branch == branch)
             (void)pthread_cond_wait(&a->made_cond, &a->lock);
-        if (p->state == PLACE_READY)
-            wipe(stations_of(a, p), HBS_STATIONS_MAX);
-        *p = (struct place){.state = PLACE_FREE};
+        /* Also where the place has been given to another key, which is not computed yet. */
+        if (p->values_of == branch)
+            wipe_place(a, p);
+        if (p->branch == branch) {
+            p->state = PLACE_FREE;
+            p->branch = NULL;
+        }
     }
     (void)pthread_mutex_unlock(&a->lock);
 }

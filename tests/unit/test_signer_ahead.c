@@ -27,6 +27,9 @@
     "{'tidemark_plan':1,'key':'" key "','profile':'sp800-208','scheme':'lms','parameters':"        \
     "['LMS_SHA256_M24_H" height                                                                    \
     "','LMOTS_SHA256_N24_W8'],'message':'raw','assignment':" assignment "}"
+#define LONGER(key, assignment)                                                                    \
+    "{'tidemark_plan':1,'key':'" key "','profile':'sp800-208','scheme':'lms','parameters':"        \
+    "['LMS_SHA256_M32_H10','LMOTS_SHA256_N32_W8'],'message':'raw','assignment':" assignment "}"
 #define LONG_WINDOW "{'kind':'interval','signatures_per_window':1024,'lease_size':512}"
 
 static struct rig rig;
@@ -286,7 +289,7 @@ static void begin_two(const struct hands *hands, const struct hbs_branch *branch
     static struct ask ask;
     begin(hands, PLAN("a", "10", LONG_WINDOW));
     rig_stop(&rig);
-    rig_add_key(&rig, PLAN("b", "10", LONG_WINDOW), 0);
+    rig_add_key(&rig, LONGER("b", LONG_WINDOW), 0);
     assert_int_equal(rig_open(&rig), RC_OK);
     for (unsigned key = 0; key < 2; key++) {
         memset(&ask, 0, sizeof(ask));
@@ -299,6 +302,45 @@ static void begin_two(const struct hands *hands, const struct hbs_branch *branch
         ahead_forget(ahead, branches[key]);
     }
     at_once = false;
+}
+
+/* A place is given to another key, for which nothing is computed then: the values of the one before
+ * go with their branch all the same. And a shorter set leaves nothing of a longer one behind. */
+static void test_given_away(void **state)
+{
+    (void)state;
+    const struct hbs_branch *b[2];
+    begin_two(&one_pair, b);
+    size_t len = hbs_branch_stations_len(b[0]);
+    size_t longer = hbs_branch_stations_len(b[1]);
+    assert_true(len < longer);
+    for (int other = 0; other < 2; other++) {
+        want(b[0], 3, 4);
+        (void)ahead_work(ahead);
+        const uint8_t *values = ahead_stations(ahead, b[0], 3);
+        assert_non_null(values);
+        assert_false(all_zero(values, len));
+        for (int call = 0; call < AHEAD_STALE && other == 1; call++)
+            want(b[1], 10, 11);
+        want(b[other], other == 0 ? 3 + AHEAD_KEYS : 3, 12);
+        assert_null(ahead_stations(ahead, b[other], other == 0 ? 3 + AHEAD_KEYS : 3));
+        assert_null(ahead_stations(ahead, b[0], 3));
+        assert_false(all_zero(values, len));
+        ahead_forget(ahead, b[0]);
+        assert_true(all_zero(values, longer));
+        ahead_forget(ahead, b[1]);
+    }
+    want(b[1], 3, 4);
+    (void)ahead_work(ahead);
+    const uint8_t *values = ahead_stations(ahead, b[1], 3);
+    assert_non_null(values);
+    assert_false(all_zero(values + len, longer - len));
+    for (int call = 0; call < AHEAD_STALE; call++)
+        want(b[0], 3, 4);
+    (void)ahead_work(ahead);
+    assert_ready(b[0], 3);
+    assert_true(all_zero(values + len, longer - len));
+    end();
 }
 
 static void test_pool(void **state)
@@ -378,9 +420,14 @@ static void test_hands(void **state)
             }
         if (round % 11 != 0)
             continue;
-        /* Everything that is wanted is forgotten now. */
+        /* Everything that is wanted is forgotten, while somebody computes. */
         ahead_forget(ahead, b[0]);
         ahead_forget(ahead, b[1]);
+        assert_int_equal(atomic_load(&inside), 0);
+        ahead_want(ahead, branch, indices, 20);
+        for (int tries = 0; tries < 2000 && atomic_load(&inside) == 0; tries++)
+            (void)usleep(50);
+        ahead_forget(ahead, branch);
         assert_int_equal(atomic_load(&inside), 0);
         for (size_t i = 0; i < 20; i++)
             assert_null(ahead_stations(ahead, branch, indices[i]));
@@ -396,8 +443,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_same),      cmocka_unit_test(test_end_of_lease),
         cmocka_unit_test(test_damage),    cmocka_unit_test(test_no_memory),
-        cmocka_unit_test(test_forgotten), cmocka_unit_test(test_pool),
-        cmocka_unit_test(test_hands),
+        cmocka_unit_test(test_forgotten), cmocka_unit_test(test_given_away),
+        cmocka_unit_test(test_pool),      cmocka_unit_test(test_hands),
     };
     return cmocka_run_group_tests_name("signer: ahead", tests, NULL, NULL);
 }
