@@ -454,7 +454,8 @@ enum cli_exit cmd_windows(struct cli *cli, struct cli_fault *fault)
 
 static void add_version(struct out_table *table, const json_t *version)
 {
-    char name[80], slot[NAME_LEN_MAX + 1], state[20], sha[72], reason[20], when[OUT_SHORT] = "";
+    char name[80], slot[NAME_LEN_MAX + 1], state[20], reason[20], when[OUT_SHORT] = "";
+    char sha[16 + 1]; /* the beginning, cut at a whole character whatever it is */
     int64_t at = 0;
     member_text(version, "reason", reason, sizeof(reason)); /* of a burned one */
     member_text(version, "version", name, sizeof(name));
@@ -474,7 +475,7 @@ static void add_version(struct out_table *table, const json_t *version)
                             : OUT_DIM,
                    "%s%s%s", state, reason[0] != '\0' ? ": " : "", reason);
     out_table_cell(table, OUT_PLAIN, "%s", when);
-    out_table_cell(table, OUT_PLAIN, "%s%.16s", sha[0] != '\0' ? "sha256:" : "", sha);
+    out_table_cell(table, OUT_PLAIN, "%s%s", sha[0] != '\0' ? "sha256:" : "", sha);
 }
 
 enum cli_exit cmd_versions(struct cli *cli, struct cli_fault *fault)

@@ -88,7 +88,8 @@ static enum cli_exit post_digest(struct sign_job *job, const char *operation,
 static enum cli_exit refuse_bound(const struct sign_job *job, struct cli_fault *fault)
 {
     const json_t *json = job->answer.json, *bound = json_object_get(json, "bound_to");
-    char sha[72], at[24], by[80], next[80];
+    char sha[72], by[80], next[80];
+    char at[10 + 1]; /* the date */
     member_text(bound, "artifact_sha256", sha, sizeof(sha));
     if (sha[0] == '\0')
         return CLI_OK; /* another shape than we know: answer_check() prints what there is */
@@ -97,7 +98,7 @@ static enum cli_exit refuse_bound(const struct sign_job *job, struct cli_fault *
     member_text(json, "next_version", next, sizeof(next));
     char when[120] = "", after[120] = "";
     if (at[0] != '\0')
-        (void)snprintf(when, sizeof(when), " (%.10s%s%s)", at, by[0] != '\0' ? ", " : "", by);
+        (void)snprintf(when, sizeof(when), " (%s%s%s)", at, by[0] != '\0' ? ", " : "", by);
     if (next[0] != '\0')
         (void)snprintf(after, sizeof(after), "; next free version: %s", next);
     (void)snprintf(fault->problem, sizeof(fault->problem), "version-already-signed");
